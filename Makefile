@@ -1,0 +1,45 @@
+# Needs nothing but python3 (with venv and pip), make and git; whatever else it uses goes to .venv.
+
+PYTHON ?= python3
+IMAGES ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test docs clean
+
+help: ## show this list
+	@echo 'Usage: make TARGET [PYTHON=python3]'
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+demo: $(READY) ## run the image balancer on loopback, with pictures from IMAGES=DIR or its own
+	@$(PY) -m examples.tcpbalancer demo $(if $(IMAGES),--images "$(IMAGES)")
+
+test: $(READY) ## check all that must hold: lint, format, types, tests, coverage, docs
+	@echo 'lint: ruff check'
+	@$(PY) -m ruff check --quiet
+	@echo 'format: ruff format --check'
+	@$(PY) -m ruff format --check --quiet
+	@echo 'types: mypy --strict'
+	@$(PY) -m mypy --no-error-summary
+	@echo 'tests: pytest, with the code of README and docs'
+	@$(PY) -m coverage run -m pytest -q
+	@echo 'coverage: lines and branches of job/'
+	@$(PY) -m coverage report
+
+docs: $(READY) ## run the code of README and docs, and follow their links
+	@echo 'docs: code blocks and links'
+	@$(PY) -m pytest -q tests/test_docs.py
+
+clean: ## remove all that was made here: .venv, caches, the demo's output
+	@echo 'clean: .venv, caches, demo-output'
+	@rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo-output
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(READY): pyproject.toml
+	@echo 'set-up: making $(VENV) and installing into it (once, and when pyproject.toml changes)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile -e '.[dev]'
+	@touch $@

@@ -1,0 +1,56 @@
+"""`async with` a job: it runs beside the block and is kept open by it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ._verdict import CauseKind
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+
+@asynccontextmanager
+@enable_ki_protection
+async def run_beside(job: Job[Any]) -> AsyncIterator[None]:
+    """Run `job` while the block runs; what comes out is the error of whichever of the two failed first, bare."""
+    raised: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(job._live_beside)
+            if not job._failed:
+                try:
+                    with trio.CancelScope() as scope:
+                        job._cancel_on_failure(scope)
+                        yield
+                except BaseException as exc:
+                    # Not through the nursery: it would come out in a group.
+                    raised = exc
+                _block_ended(job, raised)
+    except BaseExceptionGroup as group:
+        # The job raises nothing into the nursery: this is a KeyboardInterrupt that struck while it closed.
+        raised = group.exceptions[0]
+    if raised is not None and not job._failed_before(raised):
+        raise raised
+    await job._outcome()
+
+
+def _block_ended(job: Job[Any], raised: BaseException | None) -> None:
+    life = job._life
+    if life is None:
+        if raised is not None and not isinstance(raised, trio.Cancelled):
+            job._ending.add(None, None, raised)
+        return
+    if raised is None:
+        job.finish()
+    elif isinstance(raised, trio.Cancelled):
+        if job._ending.cause is None:
+            life.stop.struck_from_outside()
+    else:
+        life.stop.interrupt(CauseKind.ERROR, None, None, raised, mapped=False)
+    life.release_block()

@@ -1,0 +1,55 @@
+"""Which task, and so which job, the running code belongs to."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from contextvars import Context, ContextVar, copy_context
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from ._task import Task
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+# Weak: contexts are copied into whatever is spawned, and would keep a job that ended long ago alive.
+CURRENT: ContextVar[Callable[[], Task | Job[Any] | None]] = ContextVar("job current")
+
+
+def _nothing() -> None:
+    return None
+
+
+def current_task() -> Task | None:
+    """Return the task whose routine is running, also in what it spawned; None outside."""
+    current = CURRENT.get(_nothing)()
+    return current if isinstance(current, Task) else None
+
+
+def current_job() -> Job[Any] | None:
+    """Return the job whose code is running; None outside, and once that job has ended."""
+    current = CURRENT.get(_nothing)()
+    job = current.job if isinstance(current, Task) else current
+    return None if job is None or job.ended else job
+
+
+def enter_context_of(owner: Task | Job[Any]) -> None:
+    """Make `owner` the current one for the rest of this trio task."""
+    CURRENT.set(weakref.ref(owner))
+
+
+async def give_back(before: Context) -> None:
+    """Undo what a routine that ran in somebody else's trio task has bound in its context variables.
+
+    Nearly always nothing: the comparison is one of pointers then. A context variable that was not set before cannot be unset,
+    so otherwise the trio task gets the old context back, which takes effect when it is next scheduled.
+    """
+    try:
+        same = copy_context() == before
+    except Exception:  # a value that cannot be compared
+        same = False
+    if not same:
+        trio.lowlevel.current_task().context = before.copy()
+        await trio.lowlevel.cancel_shielded_checkpoint()

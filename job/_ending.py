@@ -1,0 +1,156 @@
+"""What has come to a job's end so far: the first cause, the finish that was asked for, and all that went wrong.
+
+Data and decisions only; the life cycle acts on them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import final
+
+import trio
+
+from ._exceptions import IdleTimeoutError, JobCancelledError, JobTimeoutError
+from ._states import JobState, Phase
+from ._task import Task
+from ._verdict import Cause, CauseKind, TaskError, Verdict, verdict_code
+
+ErrorWrapper = Callable[[BaseException], BaseException]
+
+
+@final
+class Ending:
+    """The record of a job's end while it is being written. The first cause stands; later errors are added, none is lost."""
+
+    __slots__ = (
+        "_wrapper",
+        "asked",
+        "cancelled",
+        "cause",
+        "cut",
+        "cut_at",
+        "errors",
+        "fatal",
+        "no_inits",
+        "outside",
+        "provisional",
+    )
+
+    def __init__(self, wrapper: ErrorWrapper | None) -> None:
+        self._wrapper = wrapper
+        self.cause: Cause | None = None  # what interrupted the job
+        self.asked: Cause | None = None  # who asked for a finish; `cause` takes its place
+        self.cut_at = math.inf  # when that finish cancels what has not stepped
+        self.no_inits = False  # that finish lets no further init be entered
+        self.errors: list[TaskError] = []
+        self.cut: list[tuple[Task, Phase]] = []
+        self.outside = False  # the cause is an outer cancel scope
+        self.cancelled: trio.Cancelled | None = None  # that scope's, as it struck the host
+        self.provisional = False  # the cause is a dead scope, until the finalizer tells what killed it
+        self.fatal: BaseException | None = None  # KeyboardInterrupt and the like: goes on unchanged, whatever the cause
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the job has been asked to stop, well or ill."""
+        return self.asked is not None or self.cause is not None
+
+    def interrupt(self, cause: Cause, *, mapped: bool = True) -> TaskError:
+        """Record what interrupted the job, the first such thing; `mapped`: the user's error_wrapper may replace the error."""
+        error = cause.error
+        assert error is not None
+        fault = None
+        if mapped and self._wrapper is not None and not is_fatal(error):
+            error, fault = map_error(self._wrapper, error)
+            cause = replace(cause, error=error)
+        self.cause = cause
+        self.cut.clear()
+        failure = self.add(cause.task, cause.phase, error)
+        if fault is not None:
+            self.add(cause.task, cause.phase, fault)
+        return failure
+
+    def ask(self, cause: Cause, cut_at: float) -> bool:
+        """Record a finish; return whether it changes anything. A later one can only shorten the grace."""
+        if self.cause is not None or (self.asked is not None and cut_at >= self.cut_at):
+            return False
+        self.asked = self.asked or cause
+        self.cut_at = cut_at
+        return True
+
+    def add(self, task: Task | None, phase: Phase | None, error: BaseException) -> TaskError:
+        """Record that something went wrong."""
+        failure = TaskError(task, phase, error)
+        self.errors.append(failure)
+        if self.fatal is None and is_fatal(error):
+            self.fatal = error
+        return failure
+
+    def replace_provisional(self, task: Task, phase: Phase, error: BaseException) -> TaskError | None:
+        """Put what a finalizer raised in the place of the dead scope that stood for it; None where none did."""
+        old = self.cause
+        if not self.provisional or old is None or old.task is not task:
+            return None
+        self.provisional = False
+        self.errors = [failure for failure in self.errors if failure.error is not old.error]
+        self.cause = replace(old, phase=phase, error=error)
+        task.error = TaskError(task, phase, error)
+        self.errors.insert(0, task.error)
+        return task.error
+
+    def verdict(self, started_at: float | None, ended_at: float | None) -> Verdict:
+        """Sum up."""
+        cause = self.cause or self.asked or Cause(CauseKind.FINISHED, at=ended_at)
+        done = self.cause is None
+        cut = sorted(self.cut, key=lambda place: place[0].index) if done else []
+        return Verdict(
+            state=JobState.DONE if done else JobState.CANCELLED,
+            cause=cause,
+            errors=tuple(self.errors),
+            cut=tuple(task for task, _ in cut),
+            started_at=started_at,
+            ended_at=ended_at,
+            code=verdict_code(cause, cut),
+        )
+
+
+def kind_of(task: Task, error: BaseException) -> CauseKind:
+    """Return what kind of cause an error that came out of a routine is."""
+    asserted = error is task._asserted or isinstance(error, AssertionError)
+    return CauseKind.ASSERT if asserted else CauseKind.ERROR
+
+
+def is_fatal(error: BaseException) -> bool:
+    """Whether an error is one that nobody may contain or map: KeyboardInterrupt, SystemExit and their kind."""
+    return not isinstance(error, Exception)
+
+
+def map_error(wrapper: ErrorWrapper, error: BaseException) -> tuple[BaseException, BaseException | None]:
+    """Return what the wrapper makes of an error, and the wrapper's own error if it fails: then the original stands."""
+    try:
+        wrapped: object = wrapper(error)
+    except BaseException as fault:
+        return error, fault
+    if not isinstance(wrapped, BaseException):
+        return error, TypeError(f"error_wrapper must return an exception, got {wrapped!r}")
+    if wrapped is not error:
+        wrapped.__cause__ = error
+    return wrapped, None
+
+
+def as_error(error: object) -> BaseException:
+    """Return what `Job.cancel` was given as an exception."""
+    if isinstance(error, BaseException):
+        return error
+    return JobCancelledError("the job was cancelled" if error is None else str(error))
+
+
+def timeout_error(name: str, seconds: float) -> JobTimeoutError:
+    """Return the error of a job that ran too long."""
+    return JobTimeoutError(f"job {name!r} was still running after its timeout of {seconds:g} s")
+
+
+def idle_error(task: Task, seconds: float) -> IdleTimeoutError:
+    """Return the error of a task that fell silent."""
+    return IdleTimeoutError(f"task {task.name!r} did not tick within its idle timeout of {seconds:g} s")

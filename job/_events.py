@@ -1,0 +1,122 @@
+"""The one event stream: frozen records of what happens to jobs and tasks, and who may listen to them.
+
+`at` is on trio's clock, in seconds; None for what happens outside of a trio run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._states import JobState, TaskState
+    from ._task import Task
+    from ._verdict import TaskError, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class JobStateChanged:
+    """A job moved from one state to the next."""
+
+    job: Job[Any]
+    old: JobState
+    new: JobState
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAdded:
+    """A job got a task. Observers for all jobs hear of the tasks added before the start when the job starts."""
+
+    task: Task
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStateChanged:
+    """A task moved from one state to the next."""
+
+    task: Task
+    old: TaskState
+    new: TaskState
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed:
+    """Something went wrong in a task; `survived` is True wherever the job goes on in spite of it."""
+
+    task: Task
+    error: TaskError
+    survived: bool
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskStalled:
+    """A task has been working since `since` without ending, for longer than its manager thinks right."""
+
+    task: Task
+    since: float
+    at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnded:
+    """A job has ended, finalizers included; the last record of a job."""
+
+    job: Job[Any]
+    verdict: Verdict
+    at: float | None
+
+
+Event: TypeAlias = JobStateChanged | TaskAdded | TaskStateChanged | TaskFailed | TaskStalled | JobEnded
+
+
+class Observer(Protocol):
+    """Listens to the events of jobs.
+
+    `on_event` is called synchronously from inside the engine: return quickly and do not block. An observer that raises is
+    reported once and then left out; the job never notices.
+    """
+
+    def on_event(self, event: Event, /) -> None:
+        """Take one record."""
+        ...
+
+
+# Keyed by a token of its own for each registration: the same observer may be registered twice and taken back once.
+_for_all: dict[object, Observer] = {}
+
+
+def register_observer(observer: Observer) -> Callable[[], None]:
+    """Let `observer` hear the events of every job that starts from now on.
+
+    Returns:
+        A function that takes the registration back; jobs that already run keep the observer until they end. Calling it
+        twice is harmless.
+
+    Raises:
+        TypeError: `observer` has no callable `on_event`.
+    """
+    check_observer(observer)
+    token = object()
+    _for_all[token] = observer
+
+    def unregister() -> None:
+        _for_all.pop(token, None)
+
+    return unregister
+
+
+def observers_for_all() -> tuple[Observer, ...]:
+    """Return the observers that a job starting now has to serve."""
+    return tuple(_for_all.values())
+
+
+def check_observer(observer: object) -> None:
+    """Refuse what cannot listen."""
+    if not callable(getattr(observer, "on_event", None)):
+        raise TypeError(f"observer must have a method on_event(event), got {observer!r}")

@@ -1,0 +1,123 @@
+"""The end of a job's tasks: finalizers and exits, one task after another, in reverse order of their inits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Protocol, final
+
+import trio
+
+from ._calls import call, without_cancelled
+from ._exceptions import FinalizeTimeoutError, StopTimeoutError
+from ._task import Task
+
+
+class Fault(Protocol):
+    """Records what went wrong in the finalizer or an exit of a task."""
+
+    def __call__(self, task: Task, error: BaseException, /) -> None: ...
+
+
+@final
+class Finalizers:
+    """Hands the turn from task to task; each cleans up in its own trio task, within its own scope (G3, G4).
+
+    Args:
+        seconds: the `finalize_timeout` that a finalizer and the exits of its task share.
+        fault: records errors and overruns.
+        over: called when the last one has ended.
+    """
+
+    __slots__ = ("_current", "_fault", "_over", "_seconds", "order", "stop_at", "stop_seconds")
+
+    def __init__(self, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
+        self.order: list[Task] = []
+        self.stop_at = math.inf
+        self.stop_seconds = math.inf
+        self._seconds = seconds
+        self._fault = fault
+        self._over = over
+        self._current: Task | None = None
+
+    def next(self) -> None:
+        """Give the turn to the latest of those that are left and have something to clean up."""
+        while self.order:
+            task = self.order.pop()
+            if task._baton is not None:
+                task._baton.wake()
+                return
+        self._over()
+
+    def limit(self, stop_at: float, seconds: float) -> None:
+        """Set the bound of all that is still to come."""
+        self.stop_at = min(stop_at, self.stop_at)
+        self.stop_seconds = seconds
+
+    def expire(self) -> None:
+        """End the budget: what runs is cut, what is left is called but cancelled."""
+        self.stop_at = -math.inf
+        if self._current is not None and self._current._guard is not None:
+            self._current._guard.deadline = -math.inf
+
+    async def clean_up(self, task: Task, exc: BaseException | None) -> None:
+        """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
+        guard = task._guard
+        if guard is None:
+            return
+        began = trio.current_time()
+        bound = min(began + self._seconds, self.stop_at)
+        self._current = task
+        guard.deadline = bound
+        guard.shield = True
+        last = exc
+        if task._finalize is not None:
+            last = await self._attempt(task, call(task._finalize, task)) or last
+        while task._exits:
+            leave = task._exits.pop().__aexit__
+            about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
+            last = await self._attempt(task, leave(*about), known=last) or last
+        # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
+        struck = last is not exc and isinstance(last, trio.Cancelled)
+        if guard.cancel_called and (struck or began < bound):
+            self._fault(task, self._overrun(task, began + self._seconds > bound))
+        self._current = None
+        self._close(task)
+
+    async def _attempt(
+        self, task: Task, work: Awaitable[object], known: BaseException | None = None
+    ) -> BaseException | None:
+        try:
+            await work
+        except BaseException as exc:
+            error = without_cancelled(exc)
+            if error is not None and not _same_news(error, known):
+                self._fault(task, error)
+            return exc
+        return None
+
+    def _overrun(self, task: Task, whole_stop: bool) -> FinalizeTimeoutError | StopTimeoutError:
+        if whole_stop:
+            return StopTimeoutError(
+                f"finalizer of task {task.name!r} overran the job's stop_timeout of {self.stop_seconds:g} s"
+            )
+        return FinalizeTimeoutError(
+            f"finalizer of task {task.name!r} took longer than its finalize_timeout of {self._seconds:g} s"
+        )
+
+    def _close(self, task: Task) -> None:
+        try:
+            task._close_guard()
+        except RuntimeError as misnested:  # a routine left a scope open that its finalizer did not close
+            self._fault(task, misnested)
+
+
+def _same_news(error: BaseException, known: BaseException | None) -> bool:
+    """Whether an exit only passed on the error that it was told of, bare or in a group (as a nursery does)."""
+    if error is known:
+        return True
+    return (
+        isinstance(error, BaseExceptionGroup)
+        and known is not None
+        and all(_same_news(e, known) for e in error.exceptions)
+    )

@@ -1,0 +1,119 @@
+"""The three forms in which a task may be given, brought to one: a factory, a bare run, an object with a `run` method."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+
+if TYPE_CHECKING:
+    from ._job import Job
+    from ._task import Task
+
+Routine: TypeAlias = "Callable[[Task], object]"
+"""Takes the task; `async def` or plain, an awaitable result of a plain one is awaited."""
+AsyncRoutine: TypeAlias = "Callable[[Task], Awaitable[object]]"
+
+
+class Routines(NamedTuple):
+    """What a factory returns: the three routines of a task, each may be None; a plain 3-tuple is as good.
+
+    init: called once, before `run`. run: called again and again until it says `done()`. finalize: called exactly once for
+    each task whose init was entered, whatever happened.
+    """
+
+    init: Routine | None = None
+    run: Routine | None = None
+    finalize: Routine | None = None
+
+
+# The job of a factory is `Job[Any]`: a factory written for Job[Stream] goes into any job that its author puts it in.
+Factory: TypeAlias = "Callable[[Job[Any]], Routines | tuple[Routine | None, Routine | None, Routine | None] | object]"
+TaskForm: TypeAlias = "Factory | Routine | object"
+"""A factory, a bare run (`async def run(task)`), or an object with a `run(task)` method."""
+
+
+class Form(NamedTuple):
+    """A task form that has been looked at: its name, and how its routines are made for a job."""
+
+    name: str
+    build: Callable[[Any], Routines]
+
+
+def read_form(form: object) -> Form:
+    """Tell which of the three forms `form` is.
+
+    Raises:
+        TypeError: it is none of them.
+    """
+    name = form_name(form)
+    if inspect.isclass(form):
+        return Form(name, functools.partial(_from_factory, name, form))
+    if inspect.iscoroutinefunction(form):
+        return Form(name, lambda job: Routines(run=form))
+    if callable(getattr(form, "run", None)):
+        return Form(name, lambda job: _from_object(form))
+    if callable(form):
+        return Form(name, functools.partial(_from_factory, name, form))
+    raise TypeError(
+        f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
+    )
+
+
+def form_name(form: object) -> str:
+    """Return the name of a task form: the function's (under any partial) or the class's, a trailing `_task` dropped."""
+    while isinstance(form, functools.partial):
+        form = form.func
+    name = getattr(form, "__name__", None) or type(form).__name__
+    return name.removesuffix("_task") or name
+
+
+def routines_of(name: str, made: object) -> Routines:
+    """Check what a factory gave."""
+    if inspect.isawaitable(made):
+        if inspect.iscoroutine(made):
+            made.close()
+        raise TypeError(
+            f"the factory of {name!r} returned a coroutine; a factory is a plain function that returns routines"
+        )
+    if isinstance(made, tuple):
+        if len(made) != 3:
+            raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
+        for part, routine in zip(("init", "run", "finalize"), made, strict=True):
+            if routine is not None and not callable(routine):
+                raise TypeError(f"{part} of {name!r} must be callable or None, got {routine!r}")
+        return Routines(*made)
+    if callable(getattr(made, "run", None)):
+        return _from_object(made)
+    raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
+
+
+def _from_factory(name: str, factory: Callable[[Any], object], job: object) -> Routines:
+    return routines_of(name, factory(job))
+
+
+def _from_object(thing: object) -> Routines:
+    return Routines(getattr(thing, "init", None), getattr(thing, "run", None), getattr(thing, "finalize", None))
+
+
+def refuse_routines(name: str, result: object) -> None:
+    """Refuse the result of a `run` that is a factory written `async def` by mistake.
+
+    Without this it would fail with a missing step, which says nothing of the mistake.
+    """
+    if isinstance(result, tuple) and len(result) == 3 and all(part is None or callable(part) for part in result):
+        raise TypeError(f"{name!r} is a coroutine function and returned routines; a factory is a plain function")
+
+
+def as_async(routine: Routine | None) -> AsyncRoutine | None:
+    """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
+    if routine is None or inspect.iscoroutinefunction(routine):
+        return cast("AsyncRoutine | None", routine)
+
+    async def call(task: Task) -> None:
+        result = routine(task)
+        if inspect.isawaitable(result):
+            await result
+
+    return call

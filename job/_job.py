@@ -1,0 +1,712 @@
+"""The job: a set of concurrently running tasks that stand and fall together."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from types import TracebackType
+from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, final
+from weakref import ref
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from . import _check
+from ._block import run_beside
+from ._children import Children
+from ._context import current_job, current_task
+from ._ending import Ending, ErrorWrapper, as_error
+from ._events import (
+    Event,
+    JobEnded,
+    JobStateChanged,
+    Observer,
+    TaskAdded,
+    TaskFailed,
+    check_observer,
+    observers_for_all,
+)
+from ._exceptions import JobCancelledError, JobStateError
+from ._forms import Form, TaskForm, read_form
+from ._idle import IdleClock
+from ._lifecycle import Lifecycle
+from ._policy import StopPolicy
+from ._report import report_end, report_survived
+from ._states import JOB_MOVES, JobState, Phase, checked
+from ._statistics import JobStatistics, TaskStatistics
+from ._task import Task
+from ._verdict import Cause, CauseKind, TaskError, Verdict
+from .log import JobLog, Logger, Loggers, checked_registration, report_fault
+
+V = TypeVar("V")
+ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
+
+_ids: Final = itertools.count(1)
+_CURRENT: Final[Any] = object()
+
+
+@final
+class Job(Generic[V]):
+    """A set of concurrently running tasks that depend on each other: if one fails, all that was set up is torn down.
+
+    A job holds at most one oneshot task, which establishes what the others rely on and leaves it in `value`, plus any number
+    of recurrent tasks, which start when it has succeeded. It runs once. For a single unit of work use a plain nursery.
+
+    Args:
+        value: what the tasks share, until the oneshot puts something else in its place.
+        name: for logs, notes and traces; `job-<id>` by default.
+        timeout: seconds for everything up to the finalizers; then the job is cancelled with `JobTimeoutError`.
+        grace: seconds that `finish` gives the tasks to come to their next step, by default none.
+        finalize_timeout: seconds for the finalizer and the exits of each task.
+        stop_timeout: seconds for the whole stop: `on_shutdown`, children and finalizers together.
+        keep_open: stay up, with or without tasks, until `finish` or `cancel`.
+        parent: the job that this one ends with; by default the one whose code is running, None detaches.
+        error_wrapper: maps the error that interrupts the job, once, before it is recorded anywhere.
+        on_shutdown: called with that error, plain or async, once the run loops of a cancelled job have exited.
+        quiet: exception types that are no news in the log (a peer's faults, say).
+        fields: go into every record of the job.
+        observers: hear the job's events.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_block",
+        "_block_scope",
+        "_children",
+        "_claimed",
+        "_ended_event",
+        "_ending",
+        "_faulty",
+        "_finalize_timeout",
+        "_indexes",
+        "_grace",
+        "_has_group",
+        "_keep_open",
+        "_life",
+        "_listeners",
+        "_log",
+        "_loggers",
+        "_observers",
+        "_on_ready",
+        "_on_shutdown",
+        "_oneshot",
+        "_parent",
+        "_quiet",
+        "_ready",
+        "_started_at",
+        "_state",
+        "_steps_of_gone",
+        "_stop_timeout",
+        "_stopping_event",
+        "_tasks",
+        "_timeout",
+        "_verdict",
+        "_watches_idle",
+        "fields",
+        "id",
+        "name",
+        "observed",
+        "value",
+    )
+
+    def __init__(
+        self,
+        value: V = None,  # type: ignore[assignment]  # Job[Stream]() says what the oneshot is going to put there
+        *,
+        name: str | None = None,
+        timeout: float = math.inf,
+        grace: float = 0.0,
+        finalize_timeout: float = 10.0,
+        stop_timeout: float = math.inf,
+        keep_open: bool = False,
+        parent: Job[Any] | None = _CURRENT,
+        error_wrapper: ErrorWrapper | None = None,
+        on_shutdown: ShutdownHook | None = None,
+        quiet: Iterable[type[BaseException]] = (),
+        fields: dict[str, Any] | None = None,
+        observers: Iterable[Observer] = (),
+    ) -> None:
+        _check.optional_callable("error_wrapper", error_wrapper)
+        _check.optional_callable("on_shutdown", on_shutdown)
+        self.value = value
+        self.id = next(_ids)
+        self.name = f"job-{self.id}" if name is None else _check.text("name", name)
+        self.fields = {} if fields is None else _check.fields("fields", fields)
+        self._timeout = _check.seconds("timeout", timeout)
+        self._grace = _check.seconds("grace", grace)
+        self._finalize_timeout = _check.seconds("finalize_timeout", finalize_timeout)
+        self._stop_timeout = _check.seconds("stop_timeout", stop_timeout)
+        self._keep_open = keep_open
+        self._on_shutdown = on_shutdown
+        self._quiet = _check.exception_types("quiet", quiet)
+        self._observers = tuple(observers)
+        for observer in self._observers:
+            check_observer(observer)
+        self.observed = bool(self._observers)
+        self._state = JobState.NEW
+        self._oneshot: Task | None = None
+        self._tasks: dict[int, Task] = {}
+        self._indexes = itertools.count(1)
+        self._has_group = False
+        self._watches_idle = False
+        self._ending = Ending(error_wrapper)
+        self._life: Lifecycle | None = None
+        self._verdict: Verdict | None = None
+        self._started_at: float | None = None
+        self._on_ready: Callable[[], None] | None = None
+        self._block: AbstractAsyncContextManager[None] | None = None
+        self._block_scope: trio.CancelScope | None = None
+        self._claimed = False
+        self._ready = False
+        self._children: Children | None = None
+        self._ended_event: trio.Event | None = None
+        self._stopping_event: trio.Event | None = None
+        self._listeners: list[trio.MemorySendChannel[Task]] | None = None
+        self._faulty: list[Observer] | None = None
+        self._log: JobLog | None = None
+        self._steps_of_gone = 0
+        self._parent = self._join(current_job() if parent is _CURRENT else parent)
+
+    def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
+        """Become a child, unless the parent is past having any."""
+        if parent is not None and not isinstance(parent, Job):
+            raise TypeError(f"parent must be a Job or None, got {parent!r}")
+        if parent is None or parent.ended or parent.state is JobState.FINALIZING:
+            self._loggers = Loggers(None)
+            return None
+        self._loggers = Loggers(parent._loggers)
+        parent._adopt(self)
+        return ref(parent)
+
+    def _adopt(self, child: Job[Any]) -> None:
+        if self._children is None:
+            self._children = Children()
+            if self._life is not None:
+                self._life.stop.children = self._children
+        self._children.add(child)
+
+    # -- tasks
+
+    def add_oneshot_task(self, factory: TaskForm, *, name: str | None = None, meta: Any = None) -> Task:
+        """Add the task that establishes what the others rely on; they start when it is done.
+
+        Args:
+            factory: a factory `(job) -> (init, run, finalize)`, a coroutine function `run(task)`, or an object with `run(task)`.
+            name: by default the factory's own.
+            meta: anything, kept as `Task.meta`.
+
+        Raises:
+            JobStateError: there is one already, or the job has been started.
+        """
+        if self._oneshot is not None:
+            raise JobStateError(f"job {self.name!r} has a oneshot task already: {self._oneshot.name!r}")
+        if self._claimed or self.ended:
+            raise JobStateError(
+                f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
+            )
+        form = read_form(factory)
+        routines = form.build(self)
+        task = Task(self, 0, name or form.name, routines, policy=StopPolicy.ERROR, meta=meta)
+        self._oneshot = task
+        self._tell_added(task)
+        return task
+
+    def add_task(
+        self,
+        factory: TaskForm,
+        *,
+        name: str | None = None,
+        idle_timeout: float | IdleClock | None = None,
+        policy: StopPolicy = StopPolicy.ERROR,
+        meta: Any = None,
+        transient: bool = False,
+    ) -> Task:
+        """Add a recurrent task, before the job runs or while it does.
+
+        Added to a running job it is initialised and started at once; during the oneshot it queues behind it.
+
+        Args:
+            factory: a factory `(job) -> (init, run, finalize)`, a coroutine function `run(task)`, or an object with `run(task)`.
+            name: by default the factory's own.
+            idle_timeout: seconds that it may go without a tick, or an `IdleClock` that it shares with others.
+            policy: what its end means for the job.
+            meta: anything, kept as `Task.meta`.
+            transient: with `StopPolicy.CONTAIN` only: finalise it as soon as its loop ends, and forget it.
+
+        Raises:
+            JobStateError: the job has begun to stop; nothing was called.
+        """
+        if self.stopping or self.ended or (self._life is not None and self._life.stop.winding_up):
+            raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
+        if not isinstance(policy, StopPolicy):
+            raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
+        if transient and policy is not StopPolicy.CONTAIN:
+            raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
+        idle = _idle_clock(idle_timeout)
+        form = read_form(factory)
+        routines = form.build(self)
+        index = next(self._indexes)
+        task = Task(self, index, name or form.name, routines, policy=policy, idle=idle, meta=meta, transient=transient)
+        self._tasks[index] = task
+        self._watches_idle = self._watches_idle or idle is not None
+        self._has_group = self._has_group or policy is StopPolicy.STOP_GROUP and task._run is not None
+        self._tell_added(task)
+        if self._life is not None:
+            self._life.add(task)
+        return task
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """The tasks in the order of their indexes."""
+        recurrent = tuple(self._tasks.values())
+        return recurrent if self._oneshot is None else (self._oneshot, *recurrent)
+
+    def get_task(self, index: int) -> Task | None:
+        """Return the task with this index, or None; the oneshot has index 0."""
+        return self._oneshot if index == 0 else self._tasks.get(index)
+
+    # -- running
+
+    @enable_ki_protection
+    async def run(self, *, task_status: trio.TaskStatus[V] = trio.TASK_STATUS_IGNORED) -> JobState:
+        """Run the job in the foreground, finalizers included.
+
+        Works with `nursery.start`: `started(value)` is called once the oneshot is done; without one, once all inits are.
+
+        Returns:
+            `JobState.DONE`; `JobState.CANCELLED` only where a parent elsewhere cancelled the job.
+
+        Raises:
+            BaseException: the error that interrupted the job, itself, with a note that names job, task and phase.
+            trio.Cancelled: an outer scope or the parent cancelled the job; the finalizers have run.
+            JobStateError: the job has been run before.
+        """
+        self._claim()
+        if task_status is not trio.TASK_STATUS_IGNORED:
+            self._on_ready = lambda: task_status.started(self.value)
+        await self._live()
+        if not self._failed:
+            self._set_ready()
+        return await self._outcome()
+
+    async def run_in_background(self, nursery: trio.Nursery) -> JobState:
+        """Start the job in `nursery`, and wait until its oneshot is done (without one: all inits are), or the job has ended.
+
+        The job's failure is contained: recorded and logged, never raised into the nursery. Cancelling the caller while it
+        waits cancels the job.
+
+        Returns:
+            The state that the wait found: `RECURRENT_RUNNING`, or that of an end.
+
+        Raises:
+            JobStateError: the job has been run before.
+            TypeError: `nursery` is none.
+        """
+        if not isinstance(nursery, trio.Nursery):
+            raise TypeError(f"nursery must be a trio.Nursery, got {nursery!r}")
+        self._claim()
+        state: JobState = await nursery.start(self._live_contained, name=self.name)
+        return state
+
+    async def __aenter__(self) -> Job[V]:
+        """Start the job and wait until its oneshot is done; the block keeps it open and may add tasks.
+
+        Raises:
+            BaseException: the job failed before that: its error.
+            JobStateError: the job has been run before.
+        """
+        self._claim()
+        self._block = run_beside(self)
+        await self._block.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Finish the job (cancel it where the block failed) and wait until it has ended.
+
+        Raises:
+            BaseException: the error of whichever failed first, block or job, bare.
+        """
+        assert self._block is not None
+        block, self._block = self._block, None
+        return await block.__aexit__(exc_type, exc, traceback)
+
+    @enable_ki_protection
+    async def _live_contained(self, *, task_status: trio.TaskStatus[JobState]) -> None:
+        self._on_ready = lambda: task_status.started(self._state)
+        await self._live(contained=True)
+        self._set_ready()
+        if self._ending.fatal is not None or self._from_above:
+            await self._outcome()
+
+    @enable_ki_protection
+    async def _live_beside(self, *, task_status: trio.TaskStatus[None]) -> None:
+        self._on_ready = task_status.started
+        await self._live(held=True)
+        self._set_ready()
+
+    def _failed_before(self, raised: BaseException) -> bool:
+        """Whether the job has an error to raise that came before the block raised this one."""
+        cause = self._ending.cause
+        return cause is not None and not self._from_above and cause.error is not raised
+
+    def _claim(self) -> None:
+        if self._claimed:
+            raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
+        self._claimed = True
+
+    async def _live(self, *, contained: bool = False, held: bool = False) -> None:
+        """Run the job to its verdict; raises nothing."""
+        if self._verdict is not None:  # cancelled or finished before its run
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            return
+        self._listen()
+        self._started_at = trio.current_time()
+        life = self._life = Lifecycle(self, self._ending)
+        for task in self.tasks:
+            life.enrol(task)
+        if self._keep_open:
+            life.hold()
+        if held:
+            life.hold_for_block()
+        await life.live()
+        self._life = None
+        self._conclude(contained=contained)
+
+    async def _outcome(self) -> JobState:
+        """Return or raise what the job has come to."""
+        ending = self._ending
+        if ending.fatal is not None:
+            raise self._noted(ending.fatal)
+        if ending.cause is None:
+            return self._state
+        if self._from_above:
+            if ending.cancelled is not None:
+                raise ending.cancelled
+            await trio.lowlevel.checkpoint_if_cancelled()
+            return self._state
+        assert ending.cause.error is not None
+        raise self._noted(ending.cause.error)
+
+    def _noted(self, error: BaseException) -> BaseException:
+        place = f"in job {self.name!r}"
+        for failure in self._ending.errors:
+            if failure.error is error and failure.task is not None and failure.phase is not None:
+                place += f", task {failure.task.name!r}, {failure.phase.value}"
+        if place not in getattr(error, "__notes__", ()):
+            error.add_note(place)
+        return error
+
+    @property
+    def _failed(self) -> bool:
+        return self._ending.cause is not None
+
+    @property
+    def _from_above(self) -> bool:
+        """Whether an outer scope or the parent cancelled the job: then no error of its own is to be raised."""
+        cause = self._ending.cause
+        return cause is not None and (self._ending.outside or cause.kind is CauseKind.PARENT)
+
+    # -- stopping
+
+    def cancel(self, error: object = None) -> None:
+        """Cancel the job: all run loops are cancelled, then the finalizers run.
+
+        Args:
+            error: what `run` raises; anything but an exception is wrapped in `JobCancelledError`.
+
+        Ignored once the finalizers have begun; after another cause `error` is added to `errors`.
+        """
+        if self.ended:
+            return
+        cause_known = self._failed
+        if cause_known and not isinstance(error, BaseException):
+            return
+        if self._life is not None:
+            if not self._life.stop.sealed:
+                self._life.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
+        else:
+            self._ending.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()))
+            self._end_unrun()
+
+    def finish(self, grace: float | None = None) -> None:
+        """End the job well: every task stops at its next step, and what has not stepped after the grace is cancelled.
+
+        Args:
+            grace: seconds; the job's `grace` by default; 0 cuts at once. A later call can only shorten it.
+
+        Ignored once the job was interrupted or its finalizers have begun. An error, or a `cancel`, before that takes its
+        place as the cause.
+        """
+        seconds = self._grace if grace is None else _check.seconds("grace", grace)
+        asker = current_task()
+        task = asker if asker is not None and asker.job is self else None
+        self._finish(Cause(CauseKind.FINISHED, task, at=self.clock()), seconds)
+
+    def _finish(self, cause: Cause, grace: float) -> None:
+        if self.ended:
+            return
+        if self._life is not None:
+            by_oneshot = cause.task is not None and cause.task is self._oneshot
+            self._life.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
+        else:
+            self._ending.ask(cause, -math.inf)
+            self._end_unrun()
+
+    def _end_unrun(self) -> None:
+        """End a job that never ran."""
+        for task in self.tasks:
+            task._cancel_unrun()
+        self._conclude(contained=False)
+
+    def _cancelled_by_parent(self, cause: Cause) -> None:
+        if self._life is not None and not self._life.stop.sealed and not self._failed:
+            error = JobCancelledError("the parent job was cancelled")
+            self._life.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
+
+    def _finished_by_parent(self, cause: Cause, grace: float) -> None:
+        self._finish(Cause(CauseKind.PARENT, at=self.clock(), parent=cause), grace)
+
+    def _expire(self) -> None:
+        if self._life is not None:
+            self._life.expire()
+
+    # -- the end
+
+    async def wait(self) -> JobState:
+        """Wait until the job has ended, finalizers included; never raises for the job's failure."""
+        if self.ended:
+            await trio.lowlevel.checkpoint()
+        else:
+            if self._ended_event is None:
+                self._ended_event = trio.Event()
+            await self._ended_event.wait()
+        return self._state
+
+    async def wait_stopping(self) -> None:
+        """Wait until the job has been asked to stop, or has ended."""
+        if self.stopping or self.ended:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._stopping_event is None:
+            self._stopping_event = trio.Event()
+        await self._stopping_event.wait()
+
+    def done_tasks(self) -> trio.MemoryReceiveChannel[Task]:
+        """Return a channel that receives each task when its run loop has ended, and closes when the job has.
+
+        Each call gives a channel of its own, which loses nothing from the call on and never blocks the job.
+        """
+        send, receive = trio.open_memory_channel[Task](math.inf)
+        if self.ended:
+            send.close()
+        else:
+            if self._listeners is None:
+                self._listeners = []
+            self._listeners.append(send)
+        return receive
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the job has been asked to stop; stays False at a natural end."""
+        return self._ending.stopping
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job is in a terminal state."""
+        return self._verdict is not None
+
+    @property
+    def state(self) -> JobState:
+        """Where the job is in its life."""
+        return self._state
+
+    @property
+    def parent(self) -> Job[Any] | None:
+        """The job that this one ends with; None for none, or where nothing else keeps it alive any more."""
+        return None if self._parent is None else self._parent()
+
+    @property
+    def interrupted_by(self) -> tuple[Task | None, BaseException | None]:
+        """The first cause as (task, error); (None, None) where nothing interrupted the job.
+
+        task is None when `cancel`, the job timeout, the parent or an outer scope did it.
+        """
+        cause = self._ending.cause
+        return (None, None) if cause is None else (cause.task, cause.error)
+
+    @property
+    def errors(self) -> tuple[TaskError, ...]:
+        """Everything that went wrong, in the order it happened."""
+        return tuple(self._ending.errors)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """Who ended the job, and why; None until it has ended."""
+        return self._verdict
+
+    def _conclude(self, *, contained: bool) -> None:
+        now = self.clock()
+        verdict = self._verdict = self._ending.verdict(self._started_at, now)
+        self._move(verdict.state)
+        parent = self.parent
+        if parent is not None and parent._children is not None:
+            parent._children.discard(self)
+        for event in (self._stopping_event, self._ended_event):
+            if event is not None:
+                event.set()
+        for listener in self._listeners or ():
+            listener.close()
+        self._listeners = None
+        if self.observed:
+            self.emit(JobEnded(self, verdict, now))
+        cause = self._ending.cause
+        raised = self._ending.fatal or (cause.error if cause is not None else None)
+        report_end(self, verdict, raised if not contained or self._from_above else None)
+
+    # -- logging
+
+    def register_logger(self, logger: Logger, *, level: int | None = None) -> None:
+        """Give the job, and its children that have none, a logger of its own.
+
+        Args:
+            logger: a structlog logger (anything with `bind`), or a mapping `{level: handler(event, fields)}`.
+            level: the verbosity up to which it is written to; by default the default logger's level.
+
+        Raises:
+            TypeError, ValueError: `logger` or `level` is not as described.
+        """
+        self._loggers.own = checked_registration(logger, level)
+
+    @property
+    def log(self) -> JobLog:
+        """The job's log."""
+        if self._log is None:
+            self._log = JobLog(self._loggers, self.fields, {"job": self.name, "job_id": self.id})
+        return self._log
+
+    def statistics(self) -> JobStatistics:
+        """Return a frozen snapshot."""
+        now = self.clock()
+        age = now - self._started_at if now is not None and self._started_at is not None else None
+        return JobStatistics(
+            name=self.name,
+            id=self.id,
+            state=self._state,
+            age=age,
+            children=0 if self._children is None else len(self._children.started()),
+            tasks=tuple(_task_statistics(task, now) for task in self.tasks),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} {self.name!r} {self._state.value}, {len(self.tasks)} tasks>"
+
+    # -- for the engine
+
+    def emit(self, event: Event) -> None:
+        """Tell the observers. A faulty one is reported once and then left out."""
+        for observer in self._observers:
+            try:
+                observer.on_event(event)
+            except Exception as error:
+                self._observers = tuple(other for other in self._observers if other is not observer)
+                report_fault(f"observer {observer!r} failed and is left out of job {self.name!r}: {error!r}")
+
+    def clock(self) -> float | None:
+        """Return trio's time, None outside of a trio run."""
+        try:
+            return trio.current_time()
+        except RuntimeError:
+            return None
+
+    def add_stop_scope(self, scope: trio.CancelScope) -> None:
+        """Cancel `scope` when the job is asked to stop; at once, if it has been."""
+        if self.stopping or self._life is None:
+            scope.cancel()
+        else:
+            self._life.stop.scopes.add(scope)
+
+    def remove_stop_scope(self, scope: trio.CancelScope) -> None:
+        """Forget the scope."""
+        if self._life is not None:
+            self._life.stop.scopes.discard(scope)
+
+    def _move(self, new: JobState) -> None:
+        old = self._state
+        self._state = checked(JOB_MOVES, old, new)
+        if self.observed:
+            self.emit(JobStateChanged(self, old, new, self.clock()))
+
+    def _listen(self) -> None:
+        """Take in the observers for all jobs; they missed the tasks that were added before."""
+        everybody = observers_for_all()
+        if everybody:
+            own, self._observers = self._observers, everybody
+            for task in self.tasks:
+                self.emit(TaskAdded(task, self.clock()))
+            self._observers = (*own, *self._observers)
+            self.observed = True
+
+    def _tell_added(self, task: Task) -> None:
+        if self.observed:
+            self.emit(TaskAdded(task, self.clock()))
+
+    def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
+        if self.observed:
+            self.emit(TaskFailed(task, failure, survived, self.clock()))
+        if survived:
+            report_survived(self, task, failure)
+
+    def _loop_ended(self, task: Task) -> None:
+        for listener in self._listeners or ():
+            try:
+                listener.send_nowait(task)
+            except trio.BrokenResourceError:  # the reader has closed its end
+                self._listeners = [other for other in self._listeners or () if other is not listener]
+
+    def _forget(self, task: Task) -> None:
+        self._steps_of_gone += task.steps
+        del self._tasks[task.index]
+
+    @property
+    def _steps(self) -> int:
+        return self._steps_of_gone + sum(task.steps for task in self.tasks)
+
+    def _set_ready(self) -> None:
+        if not self._ready:
+            self._ready = True
+            if self._on_ready is not None:
+                self._on_ready()
+                self._on_ready = None
+
+    def _tell_stopping(self) -> None:
+        if self._stopping_event is not None:
+            self._stopping_event.set()
+        if self._block_scope is not None and self._failed:
+            self._block_scope.cancel()
+
+    def _cancel_on_failure(self, scope: trio.CancelScope) -> None:
+        self._block_scope = scope
+        if self._failed:
+            scope.cancel()
+
+    def _running_parent(self) -> Lifecycle | None:
+        parent = self.parent
+        return None if parent is None else parent._life
+
+
+def _idle_clock(idle_timeout: float | IdleClock | None) -> IdleClock | None:
+    if idle_timeout is None or isinstance(idle_timeout, IdleClock):
+        return idle_timeout
+    return IdleClock(_check.positive_seconds("idle_timeout", idle_timeout))
+
+
+def _task_statistics(task: Task, now: float | None) -> TaskStatistics:
+    left = None if task._idle is None or now is None else task._idle.deadline - now
+    return TaskStatistics(task.index, task.name, task.state, task.steps, left)

@@ -1,0 +1,72 @@
+"""The run loop: call `run` again and again, and do what its step says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final
+
+import trio
+from trio.lowlevel import disable_ki_protection
+
+from ._exceptions import MissingStepError
+from ._fairness import Turns
+from ._forms import refuse_routines
+from ._task import BETWEEN, DONE, IDLE, NONE, TICK, Host, Task
+
+SHORTEST_PAUSE: Final = 0.001
+LONGEST_PAUSE: Final = 0.05
+
+
+# User routines are open to KeyboardInterrupt, and what they are called from decides: hence the loop is open, too. It has
+# nothing that an interrupt between two lines could break.
+@disable_ki_protection
+async def run_loop(
+    task: Task, run: Callable[[Task], Awaitable[object]], host: Host, turns: Callable[[], Turns]
+) -> None:
+    """Call `run` until it is done, or stopped at a step.
+
+    Raises:
+        MissingStepError: `run` returned without a step while the job was not stopping.
+        BaseException: whatever `run` raises.
+    """
+    # The first tick gives way: a job whose runs never suspend passes a checkpoint.
+    until = 0.0
+    pause = 0.0
+    to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
+    while True:
+        task._step = NONE
+        if (result := await run(task)) is not None:
+            refuse_routines(task.name, result)
+        step = task._step
+        task.steps += 1
+        if step == TICK:
+            pause = 0.0
+            if monotonic() >= until:
+                task._step = BETWEEN
+                until = await turns().give_way()
+        elif step == DONE:
+            return
+        elif step == IDLE:
+            task._step = BETWEEN
+            await (trio.sleep(pause) if to_the_end else pause_for(pause, host))
+            pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE)
+        elif not host.stopping:
+            raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
+        else:
+            return
+        if host.stopping and not to_the_end:
+            return
+
+
+async def pause_for(seconds: float, host: Host) -> None:
+    """Wait; a stop of the job ends the wait at once."""
+    if seconds == 0:
+        await trio.lowlevel.checkpoint()
+        return
+    with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
+        host.add_stop_scope(scope)
+        try:
+            await trio.sleep_forever()
+        finally:
+            host.remove_stop_scope(scope)

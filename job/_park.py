@@ -1,0 +1,56 @@
+"""One trio task waits until another wakes it: the smallest rendezvous, for the engine's own waits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+
+class Park:
+    """A place for one waiter. A wake-up that comes first is kept.
+
+    A trio.Event would do the same for a little more memory and time; there is one of these for each task with a finalizer.
+    """
+
+    __slots__ = ("_waiter", "_woken")
+
+    def __init__(self) -> None:
+        self._woken = False
+        self._waiter: trio.lowlevel.Task | None = None
+
+    def wake(self) -> None:
+        """Let the waiter go on, now or when it comes."""
+        self._woken = True
+        if self._waiter is not None:
+            trio.lowlevel.reschedule(self._waiter)
+            self._waiter = None
+
+    async def wait(self, deaf: Callable[[], bool]) -> None:
+        """Wait for `wake`.
+
+        A cancellation or KeyboardInterrupt ends the wait, unless `deaf()` is true when it strikes: then it is left
+        pending, as in a shielded scope, at no cost of a scope. (Opening a scope here could misnest with one that a routine
+        left open for its finalizer.)
+        """
+        if self._woken:
+            return
+
+        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+            if deaf():
+                return trio.lowlevel.Abort.FAILED
+            self._waiter = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._waiter = trio.lowlevel.current_task()
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+
+def always() -> bool:
+    """Be deaf for the whole wait."""
+    return True
+
+
+def never() -> bool:
+    """Hear every cancellation."""
+    return False

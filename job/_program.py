@@ -1,0 +1,80 @@
+"""Run a job as a program: signals, logging, exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import Any, Final
+
+import structlog
+import trio
+
+from ._job import Job
+from ._verdict import Cause, CauseKind
+from .log import has_default_logger, register_default_logger
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+_SIGNAL_BASE: Final = 128  # a shell's exit code for a program that a signal ended
+
+
+def run(job: Job[Any]) -> int:
+    """Run `job` as a whole program and return its exit code; pass that to `sys.exit`.
+
+    SIGINT or SIGTERM finishes the job within its `grace`, a second signal cancels it. Where no default logger is registered
+    one is: readable lines with colours on a terminal, JSON lines elsewhere, on stderr; so the verdict is logged.
+
+    Returns:
+        0 where the job is DONE, also after one signal; 1 where it failed; 130 or 143 where a second signal cut it.
+
+    Raises:
+        JobStateError: the job has been run before.
+        RuntimeError: called from within a trio run; use `Job.run` there.
+        TypeError: `job` is none.
+    """
+    if not isinstance(job, Job):
+        raise TypeError(f"job must be a Job, got {job!r}")
+    if not has_default_logger():
+        register_default_logger(stderr_logger(), level=1)
+    return trio.run(_main, job)
+
+
+async def _main(job: Job[Any]) -> int:
+    cut_by: list[int] = []
+    job._claim()
+    with trio.open_signal_receiver(*_SIGNALS) as signals:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_obey, job, signals, cut_by)
+            await job._live(contained=True)
+            nursery.cancel_scope.cancel()
+    if job._ending.fatal is not None:
+        raise job._ending.fatal
+    if cut_by:
+        return _SIGNAL_BASE + cut_by[0]
+    return 1 if job._failed else 0
+
+
+async def _obey(job: Job[Any], signals: Any, cut_by: list[int]) -> None:
+    async for number in signals:
+        if cut_by:
+            continue
+        if job.stopping:
+            cut_by.append(number)
+            job.cancel(f"cut by a second signal, {signal.Signals(number).name}")
+        else:
+            job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._grace)
+
+
+def stderr_logger() -> Any:
+    """Return a structlog logger that writes to stderr: readable on a terminal, JSON lines elsewhere."""
+    terminal = sys.stderr.isatty()
+    processors: list[Any] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso"),
+    ]
+    if terminal:
+        processors.append(structlog.dev.ConsoleRenderer())
+    else:
+        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=repr)]
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=structlog.BoundLogger
+    )

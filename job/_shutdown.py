@@ -1,0 +1,96 @@
+"""Between the last run loop and the first finalizer: the children end, the shutdown hook is called."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import weakref
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+from trio.lowlevel import disable_ki_protection, enable_ki_protection
+
+from ._calls import without_cancelled
+from ._context import CURRENT
+from ._exceptions import FinalizeTimeoutError, StopTimeoutError
+from ._finalizers import Finalizers
+from ._states import JobState
+from ._stop import Stop
+from ._verdict import Cause, CauseKind
+
+if TYPE_CHECKING:
+    from ._job import Job, ShutdownHook
+
+
+@final
+class Shutdown:
+    """The end of a job, from when its run loops have exited; one `stop_timeout` bounds all of it."""
+
+    __slots__ = ("_finalizers", "_job", "_stop")
+
+    def __init__(self, job: Job[Any], stop: Stop, finalizers: Finalizers) -> None:
+        self._job = job
+        self._stop = stop
+        self._finalizers = finalizers
+
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Start the budget, and go on to the finalizers: at once, where there is nobody to wait for."""
+        job = self._job
+        if job._stop_timeout != math.inf:
+            self._finalizers.limit(trio.current_time() + job._stop_timeout, job._stop_timeout)
+        children = self._stop.children
+        if (children is not None and children.started()) or job._on_shutdown is not None:
+            nursery.start_soon(self._first_the_others)
+        else:
+            self._finalize()
+
+    def _finalize(self) -> None:
+        self._stop.sealed = True
+        self._job._move(JobState.FINALIZING)
+        self._finalizers.next()
+
+    @enable_ki_protection
+    async def _first_the_others(self) -> None:
+        # Whatever comes out of here must not be lost, nor keep the finalizers from their turn.
+        CURRENT.set(weakref.ref(self._job))
+        with trio.CancelScope(shield=True):
+            await self._end_children()
+            cause = self._stop.ending.cause
+            if cause is not None and cause.error is not None and self._job._on_shutdown is not None:
+                await self._call_hook(self._job._on_shutdown, cause.error)
+        self._finalize()
+
+    async def _end_children(self) -> None:
+        children = self._stop.children
+        if children is None:
+            return
+        if not self._stop.ending.stopping:
+            children.finish(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._grace)
+        with trio.CancelScope(deadline=self._finalizers.stop_at) as budget:
+            await children.ended()
+        if budget.cancelled_caught:
+            error = StopTimeoutError(f"children of job {self._job.name!r} overran its stop_timeout")
+            self._stop.ending.add(None, None, error)
+            children.expire()
+            await children.ended()
+
+    async def _call_hook(self, hook: ShutdownHook, error: BaseException) -> None:
+        seconds = self._job._finalize_timeout
+        bound = min(trio.current_time() + seconds, self._finalizers.stop_at)
+        with trio.CancelScope(deadline=bound) as budget:
+            try:
+                await _call(hook, error)
+            except BaseException as exc:
+                fault = without_cancelled(exc)
+                if fault is not None:
+                    self._stop.ending.add(None, None, fault)
+        if budget.cancel_called:
+            late = FinalizeTimeoutError(f"on_shutdown of job {self._job.name!r} took longer than {seconds:g} s")
+            self._stop.ending.add(None, None, late)
+
+
+@disable_ki_protection
+async def _call(hook: ShutdownHook, error: BaseException) -> None:
+    result = hook(error)
+    if inspect.isawaitable(result):
+        await result

@@ -1,0 +1,84 @@
+"""The states of jobs and tasks, and the one table of legal moves for each.
+
+The tables are the truth: the engine moves through `checked`, the documentation draws its diagrams from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final, TypeVar
+
+
+class _State(Enum):
+    # Enum hashes by name in Python code; identity is as good for members and several times faster in the tables below.
+    __hash__ = object.__hash__
+
+
+class JobState(_State):
+    """Where a job is in its life. `CANCELLED` and `DONE` are terminal."""
+
+    NEW = "new"
+    ONESHOT_RUNNING = "oneshot running"
+    RECURRENT_RUNNING = "recurrent running"
+    STOPPING = "stopping"
+    FINALIZING = "finalizing"
+    CANCELLED = "cancelled"
+    DONE = "done"
+
+
+class TaskState(_State):
+    """Where a task is in its life.
+
+    `FINISHED`: done, or stopped at a step by `finish`. `FAILED`: ended by an error of its own. `CANCELLED`: cut short of a
+    step by whatever cause, or never started.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Phase(_State):
+    """The routine of a task that was running."""
+
+    INIT = "init"
+    RUN = "run"
+    FINALIZE = "finalize"
+
+
+JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
+    {
+        JobState.NEW: frozenset(
+            {JobState.ONESHOT_RUNNING, JobState.RECURRENT_RUNNING, JobState.CANCELLED, JobState.DONE}
+        ),
+        JobState.ONESHOT_RUNNING: frozenset({JobState.RECURRENT_RUNNING, JobState.STOPPING}),
+        JobState.RECURRENT_RUNNING: frozenset({JobState.STOPPING, JobState.FINALIZING}),
+        JobState.STOPPING: frozenset({JobState.FINALIZING}),
+        JobState.FINALIZING: frozenset({JobState.CANCELLED, JobState.DONE}),
+        JobState.CANCELLED: frozenset(),
+        JobState.DONE: frozenset(),
+    }
+)
+
+TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = MappingProxyType(
+    {
+        TaskState.PENDING: frozenset({TaskState.RUNNING, TaskState.CANCELLED}),
+        TaskState.RUNNING: frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED}),
+        TaskState.FINISHED: frozenset(),
+        TaskState.FAILED: frozenset(),
+        TaskState.CANCELLED: frozenset(),
+    }
+)
+
+S = TypeVar("S", JobState, TaskState)
+
+
+def checked(moves: Mapping[S, frozenset[S]], old: S, new: S) -> S:
+    """Return `new` where the table has the move, else fail: an illegal move is a bug of the engine, never of the user."""
+    if new not in moves[old]:
+        raise AssertionError(f"illegal move {old} -> {new}")
+    return new

@@ -1,0 +1,236 @@
+"""All that can bring a running job to its end: errors, timeouts, a finish, a parent, an outer scope.
+
+Each records the cause first and cancels second (G5).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+import trio
+
+from ._children import Children
+from ._ending import Ending, timeout_error
+from ._exceptions import JobCancelledError
+from ._states import JobState, Phase
+from ._task import Task
+from ._verdict import Cause, CauseKind, TaskError
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+
+class Loops(Protocol):
+    """What a stop needs of the life cycle."""
+
+    def drop_queue(self) -> None:
+        """Give up the tasks that were never started."""
+        ...
+
+    def release_hold(self) -> None:
+        """Let the job end when its loops have exited."""
+        ...
+
+    def close_if_empty(self) -> None:
+        """Go on to the finalizers where no loop is left."""
+        ...
+
+
+@final
+class Stop:
+    """Decides whether and how a running job stops."""
+
+    __slots__ = (
+        "_helpers",
+        "_job",
+        "_loops",
+        "children",
+        "ending",
+        "halted",
+        "nursery",
+        "scope",
+        "scopes",
+        "sealed",
+        "timeout_at",
+        "winding_up",
+    )
+
+    def __init__(self, job: Job[Any], ending: Ending, loops: Loops) -> None:
+        self._job = job
+        self._loops = loops
+        self._helpers: list[trio.CancelScope] = []
+        self.ending = ending
+        self.children: Children | None = job._children
+        self.nursery: trio.Nursery
+        self.scope: trio.CancelScope
+        self.scopes: set[trio.CancelScope] = set()  # of waits that a stop ends at once
+        self.timeout_at = math.inf
+        self.halted = False  # all loops are cancelled: enter nothing more
+        self.winding_up = False  # all run loops have exited
+        self.sealed = False  # finalizers have begun: the cause stands
+
+    def arm(self, nursery: trio.Nursery) -> None:
+        """Take the nursery whose scope bounds all run loops, and start the job's timeout."""
+        self.nursery = nursery
+        self.scope = nursery.cancel_scope
+        timeout = self._job._timeout
+        if timeout != math.inf:
+            self.timeout_at = trio.current_time() + timeout
+            self.scope.deadline = self.timeout_at
+
+    # -- asked from inside and outside
+
+    def interrupt(
+        self,
+        kind: CauseKind,
+        task: Task | None,
+        phase: Phase | None,
+        error: BaseException,
+        *,
+        parent: Cause | None = None,
+        mapped: bool = True,
+        outside: bool = False,
+    ) -> TaskError:
+        """Record an error; where it is the first, cancel the job."""
+        if self.ending.cause is not None or self.sealed:
+            return self.ending.add(task, phase, error)
+        cause = Cause(kind, task, phase, error, trio.current_time(), parent)
+        failure = self.ending.interrupt(cause, mapped=mapped)
+        self.ending.outside = outside
+        self._announce()
+        if self.children is not None:
+            self.children.cancel(self.ending.cause)
+        self.halt()
+        self._loops.release_hold()
+        return failure
+
+    def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> None:
+        """End the job well, within `grace` seconds."""
+        first = not self.ending.stopping
+        if self.sealed or not self.ending.ask(cause, trio.current_time() + grace):
+            return
+        self.ending.no_inits = self.ending.no_inits or no_inits
+        if first:
+            self._announce()
+        if self.children is not None and self.children.finish(cause, grace):
+            self.help(self._cut_after_children)
+        elif grace <= 0:
+            self.halt()
+        else:
+            self._arm_cut()
+        if first:
+            self._loops.release_hold()
+
+    def child_started(self, child: Job[Any]) -> None:
+        """Tell a child that starts while this job stops."""
+        ending = self.ending
+        if ending.cause is not None:
+            child._cancelled_by_parent(ending.cause)
+        elif ending.asked is not None:
+            child._finished_by_parent(ending.asked, max(0.0, ending.cut_at - trio.current_time()))
+            self.scope.deadline = self.timeout_at
+            self.help(self._cut_after_children)
+        elif self.winding_up:
+            child._finished_by_parent(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._grace)
+
+    def halt(self) -> None:
+        """Cancel all run loops."""
+        self.halted = True
+        self._loops.drop_queue()
+        self.scope.cancel()
+        self._loops.close_if_empty()
+
+    def wind_up(self) -> None:
+        """The last run loop has exited: nothing is left that could be cut."""
+        self.winding_up = True
+        self.scope.deadline = math.inf
+        for helper in self._helpers:
+            helper.cancel()
+
+    def _announce(self) -> None:
+        if self._job.state is not JobState.STOPPING:
+            self._job._move(JobState.STOPPING)
+        self._job._tell_stopping()
+        for scope in tuple(self.scopes):
+            scope.cancel()
+
+    def _arm_cut(self) -> None:
+        if not self.winding_up:
+            self.scope.deadline = min(self.timeout_at, self.ending.cut_at)
+
+    async def _cut_after_children(self) -> None:
+        """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
+        cut_at = self.ending.cut_at
+        await trio.sleep_until(cut_at)
+        if self.children is not None:
+            await self.children.ended()
+        if cut_at == self.ending.cut_at:
+            self.halt()
+
+    def help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a part of the engine beside the tasks, until all run loops have exited."""
+        if not self.winding_up:
+            self.nursery.start_soon(self._helping, work)
+
+    async def _helping(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        with trio.CancelScope() as scope:
+            self._helpers.append(scope)
+            try:
+                if not self.winding_up:
+                    await work()
+            except trio.Cancelled:
+                if scope.cancel_called:
+                    raise  # absorbed by the scope
+                # Else the job is being cancelled. The host sees to that; the nursery need not hear of it again.
+
+    # -- noticed
+
+    def expired(self) -> bool:
+        """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""
+        if not self.scope.cancel_called:
+            return False
+        if self.ending.cause is None and not self.halted:
+            if self.ending.cut_at <= self.timeout_at:
+                self.halt()
+            else:
+                job = self._job
+                error = timeout_error(job.name, job._timeout)
+                self.interrupt(CauseKind.TIMEOUT, None, None, error)
+        return True
+
+    async def look_outside(self, task: Task) -> None:
+        """Record what struck the job from outside, if anything did: an error in hand came later than that."""
+        if self.ending.cause is not None or self.expired():
+            return
+        if trio.current_effective_deadline() == -math.inf and (task._guard is None or await self._is_struck()):
+            self.struck_from_outside()
+
+    async def _is_struck(self) -> bool:
+        """Whether the job is cancelled from outside, seen from where no scope of a task's own is in the way."""
+        seen: list[bool] = []
+        looked = trio.Event()
+
+        async def look() -> None:
+            seen.append(trio.current_effective_deadline() == -math.inf)
+            looked.set()
+
+        self.nursery.start_soon(look)
+        with trio.CancelScope(shield=True):
+            await looked.wait()
+        return seen[0]
+
+    def struck_from_outside(self) -> None:
+        """Record a cancellation by an outer scope, or by a job above whose time was up."""
+        parent = self._job._running_parent()
+        if (parent is None or not parent.stop.struck()) and self.ending.cause is None:
+            error = JobCancelledError("an outer cancel scope was cancelled")
+            self.interrupt(CauseKind.CANCEL, None, None, error, mapped=False, outside=True)
+
+    def struck(self) -> bool:
+        """Whether this job has been interrupted, if only by a timeout that nobody had noticed."""
+        parent = self._job._running_parent()
+        if parent is None or not parent.stop.struck():
+            self.expired()
+        return self.ending.cause is not None

@@ -1,0 +1,314 @@
+"""A task: what its routines see of themselves and of their job."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
+from contextvars import Context
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast, final, overload
+
+import trio
+
+from ._events import TaskStateChanged
+from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
+from ._forms import Routines, as_async
+from ._park import Park
+from ._states import TASK_MOVES, TaskState, checked
+
+if TYPE_CHECKING:
+    from ._events import Event
+    from ._idle import IdleClock
+    from ._job import Job
+    from ._policy import StopPolicy
+    from ._verdict import TaskError
+    from .log import JobLog
+
+T = TypeVar("T")
+_UNSET: Final = object()
+
+# The step of the current call of run, in one slot: the loop reads it after each call. BETWEEN is no step of the user's; the
+# loop sets it while it waits on its own account, where a stop finds the task between two steps.
+NONE, TICK, DONE, IDLE, BETWEEN = range(5)
+
+
+class Host(Protocol):
+    """What a task needs of the job that it belongs to."""
+
+    @property
+    def observed(self) -> bool: ...
+    @property
+    def stopping(self) -> bool: ...
+    @property
+    def log(self) -> JobLog: ...
+    def emit(self, event: Event) -> None: ...
+    def clock(self) -> float | None: ...
+    def add_stop_scope(self, scope: trio.CancelScope) -> None: ...
+    def remove_stop_scope(self, scope: trio.CancelScope) -> None: ...
+    def finish(self, grace: float | None = None) -> None: ...
+
+
+@final
+class Task:
+    """One oneshot or recurrent task of a job. Made by `Job.add_task` and `Job.add_oneshot_task`, never directly.
+
+    Routines get it as their only argument. End each call of `run` with one step (`tick`, `done`, `idle`, `finish_job`); the
+    last call decides. Steps are plain calls that cannot block.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_asserted",
+        "_baton",
+        "_context",
+        "_due",
+        "_ended",
+        "_exits",
+        "_finalize",
+        "_guard",
+        "_home",
+        "_host",
+        "_idle",
+        "_init",
+        "_log",
+        "_loop_scope",
+        "_run",
+        "_state",
+        "_step",
+        "error",
+        "index",
+        "meta",
+        "name",
+        "policy",
+        "result",
+        "steps",
+        "transient",
+    )
+
+    def __init__(
+        self,
+        host: Host,
+        index: int,
+        name: str,
+        routines: Routines,
+        *,
+        policy: StopPolicy,
+        idle: IdleClock | None = None,
+        meta: Any = None,
+        transient: bool = False,
+    ) -> None:
+        self.index = index
+        self.name = name
+        self.meta = meta
+        self.policy = policy
+        self.transient = transient
+        self.result: Any = None
+        self.error: TaskError | None = None
+        self.steps = 0
+        self._host = host
+        self._state = TaskState.PENDING
+        self._init = as_async(routines.init)
+        self._run = as_async(routines.run)
+        self._finalize = as_async(routines.finalize)
+        self._idle = idle
+        self._step = NONE
+        self._due = False  # its finalizer is: init was entered or, having none, was passed
+        self._asserted: BaseException | None = None
+        self._guard: trio.CancelScope | None = None
+        self._baton: Park | None = None
+        self._loop_scope: trio.CancelScope | None = None
+        self._exits: list[AsyncExitStack] | None = None
+        self._home: trio.lowlevel.Task | None = None
+        self._context: Context | None = None
+        self._ended: trio.Event | None = None
+        self._log: JobLog | None = None
+
+    @property
+    def job(self) -> Job[Any]:
+        """The job that the task belongs to."""
+        return cast("Job[Any]", self._host)
+
+    @property
+    def state(self) -> TaskState:
+        """Where the task is in its life."""
+        return self._state
+
+    @property
+    def log(self) -> JobLog:
+        """The job's log, its records marked with this task's name and index."""
+        if self._log is None:
+            self._log = self._host.log.bind(task=self.name, task_index=self.index)
+        return self._log
+
+    # -- steps
+
+    def tick(self) -> None:
+        """Step: go on with the next call of `run`.
+
+        Inside a long `run` it is also a heartbeat: it restarts the idle clock.
+        """
+        self._step = TICK
+        if self._idle is not None:
+            self._idle.touch()
+
+    def done(self, result: object = _UNSET) -> None:
+        """Step: this task is finished. `result`, where given, becomes `Task.result`."""
+        self._step = DONE
+        if result is not _UNSET:
+            self.result = result
+
+    def idle(self) -> None:
+        """Step: nothing to do just now; the next call of `run` comes after a short pause.
+
+        The pause grows from nothing to about 50 ms and is back at nothing after a tick. The idle clock goes on.
+        """
+        self._step = IDLE
+
+    def finish_job(self, grace: float | None = None) -> None:
+        """Step: this task is finished, and so is the job: `done()`, then `Job.finish(grace)`."""
+        self.done()
+        self._host.finish(grace)
+
+    # -- assertions
+
+    def assert_(self, err: object) -> None:
+        """Pass where `err` is falsy.
+
+        Raises:
+            BaseException: `err` itself where it is an exception.
+            AssertFailedError: `err` is anything else that is true; it is the error's `value`.
+        """
+        if isinstance(err, BaseException) or err:
+            self._fail_with(err)
+
+    def assert_true(self, cond: object, err: object) -> None:
+        """Fail with `err`, as `assert_` does, where `cond` is false."""
+        if not cond:
+            self._fail_with(err)
+
+    def assert_not_none(self, value: T | None, err: object = None) -> T:
+        """Return `value`; where it is None, fail with `err`, as `assert_` does."""
+        if value is None:
+            self._fail_with("value is None" if err is None else err)
+        return value
+
+    def _fail_with(self, err: object) -> NoReturn:
+        self._asserted = err if isinstance(err, BaseException) else AssertFailedError(err)
+        raise self._asserted
+
+    # -- resources and scopes
+
+    @contextmanager
+    def cancel_on_stop(self) -> Iterator[trio.CancelScope]:
+        """Cancel the block as soon as the job is asked to stop.
+
+        It marks the waits that may be abandoned (a read on an idle connection), so that a graceful finish need not sit out
+        its grace; returning from `run` without a step is then fine.
+        """
+        with trio.CancelScope() as scope:
+            self._host.add_stop_scope(scope)
+            try:
+                yield scope
+            finally:
+                self._host.remove_stop_scope(scope)
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Stop the task's idle clock while the block runs: for work that takes long and cannot tick, in a thread say.
+
+        With a shared clock it stops for all holders; without an idle timeout it does nothing.
+        """
+        if self._idle is None:
+            yield
+        else:
+            with self._idle.busy():
+                yield
+
+    @overload
+    async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T: ...
+    @overload
+    async def enter(self, context_manager: AbstractContextManager[T]) -> T: ...
+    async def enter(self, context_manager: Any) -> Any:
+        """Enter a context manager, and leave it right after the task's finalizer: cleanup without writing a finalizer.
+
+        Like an `async with` (or `with`) opened at this line: it hears of the error or cancellation that ended the task.
+        Several are left in reverse order, within the job's `finalize_timeout`.
+
+        Not to be called inside a block that opened a scope or nursery of its own: the two would not nest.
+
+        Returns:
+            What entering gave.
+
+        Raises:
+            JobStateError: called from another trio task than the task's own.
+            TypeError: it is no context manager.
+        """
+        if self._home is None or trio.lowlevel.current_task() is not self._home:
+            raise JobStateError(f"enter() of task {self.name!r} was called outside of the task's own trio task")
+        self._open_guard()
+        stack = AsyncExitStack()
+        if hasattr(type(context_manager), "__aenter__"):
+            value = await stack.enter_async_context(context_manager)
+        else:
+            value = stack.enter_context(context_manager)
+        if self._exits is None:
+            self._exits = []
+        self._exits.append(stack)
+        return value
+
+    async def wait(self) -> Any:
+        """Wait until the task's run loop is over, and return `result`.
+
+        Raises:
+            BaseException: the task's own error, where it FAILED.
+            JobCancelledError: the task was CANCELLED.
+        """
+        if not TASK_MOVES[self._state]:
+            await trio.lowlevel.checkpoint()
+        else:
+            if self._ended is None:
+                self._ended = trio.Event()
+            await self._ended.wait()
+        if self._state is TaskState.FAILED and self.error is not None:
+            raise self.error.error
+        if self._state is TaskState.CANCELLED:
+            raise JobCancelledError(f"task {self.name!r} was cancelled")
+        return self.result
+
+    # -- for the engine
+
+    def _move(self, new: TaskState) -> None:
+        """Move to the next state: the one place that writes it."""
+        old = self._state
+        self._state = checked(TASK_MOVES, old, new)
+        if self._host.observed:
+            self._host.emit(TaskStateChanged(self, old, new, self._host.clock()))
+        if self._ended is not None and not TASK_MOVES[new]:
+            self._ended.set()
+
+    def _cancel_unrun(self) -> None:
+        if not self.ended:
+            self._move(TaskState.CANCELLED)
+
+    def _open_guard(self) -> None:
+        """Open the scope that bounds the finalizer and the exits.
+
+        It must lie outside of every scope that the routines leave open for their finalizer, or the two would misnest; so it is
+        opened before init or, in a task that has no such routines, by the first `enter`.
+        """
+        if self._guard is None:
+            self._baton = Park()
+            self._guard = trio.CancelScope()
+            self._guard.__enter__()
+
+    def _close_guard(self) -> None:
+        """Close the scope that `_open_guard` opened."""
+        if self._guard is not None:
+            self._guard.__exit__(None, None, None)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the state is a terminal one."""
+        return not TASK_MOVES[self._state]
+
+    def __repr__(self) -> str:
+        return f"<Task {self.index} {self.name!r} {self._state.value}>"

@@ -1,0 +1,219 @@
+"""Registered loggers: each job writes to its own, else to its parent's, else to the default one.
+
+A logger is a structlog logger (anything with `bind`), or a mapping `{level: handler}` with `handler(event, fields)`. Levels are
+verbosities: 0 always, 1 more, 2 debug.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, final
+
+import structlog
+
+Handler: TypeAlias = Callable[[str, Mapping[str, Any]], object]
+Logger: TypeAlias = Any
+"""A structlog logger (anything with `bind`), or a mapping of levels to handlers."""
+
+ALWAYS: Final = 0
+MORE: Final = 1
+DEBUG: Final = 2
+
+# The verbosity at which each severity is written.
+_LEVEL_OF: Final[Mapping[str, int]] = {"error": ALWAYS, "warning": ALWAYS, "info": MORE, "debug": DEBUG}
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """A logger and how much it wants to hear; `level` None means the default logger's."""
+
+    logger: Logger
+    level: int | None
+
+    def wants(self, level: int) -> bool:
+        """Whether a record of this level is for the logger."""
+        limit = self.level
+        if limit is None:
+            limit = _default.level if _default is not None and _default.level is not None else ALWAYS
+        return level <= limit
+
+
+_default: Registration | None = None
+
+
+def register_default_logger(logger: Logger | None, *, level: int = ALWAYS) -> None:
+    """Make `logger` the fallback of all jobs that have none, own or inherited; None takes it away again.
+
+    Args:
+        logger: a structlog logger (anything with `bind`), or a mapping `{level: handler(event, fields)}`.
+        level: the verbosity up to which it is written to: 0 always, 1 more, 2 debug.
+
+    Raises:
+        TypeError: `logger` is neither, or `level` is no int.
+        ValueError: `level` is negative, or the mapping is empty.
+    """
+    global _default  # noqa: PLW0603 - the one process-wide setting, as the default logger of a program is
+    _default = None if logger is None else checked_registration(logger, level)
+
+
+def has_default_logger() -> bool:
+    """Whether a default logger is registered."""
+    return _default is not None
+
+
+def checked_registration(logger: Logger, level: int | None) -> Registration:
+    """Return the registration, or refuse the arguments."""
+    if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
+        raise TypeError(f"level must be an int, got {level!r}")
+    if level is not None and level < 0:
+        raise ValueError(f"level must be 0 or more, got {level!r}")
+    if isinstance(logger, Mapping):
+        _check_handlers(logger)
+    elif not callable(getattr(logger, "bind", None)):
+        raise TypeError(
+            f"logger must have bind(), as structlog's do, or be a mapping of levels to handlers, got {logger!r}"
+        )
+    return Registration(logger, level)
+
+
+def _check_handlers(handlers: Mapping[Any, Any]) -> None:
+    if not handlers:
+        raise ValueError(f"logger must have a handler for one level at least, got {handlers!r}")
+    for level, handler in handlers.items():
+        if not isinstance(level, int):
+            raise TypeError(f"logger must map int levels to handlers, got the level {level!r}")
+        if not callable(handler):
+            raise TypeError(f"logger must map levels to callables handler(event, fields), got {handler!r}")
+
+
+@final
+class Loggers:
+    """The chain of registrations that a job looks through: its own, its parent's, the default one.
+
+    Apart from the job, so that a job whose parent is gone still writes where the parent did, without keeping it alive.
+    """
+
+    __slots__ = ("own", "parent")
+
+    def __init__(self, parent: Loggers | None) -> None:
+        self.own: Registration | None = None
+        self.parent = parent
+
+    def find(self) -> Registration | None:
+        """Return the nearest registration; None where there is none at all."""
+        node: Loggers | None = self
+        while node is not None:
+            if node.own is not None:
+                return node.own
+            node = node.parent
+        return _default
+
+
+@final
+class JobLog:
+    """Writes records to the logger of a job. Get it as `Job.log` or `Task.log`.
+
+    A faulty handler is isolated: its error is reported on stderr and never reaches the job.
+    """
+
+    __slots__ = ("_fields", "_loggers", "_shared")
+
+    def __init__(self, loggers: Loggers, shared: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
+        self._loggers = loggers
+        self._shared = shared  # the job's own dict: what is put in it later is in later records
+        self._fields = fields
+
+    def __call__(self, level: int, event: str, /, **fields: Any) -> None:
+        """Write `event` where `level` is not above the logger's level: 0 and 1 as info, 2 and more as debug."""
+        self._write("info" if level < DEBUG else "debug", level, event, fields)
+
+    def debug(self, event: str, /, **fields: Any) -> None:
+        """Write at level 2."""
+        self._write("debug", DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: Any) -> None:
+        """Write at level 1."""
+        self._write("info", MORE, event, fields)
+
+    def warning(self, event: str, /, **fields: Any) -> None:
+        """Write at level 0; with no logger registered at all, one line on stderr."""
+        self._write("warning", ALWAYS, event, fields)
+
+    def error(self, event: str, /, **fields: Any) -> None:
+        """Write at level 0; with no logger registered at all, one line on stderr."""
+        self._write("error", ALWAYS, event, fields)
+
+    def exception(self, event: str, /, **fields: Any) -> None:
+        """Write at level 0, with the traceback of the exception being handled (or of `exc_info`)."""
+        fields.setdefault("exc_info", True)
+        self._write("error", ALWAYS, event, fields)
+
+    def bind(self, **fields: Any) -> JobLog:
+        """Return a log that adds `fields` to each record; this one is unchanged."""
+        return JobLog(self._loggers, self._shared, {**self._fields, **fields})
+
+    def would_write(self, level: int) -> bool:
+        """Whether a record of this level has a reader."""
+        found = self._loggers.find()
+        return found is not None and found.wants(level)
+
+    def _write(self, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:
+        found = self._loggers.find()
+        if found is None and severity in ("warning", "error"):
+            fields.pop("exc_info", None)
+            _guarded(_last_resort, severity, event, {**self._shared, **self._fields, **fields})
+        elif found is not None and found.wants(level):
+            _guarded(deliver, found.logger, severity, level, event, {**self._shared, **self._fields, **fields})
+
+
+def deliver(logger: Logger, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:
+    """Hand one record to a logger of either kind."""
+    if not isinstance(logger, Mapping):
+        getattr(logger, severity)(event, **fields)
+        return
+    if fields.get("exc_info") is True:
+        fields["exc_info"] = sys.exc_info()[1]
+    handler_for(logger, level)(event, fields)
+
+
+def handler_for(handlers: Mapping[int, Handler], level: int) -> Handler:
+    """Return the handler of the level, or of the nearest one below it, or the lowest there is."""
+    below = [registered for registered in handlers if registered <= level]
+    return handlers[max(below) if below else min(handlers)]
+
+
+def _last_resort(severity: str, event: str, fields: dict[str, Any]) -> None:
+    getattr(_stderr_logger() if not structlog.is_configured() else structlog.get_logger("job"), severity)(
+        event, **fields
+    )
+
+
+def _stderr_logger() -> Any:
+    # Made for each record: these are rare, and sys.stderr may have been replaced since.
+    return structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        wrapper_class=structlog.BoundLogger,
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+    )
+
+
+def _guarded(write: Callable[..., None], *args: Any) -> None:
+    try:
+        write(*args)
+    except Exception as error:
+        report_fault(f"a logger failed: {error!r}")
+
+
+def report_fault(message: str) -> None:
+    """Say on stderr that a listener is at fault; where stderr itself is gone, there is nobody left to tell."""
+    if sys.stderr is not None:
+        try:
+            print(f"job: {message}", file=sys.stderr)
+        except (OSError, ValueError):
+            return

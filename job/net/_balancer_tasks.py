@@ -1,0 +1,196 @@
+"""The two task factories of a balancer: one connects a job to an upstream, the other checks the upstreams' health."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import trio
+
+from .._forms import Factory, Routines
+from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
+from ._upstream import Lease, Upstream
+
+if TYPE_CHECKING:
+    from .._job import Job
+    from .._task import Task
+    from ._stream import Stream
+    from .balancer import Balancer
+
+Probe: TypeAlias = Callable[[Upstream], Awaitable[object]]
+
+# This machine has run out of something: no fault of the upstream's, and another one would not help. Not EADDRNOTAVAIL:
+# it means that ports run out, but also that there is no IPv6 here.
+_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Factory:
+    """Return what `Balancer.connect_task` promises."""
+
+    def connect_task(j: Job[Any]) -> Routines:
+        connection = _Connection(balancer, key, attempts, timeout)
+
+        async def run(task: Task) -> None:
+            j.value = await connection.open()
+            task.done()
+
+        async def finalize(task: Task) -> None:
+            await connection.aclose()
+
+        return Routines(None, run, finalize)
+
+    return connect_task
+
+
+class _Connection:
+    """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
+
+    __slots__ = ("_attempts", "_balancer", "_held", "_key", "_timeout")
+
+    def __init__(self, balancer: Balancer, key: Any, attempts: int, timeout: float) -> None:
+        self._balancer = balancer
+        self._key = key
+        self._attempts = attempts
+        self._timeout = timeout
+        self._held: tuple[Stream, Lease] | None = None
+
+    async def open(self) -> Stream:
+        """Dial upstreams until one answers."""
+        lease = self._balancer.lease(self._key)
+        tried: list[Upstream] = []
+        while True:
+            tried.append(lease.upstream)
+            try:
+                return await self._try(lease)
+            except PEER_FAULTS as error:
+                another = None if is_shortage(error) else self._another(tried)
+                if another is None:
+                    raise
+                lease = another
+
+    async def aclose(self) -> None:
+        """Close the stream, then give the place back: the upstream has room only when the socket is gone."""
+        if self._held is not None:
+            (stream, lease), self._held = self._held, None
+            with lease:
+                await stream.aclose()
+
+    def _another(self, tried: list[Upstream]) -> Lease | None:
+        if len(tried) == self._attempts:
+            return None
+        try:
+            return self._balancer.lease(self._key, exclude=tried)
+        except NoUpstreamError:
+            return None
+
+    async def _try(self, lease: Lease) -> Stream:
+        with ExitStack() as undo:
+            upstream = undo.enter_context(lease)
+            try:
+                stream = await _dial(upstream, self._timeout)
+            except PEER_FAULTS as error:
+                # Before the place is free, or the next in line would be sent to an upstream that is just being ejected.
+                _report(self._balancer, upstream, error)
+                raise
+            undo.pop_all()
+        self._held = stream, lease
+        _report(self._balancer, upstream, None)
+        return stream
+
+
+async def _dial(upstream: Upstream, timeout: float) -> Stream:
+    with trio.move_on_after(timeout):
+        return await upstream.endpoint.dial()
+    raise ConnectTimeoutError(f"{upstream.address}: no connection within {timeout:g} s")
+
+
+def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe: Probe | None) -> Factory:
+    """Return what `Balancer.check_task` promises."""
+
+    def check_task(j: Job[Any]) -> Routines:
+        grid = Grid(interval)
+
+        async def init(task: Task) -> None:
+            grid.start(trio.current_time())
+
+        async def run(task: Task) -> None:
+            with task.cancel_on_stop():
+                await trio.sleep_until(grid.next_point(trio.current_time()))
+                async with trio.open_nursery() as nursery:
+                    for upstream in balancer.upstreams:
+                        nursery.start_soon(_check, task, balancer, upstream, probe or _connect, timeout)
+            task.tick()
+
+        return Routines(init, run)
+
+    return check_task
+
+
+class Grid:
+    """Points in time at a fixed distance. One that has passed before it was asked for is skipped."""
+
+    __slots__ = ("_interval", "_passed", "_start")
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self.start(0.0)
+
+    def start(self, now: float) -> None:
+        """Make `now` the first point."""
+        self._start = now
+        self._passed = -1
+
+    def next_point(self, now: float) -> float:
+        """Return the next point, `now` at the earliest."""
+        # Counted, as now - start may be a hair less than a whole number of intervals and the same point would come
+        # twice. The billionth forgives a hair more.
+        upcoming = math.ceil((now - self._start) / self._interval - 1e-9)
+        self._passed = max(self._passed + 1, upcoming)
+        return self._start + self._passed * self._interval
+
+
+async def _check(task: Task, balancer: Balancer, upstream: Upstream, probe: Probe, timeout: float) -> None:
+    try:
+        error = await _fault(upstream, probe, timeout)
+    except Exception as fault:
+        task.log.exception("probe failed", upstream=upstream.address)
+        error = fault
+    _report(balancer, upstream, error, probe=True)
+
+
+async def _fault(upstream: Upstream, probe: Probe, timeout: float) -> Exception | None:
+    """Probe, and return what the peer did wrong, if anything."""
+    # The try is outside of the scope: a probe with a nursery in it can leave the scope with an error and a Cancelled at
+    # once.
+    try:
+        with trio.move_on_after(timeout):
+            await probe(upstream)
+            return None
+    except PEER_FAULTS as error:
+        return error
+    return ConnectTimeoutError(f"{upstream.address}: no answer to a probe within {timeout:g} s")
+
+
+async def _connect(upstream: Upstream) -> None:
+    # Nothing was sent that could be lost, so there is nothing to linger for.
+    await trio.aclose_forcefully(await upstream.endpoint.dial())
+
+
+def _report(balancer: Balancer, upstream: Upstream, error: Exception | None, *, probe: bool = False) -> None:
+    if error is None or not is_shortage(error):
+        balancer.report(upstream, error, probe=probe)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Return whether `error` comes from a shortage of our own: of descriptors or memory.
+
+    trio hides the errors of the single attempts to connect behind one OSError, as a group that is its cause.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        return all(map(is_shortage, error.exceptions))
+    if isinstance(error, OSError) and error.errno in _SHORTAGES:
+        return True
+    return error.__cause__ is not None and is_shortage(error.__cause__)

@@ -1,0 +1,105 @@
+"""The line of those who wait for a place on an upstream: first come, first served, nothing lost on cancellation."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import trio
+
+from ._upstream import Lease
+
+
+@dataclass(eq=False, slots=True)
+class _Waiter:
+    """One who waits. `settled` is set once `lease` or `error` is there, and then it is no longer in line."""
+
+    key: object
+    deadline: float
+    scope: trio.CancelScope
+    settled: trio.Event = field(default_factory=trio.Event)
+    lease: Lease | None = None
+    error: Exception | None = None
+
+
+class Line:
+    """Waiters in the order they came.
+
+    A place goes straight into the hands of the first, who need not run for it: so nobody who comes in between can
+    snatch it, and what a cancelled waiter already has in hand goes to the next.
+
+    Args:
+        offer: gives a lease for a key, or None where there is no place.
+        next_return: when, on trio's clock, a place may come back by the mere passing of time; inf for never.
+    """
+
+    __slots__ = ("_next_return", "_offer", "_waiters")
+
+    def __init__(self, offer: Callable[[object], Lease | None], next_return: Callable[[], float]) -> None:
+        self._offer = offer
+        self._next_return = next_return
+        # Not a dict: to take the first out of one again and again is quadratic.
+        self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    def serve(self) -> None:
+        """Hand out places as long as there are any. To be called after everything that may have made one."""
+        while self._waiters and self._serve(next(iter(self._waiters))):
+            pass
+        self._set_alarm()
+
+    async def wait(self, key: object, deadline: float) -> Lease | None:
+        """Wait for a place; return None where there was none until `deadline`.
+
+        Raises:
+            Exception: what `offer` raised for this key.
+        """
+        waiter = _Waiter(key, deadline, trio.CancelScope(deadline=deadline))
+        self._waiters[waiter] = None
+        try:
+            await self._settle(waiter)
+        except BaseException:
+            if waiter.lease is not None:
+                waiter.lease.release()
+            raise
+        finally:
+            if waiter in self._waiters:
+                del self._waiters[waiter]
+                # It may have been the first, who has the alarm.
+                self.serve()
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.lease
+
+    async def _settle(self, waiter: _Waiter) -> None:
+        self.serve()
+        while True:
+            with waiter.scope:
+                await waiter.settled.wait()
+            # The scope ends at the waiter's deadline or, in the first one, at an alarm. It is good for one use.
+            waiter.scope = trio.CancelScope(deadline=waiter.deadline)
+            self.serve()
+            if waiter.settled.is_set() or trio.current_time() >= waiter.deadline:
+                return
+
+    def _serve(self, waiter: _Waiter) -> bool:
+        """Serve this one, the first; return False where there is no place."""
+        try:
+            waiter.lease = self._offer(waiter.key)
+        except Exception as error:
+            # It belongs to the waiter; the one who is just giving a place back has nothing to do with it.
+            waiter.error = error
+        if waiter.lease is None and waiter.error is None:
+            return False
+        del self._waiters[waiter]
+        waiter.settled.set()
+        return True
+
+    def _set_alarm(self) -> None:
+        # Only the first gets one: a herd that wakes at once would find the same few places.
+        if self._waiters:
+            first = next(iter(self._waiters))
+            first.scope.deadline = min(first.deadline, self._next_return())

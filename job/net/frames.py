@@ -1,0 +1,243 @@
+"""Frames on a byte stream, without I/O: a length of 4 bytes, big-endian, then the payload of that many bytes.
+
+`encode` makes one, a `Decoder` takes them apart again however the bytes were cut on the way, and a `Codec` turns values
+into frames and payloads into values. For a stream that does it all, give `Endpoint` a codec.
+"""
+
+from __future__ import annotations
+
+import builtins
+import struct
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, final, overload
+
+from ._arguments import whole
+from ._errors import FrameError, ProtocolError
+
+__all__ = ["MAX_FRAME", "Codec", "Decoder", "encode"]
+
+MAX_FRAME: Final = 1024 * 1024
+"""The longest payload, in bytes, unless another limit is given."""
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+T = TypeVar("T")
+
+_Both: TypeAlias = tuple[Callable[[Any], BytesLike], Callable[[BytesLike], Any]]
+
+_HEADER = struct.Struct(">I")
+_LONGEST = 2**32 - 1
+
+
+def encode(payload: BytesLike, *, max_frame: int = MAX_FRAME) -> bytes:
+    """Return the frame that carries `payload`, which may be empty.
+
+    Args:
+        payload: the bytes to carry.
+        max_frame: the longest payload that the other side takes, in bytes.
+
+    Raises:
+        FrameError: the payload is longer than `max_frame`.
+        TypeError, ValueError: `payload` is not bytes-like, or `max_frame` is not 1 .. 2**32 - 1.
+    """
+    return _encode(payload, _checked_limit(max_frame))
+
+
+@final
+class Decoder:
+    """Takes a stream of bytes apart into the payloads of its frames, wherever the stream was cut.
+
+    The work is linear in the bytes fed, in many small pieces as in one large one. What a header claims is never
+    allocated: a frame grows as its bytes arrive, and one that would be too long is refused at its header. After such a
+        header the
+    stream cannot be read any further: every later call raises.
+
+    Args:
+        max_frame: the longest payload that is taken, in bytes.
+
+    Raises:
+        TypeError, ValueError: `max_frame` is not 1 .. 2**32 - 1.
+    """
+
+    __slots__ = ("_buffer", "_max_frame", "_too_long")
+
+    def __init__(self, *, max_frame: int = MAX_FRAME) -> None:
+        self._max_frame = _checked_limit(max_frame)
+        self._buffer = bytearray()
+        self._too_long: int | None = None
+
+    def feed(self, data: BytesLike) -> list[bytes]:
+        """Take the next bytes of the stream and return the payloads that they complete, in order.
+
+        Where a header that claims too much comes behind good frames, those are returned and the next call raises. So
+        before waiting for more bytes it is worth a `feed(b"")`.
+
+        Raises:
+            FrameError: the next frame is longer than `max_frame`.
+            TypeError: `data` is not bytes-like.
+        """
+        _check_bytes("data", data)
+        self._refuse_too_long()
+        self._buffer += data
+        payloads = self._take_payloads()
+        if not payloads:
+            self._refuse_too_long()
+        return payloads
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the stream may end here: no byte of an unfinished frame has been fed."""
+        return not self._buffer and self._too_long is None
+
+    def close(self) -> None:
+        """Say that the stream has ended. May be called any number of times.
+
+        Raises:
+            FrameError: it ended inside a frame, or at one that is too long.
+        """
+        self._refuse_too_long()
+        if self._buffer:
+            raise FrameError(f"the stream ended inside a frame, {len(self._buffer)} bytes after its start")
+
+    def _take_payloads(self) -> list[bytes]:
+        payloads: list[bytes] = []
+        start = 0
+        # A memoryview, so that a payload is copied once, and one cut at the end, so that many small frames in one feed
+        # do not move the rest of the buffer each time. The view must be gone before the cut: a bytearray in use cannot
+        # shrink.
+        with memoryview(self._buffer) as view:
+            while (end := self._end_of_frame(start)) is not None:
+                payloads.append(bytes(view[start + _HEADER.size : end]))
+                start = end
+        if self._too_long is not None:
+            start = len(self._buffer)
+        del self._buffer[:start]
+        return payloads
+
+    def _end_of_frame(self, start: int) -> int | None:
+        """Return where the frame at `start` ends, or None if it is not complete or is refused."""
+        if len(self._buffer) - start < _HEADER.size:
+            return None
+        (length,) = _HEADER.unpack_from(self._buffer, start)
+        if length > self._max_frame:
+            self._too_long = length
+            return None
+        end = start + _HEADER.size + cast(int, length)
+        return end if end <= len(self._buffer) else None
+
+    def _refuse_too_long(self) -> None:
+        if self._too_long is not None:
+            raise FrameError(f"a frame of {self._too_long} bytes is longer than max_frame, {self._max_frame}")
+
+
+@final
+class Codec(Generic[T]):
+    """Turns payloads of one type into frames and back.
+
+    Bytes go as they are. Any other type that msgspec knows (str, int, dict[str, int], a dataclass, a msgspec.Struct, a
+    union …) goes as MessagePack, and what arrives is checked against the type. Nothing is ever pickled, so a peer can
+    send a wrong value but no code. A codec holds no state of a stream: one serves any number of them.
+
+    Args:
+        type: the type of the payloads.
+        max_frame: the longest payload in bytes, as encoded, either way.
+
+    Raises:
+        ImportError: another type than bytes, and msgspec is not installed: it comes with the extra `net`.
+        TypeError, ValueError: msgspec does not support `type`, or `max_frame` is not 1 .. 2**32 - 1.
+    """
+
+    __slots__ = ("_decode", "_encode", "_max_frame", "_type")
+
+    @overload
+    def __init__(self: Codec[bytes], *, max_frame: int = ...) -> None: ...
+    @overload
+    def __init__(self, type: builtins.type[T], *, max_frame: int = ...) -> None: ...
+    @overload
+    # For what is a type to msgspec and not to a type checker: unions, Annotated, Literal …
+    def __init__(self: Codec[Any], type: Any, *, max_frame: int = ...) -> None: ...
+    def __init__(self, type: Any = bytes, *, max_frame: int = MAX_FRAME) -> None:
+        self._max_frame = _checked_limit(max_frame)
+        self._type = type
+        both: _Both = (_same, _as_bytes) if type is bytes else _msgpack(type)
+        self._encode, self._decode = both
+
+    @property
+    def type(self) -> Any:
+        """The type of the payloads."""
+        return self._type
+
+    @property
+    def max_frame(self) -> int:
+        """The longest payload in bytes, as encoded."""
+        return self._max_frame
+
+    def encode(self, payload: T) -> bytes:
+        """Return the whole frame that carries `payload`. That it is of the type is for the peer to check.
+
+        Raises:
+            FrameError: it is longer than `max_frame`.
+            TypeError: it is nothing that can be encoded.
+        """
+        return _encode(self._encode(payload), self._max_frame)
+
+    def decode(self, payload: BytesLike) -> T:
+        """Return the value that `payload`, the inside of one frame, stands for.
+
+        Raises:
+            ProtocolError: it does not decode to the type.
+            TypeError: it is not bytes-like.
+        """
+        _check_bytes("payload", payload)
+        return cast(T, self._decode(payload))
+
+    def __repr__(self) -> str:
+        return f"Codec({self._type!r}, max_frame={self._max_frame})"
+
+
+def _encode(payload: BytesLike, max_frame: int) -> bytes:
+    _check_bytes("payload", payload)
+    # Not len(): a memoryview counts items, which need not be bytes.
+    length = payload.nbytes if isinstance(payload, memoryview) else len(payload)
+    if length > max_frame:
+        raise FrameError(f"a payload of {length} bytes is longer than max_frame, {max_frame}")
+    return _HEADER.pack(length) + _as_bytes(payload)
+
+
+def _checked_limit(max_frame: int) -> int:
+    return whole("max_frame", max_frame, most=_LONGEST)
+
+
+def _check_bytes(name: str, value: object) -> None:
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name} must be bytes, bytearray or memoryview, got {value!r}")
+
+
+def _as_bytes(payload: BytesLike) -> bytes:
+    return payload if isinstance(payload, bytes) else bytes(payload)
+
+
+def _same(payload: Any) -> Any:
+    return payload
+
+
+def _msgpack(type: Any) -> _Both:
+    """Build the two directions of MessagePack for `type`."""
+    try:
+        import msgspec
+    except ImportError as error:
+        raise ImportError(f"Codec({type!r}) needs msgspec: install the extra `net` (trio-job[net])") from error
+    try:
+        decoder = msgspec.msgpack.Decoder(type)
+    except TypeError as error:
+        raise TypeError(f"type must be bytes or a type that msgspec supports, got {type!r}: {error}") from error
+
+    # Besides msgspec's own errors: text that is not UTF-8, keys that cannot be hashed, nesting without end.
+    faults = (msgspec.MsgspecError, ValueError, TypeError, RecursionError)
+
+    def decode(payload: BytesLike) -> Any:
+        try:
+            return decoder.decode(payload)
+        except faults as error:
+            raise ProtocolError(f"a payload of {len(payload)} bytes does not decode to {type!r}: {error}") from error
+
+    return msgspec.msgpack.Encoder().encode, decode
