@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
@@ -34,28 +35,18 @@ TaskForm: TypeAlias = "Factory | Routine | object"
 """A factory, a bare run (`async def run(task)`), or an object with a `run(task)` method."""
 
 
-class Form(NamedTuple):
-    """A task form that has been looked at: its name, and how its routines are made for a job."""
-
-    name: str
-    build: Callable[[Any], Routines]
-
-
-def read_form(form: object) -> Form:
-    """Tell which of the three forms `form` is.
+def make_routines(form: object, job: object) -> Routines:
+    """Tell which of the three forms `form` is, and make the routines of a task of `job` from it.
 
     Raises:
-        TypeError: it is none of them.
+        TypeError: it is none of them, or what its factory returned is none either.
     """
-    name = form_name(form)
-    if inspect.isclass(form):
-        return Form(name, functools.partial(_from_factory, name, form))
-    if inspect.iscoroutinefunction(form):
-        return Form(name, lambda job: Routines(run=form))
-    if callable(getattr(form, "run", None)):
-        return Form(name, lambda job: _from_object(form))
+    if is_async(form):
+        return Routines(run=cast("AsyncRoutine", form))
+    if not isinstance(form, type) and callable(getattr(form, "run", None)):
+        return _from_object(form)
     if callable(form):
-        return Form(name, functools.partial(_from_factory, name, form))
+        return _from_factory(form_name(form), form(job))
     raise TypeError(
         f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
     )
@@ -69,28 +60,27 @@ def form_name(form: object) -> str:
     return name.removesuffix("_task") or name
 
 
-def routines_of(name: str, made: object) -> Routines:
-    """Check what a factory gave."""
+def _from_factory(name: str, made: object) -> Routines:
+    if isinstance(made, tuple):
+        return _from_tuple(name, made)
     if inspect.isawaitable(made):
         if inspect.iscoroutine(made):
             made.close()
         raise TypeError(
             f"the factory of {name!r} returned a coroutine; a factory is a plain function that returns routines"
         )
-    if isinstance(made, tuple):
-        if len(made) != 3:
-            raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
-        for part, routine in zip(("init", "run", "finalize"), made, strict=True):
-            if routine is not None and not callable(routine):
-                raise TypeError(f"{part} of {name!r} must be callable or None, got {routine!r}")
-        return Routines(*made)
     if callable(getattr(made, "run", None)):
         return _from_object(made)
     raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
 
 
-def _from_factory(name: str, factory: Callable[[Any], object], job: object) -> Routines:
-    return routines_of(name, factory(job))
+def _from_tuple(name: str, made: tuple[Any, ...]) -> Routines:
+    if len(made) != len(Routines._fields):
+        raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
+    for part, routine in zip(Routines._fields, made, strict=True):
+        if routine is not None and not callable(routine):
+            raise TypeError(f"{part} of {name!r} must be callable or None, got {routine!r}")
+    return Routines._make(made)
 
 
 def _from_object(thing: object) -> Routines:
@@ -108,7 +98,7 @@ def refuse_routines(name: str, result: object) -> None:
 
 def as_async(routine: Routine | None) -> AsyncRoutine | None:
     """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
-    if routine is None or inspect.iscoroutinefunction(routine):
+    if routine is None or is_async(routine):
         return cast("AsyncRoutine | None", routine)
 
     async def call(task: Task) -> None:
@@ -117,3 +107,11 @@ def as_async(routine: Routine | None) -> AsyncRoutine | None:
             await result
 
     return call
+
+
+def is_async(function: object) -> bool:
+    """Whether calling `function` gives a coroutine; partials and bound methods are looked through."""
+    # The shortcut is for speed: this is asked four times for each task of each job, nearly always of a plain function.
+    if type(function) is FunctionType and not function.__dict__:
+        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(function)

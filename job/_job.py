@@ -29,7 +29,7 @@ from ._events import (
     observers_for_all,
 )
 from ._exceptions import JobCancelledError, JobStateError
-from ._forms import Form, TaskForm, read_form
+from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
 from ._policy import StopPolicy
@@ -79,6 +79,8 @@ class Job(Generic[V]):
         "_block_scope",
         "_children",
         "_claimed",
+        "_ended",
+        "_ended_at",
         "_ended_event",
         "_ending",
         "_faulty",
@@ -158,6 +160,8 @@ class Job(Generic[V]):
         self._life: Lifecycle | None = None
         self._verdict: Verdict | None = None
         self._started_at: float | None = None
+        self._ended = False
+        self._ended_at: float | None = None
         self._on_ready: Callable[[], None] | None = None
         self._block: AbstractAsyncContextManager[None] | None = None
         self._block_scope: trio.CancelScope | None = None
@@ -209,9 +213,8 @@ class Job(Generic[V]):
             raise JobStateError(
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
-        form = read_form(factory)
-        routines = form.build(self)
-        task = Task(self, 0, name or form.name, routines, policy=StopPolicy.ERROR, meta=meta)
+        routines = make_routines(factory, self)
+        task = Task(self, 0, _task_name(name, factory), routines, policy=StopPolicy.ERROR, meta=meta)
         self._oneshot = task
         self._tell_added(task)
         return task
@@ -248,10 +251,11 @@ class Job(Generic[V]):
         if transient and policy is not StopPolicy.CONTAIN:
             raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
         idle = _idle_clock(idle_timeout)
-        form = read_form(factory)
-        routines = form.build(self)
+        routines = make_routines(factory, self)
         index = next(self._indexes)
-        task = Task(self, index, name or form.name, routines, policy=policy, idle=idle, meta=meta, transient=transient)
+        task = Task(
+            self, index, _task_name(name, factory), routines, policy=policy, idle=idle, meta=meta, transient=transient
+        )
         self._tasks[index] = task
         self._watches_idle = self._watches_idle or idle is not None
         self._has_group = self._has_group or policy is StopPolicy.STOP_GROUP and task._run is not None
@@ -363,7 +367,7 @@ class Job(Generic[V]):
 
     async def _live(self, *, contained: bool = False, held: bool = False) -> None:
         """Run the job to its verdict; raises nothing."""
-        if self._verdict is not None:  # cancelled or finished before its run
+        if self._ended:  # cancelled or finished before its run
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         self._listen()
@@ -520,7 +524,7 @@ class Job(Generic[V]):
     @property
     def ended(self) -> bool:
         """Whether the job is in a terminal state."""
-        return self._verdict is not None
+        return self._ended
 
     @property
     def state(self) -> JobState:
@@ -549,12 +553,16 @@ class Job(Generic[V]):
     @property
     def verdict(self) -> Verdict | None:
         """Who ended the job, and why; None until it has ended."""
+        # Made when somebody asks: most verdicts are good, and nobody does.
+        if self._verdict is None and self._ended:
+            self._verdict = self._ending.verdict(self._started_at, self._ended_at)
         return self._verdict
 
     def _conclude(self, *, contained: bool) -> None:
         now = self.clock()
-        verdict = self._verdict = self._ending.verdict(self._started_at, now)
-        self._move(verdict.state)
+        self._ended_at = now
+        self._ended = True
+        self._move(JobState.DONE if self._ending.cause is None else JobState.CANCELLED)
         parent = self.parent
         if parent is not None and parent._children is not None:
             parent._children.discard(self)
@@ -564,11 +572,11 @@ class Job(Generic[V]):
         for listener in self._listeners or ():
             listener.close()
         self._listeners = None
-        if self.observed:
+        if self.observed and (verdict := self.verdict) is not None:
             self.emit(JobEnded(self, verdict, now))
         cause = self._ending.cause
         raised = self._ending.fatal or (cause.error if cause is not None else None)
-        report_end(self, verdict, raised if not contained or self._from_above else None)
+        report_end(self, raised if not contained or self._from_above else None)
 
     # -- logging
 
@@ -699,6 +707,10 @@ class Job(Generic[V]):
     def _running_parent(self) -> Lifecycle | None:
         parent = self.parent
         return None if parent is None else parent._life
+
+
+def _task_name(name: str | None, factory: object) -> str:
+    return form_name(factory) if name is None else _check.text("name", name)
 
 
 def _idle_clock(idle_timeout: float | IdleClock | None) -> IdleClock | None:

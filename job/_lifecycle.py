@@ -158,7 +158,10 @@ class Lifecycle:
         """Take a task that is added while the job runs."""
         task._context = copy_context()
         self.enrol(task)
-        if self._released and not self._initialising:
+        if self.stop.halted:  # by the task's own factory
+            self.drop_queue()
+            self.close_if_empty()
+        elif self._released and not self._initialising:
             self._advance()
 
     def hold(self) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ._exceptions import JobError
-from ._verdict import TaskError, Verdict
-from .log import ALWAYS, MORE
+from ._verdict import TaskError
+from .log import MORE
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -23,16 +23,13 @@ def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
         task.log.warning("task.failed", **fields, **_traceback(failure.error))
 
 
-def report_end(job: Job[Any], verdict: Verdict, raised: BaseException | None) -> None:
+def report_end(job: Job[Any], raised: BaseException | None) -> None:
     """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody."""
-    unseen = _unseen(verdict.errors, raised, job._quiet)
-    if not job.log.would_write(ALWAYS if unseen else MORE) and not unseen:
-        return
-    fields = _summary(job, verdict)
+    unseen = _unseen(job._ending.errors, raised, job._quiet)
     if unseen:
-        job.log.warning("job.ended", **fields, **_traceback(*(failure.error for failure in unseen)))
-    else:
-        job.log.info("job.ended", **fields)
+        job.log.warning("job.ended", **_summary(job), **_traceback(*(failure.error for failure in unseen)))
+    elif job._loggers.wants(MORE):
+        job.log.info("job.ended", **_summary(job))
 
 
 def _unseen(
@@ -41,7 +38,9 @@ def _unseen(
     return [failure for failure in errors if failure.error is not raised and not isinstance(failure.error, quiet)]
 
 
-def _summary(job: Job[Any], verdict: Verdict) -> dict[str, Any]:
+def _summary(job: Job[Any]) -> dict[str, Any]:
+    verdict = job.verdict
+    assert verdict is not None
     cause = verdict.cause
     fields: dict[str, Any] = {"state": verdict.state.value, "code": verdict.code}
     if verdict.started_at is not None and verdict.ended_at is not None:

@@ -110,6 +110,11 @@ class Loggers:
             node = node.parent
         return _default
 
+    def wants(self, level: int) -> bool:
+        """Whether a record of this level has a reader."""
+        found = self.find()
+        return found is not None and found.wants(level)
+
 
 @final
 class JobLog:
@@ -153,11 +158,6 @@ class JobLog:
     def bind(self, **fields: Any) -> JobLog:
         """Return a log that adds `fields` to each record; this one is unchanged."""
         return JobLog(self._loggers, self._shared, {**self._fields, **fields})
-
-    def would_write(self, level: int) -> bool:
-        """Whether a record of this level has a reader."""
-        found = self._loggers.find()
-        return found is not None and found.wants(level)
 
     def _write(self, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:
         found = self._loggers.find()

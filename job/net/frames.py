@@ -48,8 +48,7 @@ class Decoder:
 
     The work is linear in the bytes fed, in many small pieces as in one large one. What a header claims is never
     allocated: a frame grows as its bytes arrive, and one that would be too long is refused at its header. After such a
-        header the
-    stream cannot be read any further: every later call raises.
+    header the stream cannot be read any further: every later call raises.
 
     Args:
         max_frame: the longest payload that is taken, in bytes.

@@ -1,0 +1,313 @@
+"""The two tasks of a balancer: one connects a job, the other keeps an eye on the upstreams."""
+
+import errno
+import math
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memory_stream_pair
+
+import job
+from job.net._balancer_tasks import Grid, is_shortage
+from job.net._errors import ConnectTimeoutError
+from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream
+
+MemoryStream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
+
+
+class Network:
+    """A transport: addresses in `down` refuse, those in `silent` never answer; `ends` are what the servers hold."""
+
+    def __init__(self, *, down: dict[str, Exception] | None = None, silent: tuple[str, ...] = ()) -> None:
+        self.down = down or {}
+        self.silent = silent
+        self.dialed: list[tuple[float, str]] = []
+        self.ends: list[MemoryStream] = []
+
+    async def dial(self, address: str) -> MemoryStream:
+        """Connect, or not."""
+        self.dialed.append((trio.current_time(), address))
+        if address in self.silent:
+            await trio.sleep_forever()
+        await trio.lowlevel.checkpoint()
+        if address in self.down:
+            raise self.down[address]
+        near, far = memory_stream_pair()
+        self.ends.append(far)
+        return near
+
+    async def listen(self, address: str) -> Any:
+        """Nobody listens here."""
+        raise AssertionError(address)
+
+    @property
+    def addresses(self) -> list[str]:
+        """What was dialed, in order."""
+        return [address for _, address in self.dialed]
+
+
+def balance(network: Network, *addresses: str, **options: Any) -> Balancer:
+    """Return a balancer that takes the addresses in turn."""
+    upstreams = [Upstream(address, transport=network) for address in addresses]
+    return Balancer(upstreams, choose=RoundRobin(), **options)
+
+
+def connecting(balancer: Balancer, **options: Any) -> job.Job[Any]:
+    """Return a job that connects."""
+    j = job.Job[Any]()
+    j.add_oneshot_task(balancer.connect_task(**options))
+    return j
+
+
+A, B, C = "10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"
+REFUSED = ConnectionRefusedError(errno.ECONNREFUSED, "refused")
+
+
+async def test_connects(autojump_clock: MockClock) -> None:
+    """The stream is in the job's value, its place counted until the job has ended, and then it is closed."""
+    network = Network()
+    balancer = balance(network, A)
+    [upstream] = balancer.upstreams
+    async with connecting(balancer) as j:
+        assert upstream.active == 1
+        await j.value.send_all(b"hello")
+        assert await network.ends[0].receive_some() == b"hello"
+    assert upstream.active == 0
+    assert await network.ends[0].receive_some() == b""
+
+
+def test_names() -> None:
+    """The tasks have short names."""
+    j, balancer = job.Job[Any](), balance(Network(), A)
+    assert j.add_oneshot_task(balancer.connect_task()).name == "connect"
+    assert j.add_task(balancer.check_task()).name == "check"
+
+
+async def test_tries_another(autojump_clock: MockClock) -> None:
+    """Where a dial fails the next upstream is tried, and the error reported."""
+    network = Network(down={A: REFUSED})
+    balancer = balance(network, A, B, fall=1)
+    async with connecting(balancer):
+        assert network.addresses == [A, B]
+        assert [upstream.active for upstream in balancer.upstreams] == [0, 1]
+        assert [upstream.healthy for upstream in balancer.upstreams] == [False, True]
+
+
+async def test_reports_success(autojump_clock: MockClock) -> None:
+    """A connection that is made counts for its upstream."""
+    balancer = balance(Network(), A, B, fall=2)
+    [upstream, _] = balancer.upstreams
+    balancer.report(upstream, REFUSED)
+    async with connecting(balancer):
+        balancer.report(upstream, REFUSED)
+    assert upstream.healthy
+
+
+async def test_never_the_same_twice(autojump_clock: MockClock) -> None:
+    """When all that there are have failed, the last dial's error is raised, whatever attempts are left."""
+    network = Network(down={A: ConnectionResetError(), B: REFUSED})
+    j = connecting(balance(network, A, B), attempts=5)
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await j.run()
+    assert caught.value is REFUSED
+    assert network.addresses == [A, B]
+
+
+async def test_attempts(autojump_clock: MockClock) -> None:
+    """No more upstreams are tried than there are attempts."""
+    network = Network(down=dict.fromkeys((A, B, C), REFUSED))
+    balancer = balance(network, A, B, C)
+    with pytest.raises(ConnectionRefusedError):
+        await connecting(balancer, attempts=2).run()
+    assert network.addresses == [A, B]
+    assert [upstream.active for upstream in balancer.upstreams] == [0, 0, 0]
+
+
+async def test_timeout_of_an_attempt(autojump_clock: MockClock) -> None:
+    """The timeout bounds each attempt, not all of them."""
+    network = Network(silent=(A, B))
+    balancer = balance(network, A, B, fall=1)
+    with pytest.raises(ConnectTimeoutError, match=r"10\.0\.0\.2:80: no connection within 5 s"):
+        await connecting(balancer, timeout=5).run()
+    assert network.dialed == [(0, A), (5, B)]
+    assert not balancer.upstreams[0].healthy
+
+
+async def test_no_candidate(autojump_clock: MockClock) -> None:
+    """Without a candidate from the start there is nothing to dial."""
+    with pytest.raises(NoUpstreamError):
+        await connecting(balance(Network())).run()
+
+
+async def test_cancelled_while_dialing(autojump_clock: MockClock) -> None:
+    """A dial cut short gives its place back and is no error of the upstream."""
+    balancer = balance(Network(silent=(A,)), A, fall=1, max_ejected=1)
+    [upstream] = balancer.upstreams
+    with trio.move_on_after(1):
+        await connecting(balancer).run()
+    assert (upstream.active, upstream.healthy) == (0, True)
+
+
+async def test_fault_of_our_own(autojump_clock: MockClock) -> None:
+    """What is no peer's fault is neither reported nor tried elsewhere."""
+    network = Network(down={A: KeyError("bug")})
+    balancer = balance(network, A, B, fall=1)
+    with pytest.raises(KeyError):
+        await connecting(balancer).run()
+    assert network.addresses == [A]
+    assert all(upstream.healthy and upstream.active == 0 for upstream in balancer.upstreams)
+
+
+async def test_shortage_is_not_the_upstreams_fault(autojump_clock: MockClock) -> None:
+    """When we have no descriptors left no upstream is blamed, and no other would help."""
+    network = Network(down={A: OSError(errno.EMFILE, "too many open files")})
+    balancer = balance(network, A, B, fall=1)
+    with pytest.raises(OSError, match="too many open files"):
+        await connecting(balancer).run()
+    assert network.addresses == [A]
+    assert balancer.upstreams[0].healthy
+
+
+async def test_key(autojump_clock: MockClock) -> None:
+    """The key goes to the choice."""
+    keys = []
+
+    def choose(candidates: Any, key: Any, random: Any) -> Upstream:
+        keys.append(key)
+        return candidates[0]  # type: ignore[no-any-return]
+
+    await connecting(Balancer([Upstream(A, transport=Network())], choose=choose), key="ada").run()
+    assert keys == ["ada"]
+
+
+@pytest.mark.parametrize(
+    ("method", "option", "value", "error"),
+    [
+        ("connect_task", "attempts", 0, ValueError),
+        ("connect_task", "timeout", 0, ValueError),
+        ("check_task", "interval", 0, ValueError),
+        ("check_task", "timeout", "1", TypeError),
+        ("check_task", "probe", 5, TypeError),
+    ],
+)
+def test_options_are_checked(method: str, option: str, value: Any, error: type[Exception]) -> None:
+    """A wrong option is refused at the call, and named."""
+    with pytest.raises(error, match=f"{option} must be .*, got {value!r}"):
+        getattr(balance(Network()), method)(**{option: value})
+
+
+async def checked(balancer: Balancer, seconds: float, **options: Any) -> job.Job[Any]:
+    """Run a check task for a while, up to a graceful end."""
+    j = job.Job[Any](grace=math.inf)
+    j.add_task(balancer.check_task(**options))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        await trio.sleep(seconds)
+        j.finish()
+    return j
+
+
+async def test_checks_all_at_once_on_a_grid(autojump_clock: MockClock) -> None:
+    """All upstreams are probed at once, at the start and at each point of the grid; connections are closed again."""
+    network = Network()
+    await checked(balance(network, A, B), 5, interval=2)
+    assert sorted(network.dialed) == [(0, A), (0, B), (2, A), (2, B), (4, A), (4, B)]
+    assert [await end.receive_some() for end in network.ends] == [b""] * 6
+
+
+async def test_check_takes_out_and_lets_in(autojump_clock: MockClock) -> None:
+    """What refuses is taken out, all of them if it must be, and comes back when it answers."""
+    network = Network(down=dict.fromkeys((A, B), REFUSED))
+    balancer = balance(network, A, B, fall=2, rise=2)
+    await checked(balancer, 3, interval=2)
+    assert balancer.pick() is None
+    network.down = {}
+    await checked(balancer, 3, interval=2)
+    assert balancer.pick() is not None
+
+
+async def test_check_times_out(autojump_clock: MockClock) -> None:
+    """What does not answer is taken out; points that pass meanwhile are skipped."""
+    network = Network(silent=(A,))
+    balancer = balance(network, A, fall=2)
+    await checked(balancer, 10, interval=2, timeout=3)
+    assert [at for at, _ in network.dialed] == [0, 4, 8]
+    assert not balancer.upstreams[0].healthy
+
+
+async def test_check_stops_at_once(autojump_clock: MockClock) -> None:
+    """A probe under way when the job is to stop is abandoned, and says nothing of its upstream."""
+    balancer = balance(Network(silent=(A,)), A, fall=1)
+    j = await checked(balancer, 0.5)
+    assert j.state is job.JobState.DONE
+    assert trio.current_time() == 0.5
+    assert balancer.upstreams[0].healthy
+
+
+async def test_probe_of_ones_own(autojump_clock: MockClock) -> None:
+    """Another probe may look closer than a connection does."""
+    seen = []
+
+    async def probe(upstream: Upstream) -> None:
+        seen.append(upstream)
+        raise REFUSED
+
+    balancer = balance(Network(), A, fall=1)
+    await checked(balancer, 1, probe=probe)
+    assert seen == list(balancer.upstreams)
+    assert not balancer.upstreams[0].healthy
+
+
+async def test_probe_with_a_fault_of_our_own(autojump_clock: MockClock) -> None:
+    """A probe that fails for no peer's fault counts, and is logged, as it may be a bug."""
+    lines = []
+
+    async def probe(upstream: Upstream) -> None:
+        raise KeyError("bug")
+
+    balancer = balance(Network(), A, fall=1)
+    j = job.Job[Any](grace=math.inf)
+    j.register_logger({0: lambda event, fields: lines.append((event, fields["upstream"]))})
+    j.add_task(balancer.check_task(probe=probe))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        await trio.sleep(1)
+        j.finish()
+    assert lines == [("probe failed", A)]
+    assert not balancer.upstreams[0].healthy
+
+
+async def test_check_without_descriptors(autojump_clock: MockClock) -> None:
+    """A shortage of our own takes no upstream out."""
+    balancer = balance(Network(down={A: OSError(errno.EMFILE, "too many open files")}), A, fall=1)
+    await checked(balancer, 3)
+    assert balancer.upstreams[0].healthy
+
+
+def test_grid() -> None:
+    """Points come one after another; one that has passed is skipped, one that is just now is not."""
+    grid = Grid(2)
+    grid.start(10)
+    assert [grid.next_point(now) for now in (10, 10, 12.5, 18, 18)] == [10, 12, 14, 18, 20]
+
+
+def test_grid_and_floats() -> None:
+    """No point comes twice or is lost, whatever becomes of the last digit."""
+    grid, now, points = Grid(0.1), 0.0, []
+    grid.start(now)
+    for _ in range(1_000):
+        now = grid.next_point(now)
+        points.append(now)
+    assert points == [n * 0.1 for n in range(1_000)]
+
+
+def test_shortage() -> None:
+    """A shortage is found where trio hides it, and not where only part of the attempts met one."""
+    short, plain = OSError(errno.EMFILE, "too many open files"), OSError(errno.ECONNREFUSED, "refused")
+    outer = OSError("all attempts to connect failed")
+    outer.__cause__ = ExceptionGroup("attempts", [short, short])
+    assert is_shortage(outer)
+    outer.__cause__ = ExceptionGroup("attempts", [short, plain])
+    assert not is_shortage(outer)
+    assert not is_shortage(ConnectTimeoutError())
