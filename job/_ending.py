@@ -36,11 +36,13 @@ class Ending:
         "no_inits",
         "outside",
         "provisional",
+        "stopping",
     )
 
     def __init__(self, wrapper: ErrorWrapper | None) -> None:
         self._wrapper = wrapper
         self.cause: Cause | None = None  # what interrupted the job
+        self.stopping = False  # the job has been asked to stop, well or ill; read at each step of each loop
         self.asked: Cause | None = None  # who asked for a finish; `cause` takes its place
         self.cut_at = math.inf  # when that finish cancels what has not stepped
         self.no_inits = False  # that finish lets no further init be entered
@@ -52,9 +54,9 @@ class Ending:
         self.fatal: BaseException | None = None  # KeyboardInterrupt and the like: goes on unchanged, whatever the cause
 
     @property
-    def stopping(self) -> bool:
-        """Whether the job has been asked to stop, well or ill."""
-        return self.asked is not None or self.cause is not None
+    def interrupted(self) -> bool:
+        """Whether the first cause is known."""
+        return self.cause is not None
 
     def interrupt(self, cause: Cause, *, mapped: bool = True) -> TaskError:
         """Record what interrupted the job, the first such thing; `mapped`: the user's error_wrapper may replace the error."""
@@ -65,6 +67,7 @@ class Ending:
             error, fault = map_error(self._wrapper, error)
             cause = replace(cause, error=error)
         self.cause = cause
+        self.stopping = True
         self.cut.clear()
         failure = self.add(cause.task, cause.phase, error)
         if fault is not None:
@@ -76,6 +79,7 @@ class Ending:
         if self.cause is not None or (self.asked is not None and cut_at >= self.cut_at):
             return False
         self.asked = self.asked or cause
+        self.stopping = True
         self.cut_at = cut_at
         return True
 

@@ -25,31 +25,31 @@ class IdleClock:
         seconds: how long the holders may be silent. Writable: a new limit counts at once.
     """
 
-    __slots__ = ("_busy", "_seconds", "_touched", "_watchers")
+    __slots__ = ("_busy", "_seconds", "_watchers", "touched")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = _check.positive_seconds("seconds", seconds)
-        self._touched = -math.inf
+        self.touched = -math.inf  # a plain attribute: each tick of each holder writes it
         self._busy = 0
         self._watchers: dict[object, Callable[[], None]] = {}
 
     def touch(self) -> None:
         """Restart the clock."""
-        self._touched = trio.current_time()
+        self.touched = trio.current_time()
 
     @property
     def idle_for(self) -> float:
         """Seconds since the last touch; 0 while a holder is busy or before the first touch."""
-        if self._busy or self._touched == -math.inf:
+        if self._busy or self.touched == -math.inf:
             return 0.0
-        return trio.current_time() - self._touched
+        return trio.current_time() - self.touched
 
     @property
     def deadline(self) -> float:
         """When the clock runs out, on trio's clock; infinity while a holder is busy or before the first touch."""
-        if self._busy or self._touched == -math.inf:
+        if self._busy or self.touched == -math.inf:
             return math.inf
-        return self._touched + self._seconds
+        return self.touched + self._seconds
 
     @property
     def seconds(self) -> float:

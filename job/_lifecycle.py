@@ -24,7 +24,6 @@ from ._calls import call, without_cancelled
 from ._context import CURRENT, enter_context_of, give_back
 from ._ending import Ending, idle_error, is_fatal, kind_of
 from ._exceptions import JobCancelledError, UnexpectedStopError
-from ._fairness import turns
 from ._finalizers import Finalizers
 from ._idle_watch import IdleWatch
 from ._loop import run_loop
@@ -220,7 +219,10 @@ class Lifecycle:
     def _spawn(self, task: Task) -> None:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.
         context = self._context if task._context is None else task._context
-        context.run(self._nursery.start_soon, self._live_member, task, name=task.name)
+        context.run(self._start, task)
+
+    def _start(self, task: Task) -> None:
+        self._nursery.start_soon(self._live_member, task, name=task.name)
 
     def _await_turn_of(self, task: Task) -> None:
         task._due = True
@@ -289,7 +291,7 @@ class Lifecycle:
         if task.state is TaskState.PENDING:
             task._move(TaskState.RUNNING)
         if task._run is not None:
-            loop = run_loop(task, task._run, self._job, turns) if task._idle is None else self._watched_loop(task)
+            loop = run_loop(task, task._run, self._ending) if task._idle is None else self._watched_loop(task)
             if (exc := await self._attempt(task, Phase.RUN, loop)) is not None:
                 return exc
         self._loop_returned(task)
@@ -303,9 +305,9 @@ class Lifecycle:
         try:
             if task.policy is StopPolicy.CONTAIN:  # the only one that is cancelled by itself
                 with trio.CancelScope() as task._loop_scope:
-                    await run_loop(task, task._run, self._job, turns)
+                    await run_loop(task, task._run, self._ending)
             else:
-                await run_loop(task, task._run, self._job, turns)
+                await run_loop(task, task._run, self._ending)
         finally:
             watch.remove(task)
 

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 from trio.lowlevel import disable_ki_protection
 
 from ._exceptions import MissingStepError
-from ._fairness import Turns
-from ._forms import refuse_routines
+from ._fairness import turns
+from ._forms import AsyncRoutine, refuse_routines
 from ._task import BETWEEN, DONE, IDLE, NONE, TICK, Host, Task
 
 SHORTEST_PAUSE: Final = 0.001
 LONGEST_PAUSE: Final = 0.05
 
 
+class Stoppable(Protocol):
+    """Says whether the job has been asked to stop. An attribute and no call: it is read after each step."""
+
+    stopping: bool
+
+
 # User routines are open to KeyboardInterrupt, and what they are called from decides: hence the loop is open, too. It has
 # nothing that an interrupt between two lines could break.
 @disable_ki_protection
-async def run_loop(
-    task: Task, run: Callable[[Task], Awaitable[object]], host: Host, turns: Callable[[], Turns]
-) -> None:
+async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
     """Call `run` until it is done, or stopped at a step.
 
     Raises:
@@ -49,13 +52,13 @@ async def run_loop(
             return
         elif step == IDLE:
             task._step = BETWEEN
-            await (trio.sleep(pause) if to_the_end else pause_for(pause, host))
+            await (trio.sleep(pause) if to_the_end else pause_for(pause, task._host))
             pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE)
-        elif not host.stopping:
+        elif not stop.stopping:
             raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
         else:
             return
-        if host.stopping and not to_the_end:
+        if stop.stopping and not to_the_end:
             return
 
 

@@ -94,13 +94,13 @@ class Stop:
         outside: bool = False,
     ) -> TaskError:
         """Record an error; where it is the first, cancel the job."""
-        if self.ending.cause is not None or self.sealed:
+        if self.ending.interrupted or self.sealed:
             return self.ending.add(task, phase, error)
         cause = Cause(kind, task, phase, error, trio.current_time(), parent)
         failure = self.ending.interrupt(cause, mapped=mapped)
         self.ending.outside = outside
         self._announce()
-        if self.children is not None:
+        if self.children is not None and self.ending.cause is not None:
             self.children.cancel(self.ending.cause)
         self.halt()
         self._loops.release_hold()

@@ -8,6 +8,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast, final, overload
 
 import trio
+from trio import current_time
 
 from ._events import TaskStateChanged
 from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
@@ -148,7 +149,7 @@ class Task:
         """
         self._step = TICK
         if self._idle is not None:
-            self._idle.touch()
+            self._idle.touched = current_time()
 
     def done(self, result: object = _UNSET) -> None:
         """Step: this task is finished. `result`, where given, becomes `Task.result`."""
