@@ -79,7 +79,7 @@ class Observer(Protocol):
     """Listens to the events of jobs.
 
     `on_event` is called synchronously from inside the engine: return quickly and do not block. An observer that raises is
-    reported once and then left out; the job never notices.
+    reported once; neither the job nor the other observers notice.
     """
 
     def on_event(self, event: Event, /) -> None:
@@ -87,8 +87,19 @@ class Observer(Protocol):
         ...
 
 
-# Keyed by a token of its own for each registration: the same observer may be registered twice and taken back once.
-_for_all: dict[object, Observer] = {}
+class Seat:
+    """The place of one registered observer, and whether its fault has been reported."""
+
+    __slots__ = ("faulty", "observer")
+
+    def __init__(self, observer: Observer) -> None:
+        check_observer(observer)
+        self.observer = observer
+        self.faulty = False
+
+
+# In the order of registration; a dict, as the same observer may be registered twice and each taken back by itself.
+_seats_for_all: dict[Seat, None] = {}
 
 
 def register_observer(observer: Observer) -> Callable[[], None]:
@@ -101,19 +112,18 @@ def register_observer(observer: Observer) -> Callable[[], None]:
     Raises:
         TypeError: `observer` has no callable `on_event`.
     """
-    check_observer(observer)
-    token = object()
-    _for_all[token] = observer
+    seat = Seat(observer)
+    _seats_for_all[seat] = None
 
     def unregister() -> None:
-        _for_all.pop(token, None)
+        _seats_for_all.pop(seat, None)
 
     return unregister
 
 
-def observers_for_all() -> tuple[Observer, ...]:
+def seats_for_all() -> tuple[Seat, ...]:
     """Return the observers that a job starting now has to serve."""
-    return tuple(_for_all.values())
+    return tuple(_seats_for_all)
 
 
 def check_observer(observer: object) -> None:

@@ -44,7 +44,7 @@ def make_routines(form: object, job: object) -> Routines:
     if is_async(form):
         return Routines(run=cast("AsyncRoutine", form))
     if not isinstance(form, type) and callable(getattr(form, "run", None)):
-        return _from_object(form)
+        return _from_object(form_name(form), form)
     if callable(form):
         return _from_factory(form_name(form), form(job))
     raise TypeError(
@@ -70,21 +70,25 @@ def _from_factory(name: str, made: object) -> Routines:
             f"the factory of {name!r} returned a coroutine; a factory is a plain function that returns routines"
         )
     if callable(getattr(made, "run", None)):
-        return _from_object(made)
+        return _from_object(name, made)
     raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
 
 
 def _from_tuple(name: str, made: tuple[Any, ...]) -> Routines:
     if len(made) != len(Routines._fields):
         raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
-    for part, routine in zip(Routines._fields, made, strict=True):
+    return _checked(name, Routines._make(made))
+
+
+def _from_object(name: str, thing: object) -> Routines:
+    return _checked(name, Routines._make(getattr(thing, part, None) for part in Routines._fields))
+
+
+def _checked(name: str, routines: Routines) -> Routines:
+    for part, routine in zip(Routines._fields, routines, strict=True):
         if routine is not None and not callable(routine):
             raise TypeError(f"{part} of {name!r} must be callable or None, got {routine!r}")
-    return Routines._make(made)
-
-
-def _from_object(thing: object) -> Routines:
-    return Routines(getattr(thing, "init", None), getattr(thing, "run", None), getattr(thing, "finalize", None))
+    return routines
 
 
 def refuse_routines(name: str, result: object) -> None:

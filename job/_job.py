@@ -14,31 +14,24 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from . import _check
+from ._audience import Audience
 from ._block import run_beside
 from ._children import Children
 from ._context import current_job, current_task
 from ._ending import Ending, ErrorWrapper, as_error
-from ._events import (
-    Event,
-    JobEnded,
-    JobStateChanged,
-    Observer,
-    TaskAdded,
-    TaskFailed,
-    check_observer,
-    observers_for_all,
-)
+from ._events import JobEnded, JobStateChanged, Observer, Seat, TaskAdded, TaskFailed, seats_for_all
 from ._exceptions import JobCancelledError, JobStateError
 from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
+from ._notices import Notices
 from ._policy import StopPolicy
 from ._report import report_end, report_survived
 from ._states import JOB_MOVES, JobState, Phase, checked
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict
-from .log import JobLog, Logger, Loggers, checked_registration, report_fault
+from .log import JobLog, Logger, Loggers, checked_registration
 
 V = TypeVar("V")
 ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
@@ -75,25 +68,23 @@ class Job(Generic[V]):
 
     __slots__ = (
         "__weakref__",
+        "_audience",
         "_block",
         "_block_scope",
         "_children",
         "_claimed",
         "_ended",
         "_ended_at",
-        "_ended_event",
         "_ending",
-        "_faulty",
         "_finalize_timeout",
         "_indexes",
         "_grace",
         "_has_group",
         "_keep_open",
         "_life",
-        "_listeners",
         "_log",
         "_loggers",
-        "_observers",
+        "_notices",
         "_on_ready",
         "_on_shutdown",
         "_oneshot",
@@ -104,7 +95,6 @@ class Job(Generic[V]):
         "_state",
         "_steps_of_gone",
         "_stop_timeout",
-        "_stopping_event",
         "_tasks",
         "_timeout",
         "_verdict",
@@ -112,7 +102,6 @@ class Job(Generic[V]):
         "fields",
         "id",
         "name",
-        "observed",
         "value",
     )
 
@@ -146,10 +135,6 @@ class Job(Generic[V]):
         self._keep_open = keep_open
         self._on_shutdown = on_shutdown
         self._quiet = _check.exception_types("quiet", quiet)
-        self._observers = tuple(observers)
-        for observer in self._observers:
-            check_observer(observer)
-        self.observed = bool(self._observers)
         self._state = JobState.NEW
         self._oneshot: Task | None = None
         self._tasks: dict[int, Task] = {}
@@ -168,13 +153,12 @@ class Job(Generic[V]):
         self._claimed = False
         self._ready = False
         self._children: Children | None = None
-        self._ended_event: trio.Event | None = None
-        self._stopping_event: trio.Event | None = None
-        self._listeners: list[trio.MemorySendChannel[Task]] | None = None
-        self._faulty: list[Observer] | None = None
+        self._notices: Notices | None = None
         self._log: JobLog | None = None
         self._steps_of_gone = 0
         self._parent = self._join(current_job() if parent is _CURRENT else parent)
+        seats = tuple(map(Seat, observers))
+        self._audience = Audience(seats, self.log) if seats else None
 
     def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
         """Become a child, unless the parent is past having any."""
@@ -488,9 +472,7 @@ class Job(Generic[V]):
         if self.ended:
             await trio.lowlevel.checkpoint()
         else:
-            if self._ended_event is None:
-                self._ended_event = trio.Event()
-            await self._ended_event.wait()
+            await self._noticed().ended.wait()
         return self._state
 
     async def wait_stopping(self) -> None:
@@ -498,23 +480,18 @@ class Job(Generic[V]):
         if self.stopping or self.ended:
             await trio.lowlevel.checkpoint()
             return
-        if self._stopping_event is None:
-            self._stopping_event = trio.Event()
-        await self._stopping_event.wait()
+        await self._noticed().stopping.wait()
 
     def done_tasks(self) -> trio.MemoryReceiveChannel[Task]:
         """Return a channel that receives each task when its run loop has ended, and closes when the job has.
 
         Each call gives a channel of its own, which loses nothing from the call on and never blocks the job.
         """
-        send, receive = trio.open_memory_channel[Task](math.inf)
-        if self.ended:
+        if self._ended:
+            send, receive = trio.open_memory_channel[Task](0)
             send.close()
-        else:
-            if self._listeners is None:
-                self._listeners = []
-            self._listeners.append(send)
-        return receive
+            return receive
+        return self._noticed().subscribe()
 
     @property
     def stopping(self) -> bool:
@@ -566,14 +543,10 @@ class Job(Generic[V]):
         parent = self.parent
         if parent is not None and parent._children is not None:
             parent._children.discard(self)
-        for event in (self._stopping_event, self._ended_event):
-            if event is not None:
-                event.set()
-        for listener in self._listeners or ():
-            listener.close()
-        self._listeners = None
-        if self.observed and (verdict := self.verdict) is not None:
-            self.emit(JobEnded(self, verdict, now))
+        if self._notices is not None:
+            self._notices.job_ended()
+        if self._audience is not None and (verdict := self.verdict) is not None:
+            self._audience.hear(JobEnded(self, verdict, now))
         cause = self._ending.cause
         raised = self._ending.fatal or (cause.error if cause is not None else None)
         report_end(self, raised if not contained or self._from_above else None)
@@ -617,15 +590,6 @@ class Job(Generic[V]):
 
     # -- for the engine
 
-    def emit(self, event: Event) -> None:
-        """Tell the observers. A faulty one is reported once and then left out."""
-        for observer in self._observers:
-            try:
-                observer.on_event(event)
-            except Exception as error:
-                self._observers = tuple(other for other in self._observers if other is not observer)
-                report_fault(f"observer {observer!r} failed and is left out of job {self.name!r}: {error!r}")
-
     def clock(self) -> float | None:
         """Return trio's time, None outside of a trio run."""
         try:
@@ -648,35 +612,41 @@ class Job(Generic[V]):
     def _move(self, new: JobState) -> None:
         old = self._state
         self._state = checked(JOB_MOVES, old, new)
-        if self.observed:
-            self.emit(JobStateChanged(self, old, new, self.clock()))
+        if self._audience is not None:
+            self._audience.hear(JobStateChanged(self, old, new, self.clock()))
 
     def _listen(self) -> None:
         """Take in the observers for all jobs; they missed the tasks that were added before."""
-        everybody = observers_for_all()
+        everybody = seats_for_all()
         if everybody:
-            own, self._observers = self._observers, everybody
+            newcomers = Audience(everybody, self.log)
             for task in self.tasks:
-                self.emit(TaskAdded(task, self.clock()))
-            self._observers = (*own, *self._observers)
-            self.observed = True
+                newcomers.hear(TaskAdded(task, self.clock()))
+            if self._audience is None:
+                self._audience = newcomers
+            else:
+                self._audience.join(everybody)
 
     def _tell_added(self, task: Task) -> None:
-        if self.observed:
-            self.emit(TaskAdded(task, self.clock()))
+        if self._audience is not None:
+            self._audience.hear(TaskAdded(task, self.clock()))
 
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
-        if self.observed:
-            self.emit(TaskFailed(task, failure, survived, self.clock()))
+        if self._audience is not None:
+            self._audience.hear(TaskFailed(task, failure, survived, self.clock()))
         if survived:
             report_survived(self, task, failure)
 
     def _loop_ended(self, task: Task) -> None:
-        for listener in self._listeners or ():
-            try:
-                listener.send_nowait(task)
-            except trio.BrokenResourceError:  # the reader has closed its end
-                self._listeners = [other for other in self._listeners or () if other is not listener]
+        if self._notices is not None:
+            self._notices.loop_ended(task)
+
+    def _noticed(self) -> Notices:
+        if self._notices is None:
+            self._notices = Notices()
+            if self.stopping:
+                self._notices.stopping.set()
+        return self._notices
 
     def _forget(self, task: Task) -> None:
         self._steps_of_gone += task.steps
@@ -694,8 +664,8 @@ class Job(Generic[V]):
                 self._on_ready = None
 
     def _tell_stopping(self) -> None:
-        if self._stopping_event is not None:
-            self._stopping_event.set()
+        if self._notices is not None:
+            self._notices.stopping.set()
         if self._block_scope is not None and self._failed:
             self._block_scope.cancel()
 

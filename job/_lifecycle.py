@@ -15,6 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import trio
@@ -390,10 +391,8 @@ class Lifecycle:
     def _fail(self, task: Task, phase: Phase, error: BaseException, kind: CauseKind) -> None:
         """Record an error of a task, and let its policy decide."""
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
-        if contained:
-            failure = self._contain(task, phase, error)
-        else:
-            failure = self.stop.interrupt(kind, task, phase, error)
+        record = self._contain if contained else partial(self.stop.interrupt, kind)
+        failure = record(task, phase, error)
         task.error = task.error or failure
         self._job._task_failed(task, failure, survived=contained)
 

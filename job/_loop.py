@@ -52,7 +52,7 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
             return
         elif step == IDLE:
             task._step = BETWEEN
-            await (trio.sleep(pause) if to_the_end else pause_for(pause, task._host))
+            await pause_for(pause, None if to_the_end else task._host)
             pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE)
         elif not stop.stopping:
             raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
@@ -62,10 +62,10 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
             return
 
 
-async def pause_for(seconds: float, host: Host) -> None:
-    """Wait; a stop of the job ends the wait at once."""
-    if seconds == 0:
-        await trio.lowlevel.checkpoint()
+async def pause_for(seconds: float, host: Host | None) -> None:
+    """Wait; a stop of the host, where one is given, ends the wait at once."""
+    if seconds == 0 or host is None:
+        await trio.sleep(seconds)
         return
     with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
         host.add_stop_scope(scope)

@@ -17,7 +17,7 @@ from ._park import Park
 from ._states import TASK_MOVES, TaskState, checked
 
 if TYPE_CHECKING:
-    from ._events import Event
+    from ._audience import Audience
     from ._idle import IdleClock
     from ._job import Job
     from ._policy import StopPolicy
@@ -35,13 +35,12 @@ NONE, TICK, DONE, IDLE, BETWEEN = range(5)
 class Host(Protocol):
     """What a task needs of the job that it belongs to."""
 
-    @property
-    def observed(self) -> bool: ...
+    _audience: Audience | None
+
     @property
     def stopping(self) -> bool: ...
     @property
     def log(self) -> JobLog: ...
-    def emit(self, event: Event) -> None: ...
     def clock(self) -> float | None: ...
     def add_stop_scope(self, scope: trio.CancelScope) -> None: ...
     def remove_stop_scope(self, scope: trio.CancelScope) -> None: ...
@@ -281,8 +280,9 @@ class Task:
         """Move to the next state: the one place that writes it."""
         old = self._state
         self._state = checked(TASK_MOVES, old, new)
-        if self._host.observed:
-            self._host.emit(TaskStateChanged(self, old, new, self._host.clock()))
+        audience = self._host._audience
+        if audience is not None:
+            audience.hear(TaskStateChanged(self, old, new, self._host.clock()))
         if self._ended is not None and not TASK_MOVES[new]:
             self._ended.set()
 

@@ -214,6 +214,6 @@ def report_fault(message: str) -> None:
     """Say on stderr that a listener is at fault; where stderr itself is gone, there is nobody left to tell."""
     if sys.stderr is not None:
         try:
-            print(f"job: {message}", file=sys.stderr)
+            sys.stderr.write(f"job: {message}\n")
         except (OSError, ValueError):
             return
