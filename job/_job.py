@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar, final
+from typing import Any, Final, Generic, TypeAlias, TypeVar, final
 from weakref import ref
 
 import trio
@@ -27,7 +27,7 @@ from ._lifecycle import Lifecycle
 from ._notices import Notices
 from ._policy import StopPolicy
 from ._report import report_end, report_survived
-from ._states import JOB_MOVES, JobState, Phase, checked
+from ._states import JOB_MOVES, JobState, checked
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict
@@ -77,9 +77,9 @@ class Job(Generic[V]):
         "_ended_at",
         "_ending",
         "_finalize_timeout",
-        "_indexes",
         "_grace",
         "_has_group",
+        "_indexes",
         "_keep_open",
         "_life",
         "_log",
@@ -184,7 +184,7 @@ class Job(Generic[V]):
         """Add the task that establishes what the others rely on; they start when it is done.
 
         Args:
-            factory: a factory `(job) -> (init, run, finalize)`, a coroutine function `run(task)`, or an object with `run(task)`.
+            factory: a factory `(job) -> (init, run, finalize)`, a bare `async def run(task)`, or an object with `run(task)`.
             name: by default the factory's own.
             meta: anything, kept as `Task.meta`.
 
@@ -218,7 +218,7 @@ class Job(Generic[V]):
         Added to a running job it is initialised and started at once; during the oneshot it queues behind it.
 
         Args:
-            factory: a factory `(job) -> (init, run, finalize)`, a coroutine function `run(task)`, or an object with `run(task)`.
+            factory: a factory `(job) -> (init, run, finalize)`, a bare `async def run(task)`, or an object with `run(task)`.
             name: by default the factory's own.
             idle_timeout: seconds that it may go without a tick, or an `IdleClock` that it shares with others.
             policy: what its end means for the job.
@@ -242,7 +242,7 @@ class Job(Generic[V]):
         )
         self._tasks[index] = task
         self._watches_idle = self._watches_idle or idle is not None
-        self._has_group = self._has_group or policy is StopPolicy.STOP_GROUP and task._run is not None
+        self._has_group = self._has_group or (policy is StopPolicy.STOP_GROUP and task._run is not None)
         self._tell_added(task)
         if self._life is not None:
             self._life.add(task)
