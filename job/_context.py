@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
-from contextvars import Context, ContextVar, copy_context
-from typing import TYPE_CHECKING, Any
-
-import trio
+from collections.abc import Callable, Coroutine, Generator
+from contextvars import Context, ContextVar
+from types import coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ._task import Task
 
 if TYPE_CHECKING:
     from ._job import Job
+
+T = TypeVar("T")
 
 # Weak: contexts are copied into whatever is spawned, and would keep a job that ended long ago alive.
 CURRENT: ContextVar[Callable[[], Task | Job[Any] | None]] = ContextVar("job current")
@@ -23,9 +24,9 @@ def _nothing() -> None:
 
 
 def current_task() -> Task | None:
-    """Return the task whose routine is running, also in what it spawned; None outside."""
+    """Return the task whose routine is running, also in what it spawned; None outside, and once its job has ended."""
     current = CURRENT.get(_nothing)()
-    return current if isinstance(current, Task) else None
+    return current if isinstance(current, Task) and not current.job.ended else None
 
 
 def current_job() -> Job[Any] | None:
@@ -40,16 +41,23 @@ def enter_context_of(owner: Task | Job[Any]) -> None:
     CURRENT.set(weakref.ref(owner))
 
 
-async def give_back(before: Context) -> None:
-    """Undo what a routine that ran in somebody else's trio task has bound in its context variables.
+@coroutine
+def in_context(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+    """Await `work` in the caller's trio task, but in a context of its own, so that the caller's stays what it was.
 
-    Nearly always nothing: the comparison is one of pointers then. A context variable that was not set before cannot be unset,
-    so otherwise the trio task gets the old context back, which takes effect when it is next scheduled.
+    Giving a context back afterwards would not do: a variable that was not set before cannot be unset, and in a copy of the old
+    context the caller's own tokens are worth nothing.
     """
-    try:
-        same = copy_context() == before
-    except Exception:  # a value that cannot be compared
-        same = False
-    if not same:
-        trio.lowlevel.current_task().context = before.copy()
-        await trio.lowlevel.cancel_shielded_checkpoint()
+    resume: Callable[[Any], Any] = work.send
+    value: Any = None
+    while True:
+        try:
+            trap = context.run(resume, value)
+        except StopIteration as end:
+            return cast("T", end.value)
+        try:
+            value = yield trap
+            resume = work.send
+        except BaseException as exc:
+            value = exc
+            resume = work.throw

@@ -1,8 +1,8 @@
 """The time slice that the spinning loops of a trio run share.
 
-A run loop whose `run` never awaits would starve everybody and outlive every deadline. A checkpoint for each step is the
-plain cure and costs some twenty times the step itself; a checkpoint whenever a slice of time is used up cures as well. The slice
-is one for all loops that are spinning at the time: a hundred of them delay the others no longer than one does.
+A run loop whose `run` never awaits would starve everybody and outlive every deadline. A checkpoint for each step is the plain
+cure and costs some twenty times the step itself; a checkpoint whenever a slice of time is used up cures as well. The slice is
+one for all loops that are spinning at the time: a hundred of them delay the others no longer than one does.
 """
 
 from __future__ import annotations

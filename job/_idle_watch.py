@@ -1,4 +1,4 @@
-"""Enforces the idle timeouts of a job's tasks: one sleeper for all of them, woken only when the nearest deadline may have come."""
+"""Enforces the idle timeouts of a job's tasks: one sleeper for all, woken only when the nearest deadline may have come."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 
 from __future__ import annotations
 
-import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
@@ -22,7 +21,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._calls import call, without_cancelled
-from ._context import CURRENT, enter_context_of, give_back
+from ._context import enter_context_of, in_context
 from ._ending import Ending, idle_error, is_fatal, kind_of
 from ._exceptions import JobCancelledError, UnexpectedStopError
 from ._finalizers import Finalizers
@@ -130,12 +129,11 @@ class Lifecycle:
 
     async def _lend_host(self, live: Callable[[Task], Coroutine[Any, Any, None]], task: Task) -> None:
         """Run a task in the host's trio task, and leave that as it was."""
-        token = CURRENT.set(weakref.ref(task))
+        context = self._context.copy()
+        context.run(enter_context_of, task)
         task._home = trio.lowlevel.current_task()
-        await live(task)
+        await in_context(context, live(task))
         task._home = None
-        CURRENT.reset(token)
-        await give_back(self._context)
 
     def _host_struck(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
@@ -213,7 +211,7 @@ class Lifecycle:
                 self._host_task = task
             else:
                 self._spawn(task)
-        if self._job._oneshot is None:
+        if self._job._oneshot is None and self._open:  # an empty job has ended before anybody looks
             self._job._set_ready()
         self._check_group()
 
@@ -462,7 +460,8 @@ class Lifecycle:
             self._job._set_ready()  # a job that ended early under a block that is still to be entered
         if self._open == 0 and not self.stop.winding_up:
             self.stop.wind_up()
-            Shutdown(self._job, self.stop, self.finalizers).begin(self._nursery)
+            shutdown = Shutdown(self._job, self.stop, self.finalizers)
+            self._context.copy().run(shutdown.begin, self._nursery)  # not in that of the task that ended last
 
     async def _wait_for_turn(self, task: Task, baton: Park) -> None:
         try:

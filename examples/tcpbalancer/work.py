@@ -1,6 +1,6 @@
-"""The client's list of work: which pictures wait, which are on their way, what has come of them. No sockets here.
+"""The client's list of work: which pictures wait, and what has come of the others. No sockets here.
 
-Every connection takes from the same list and gives back what it took and got no answer for, so a picture is lost with no
+Every connection takes from the same list and gives back what it took and got no answer for, so no picture is lost with a
 connection. An answer is counted once, and only when the picture is safe.
 """
 
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
 import msgspec
 import trio
 
 TRIES: Final = 5
-"""How many connections may end under the same picture before it is given up: it may be the picture that ends them."""
+"""How many connections may end under a picture before it is given up: it may be the picture that ends them."""
 
 
 @dataclass(slots=True, eq=False)
 class Picture:
-    """One picture to be sent once; `turn` counts from 1 where each is sent several times."""
+    """One file to be sent once; `turn` counts from 1 where each file is sent several times."""
 
     path: Path
     turn: int
@@ -29,7 +29,7 @@ class Picture:
 
 
 class Report(msgspec.Struct, frozen=True):
-    """How far the work is. Only pictures that came back right count as `done`."""
+    """How far the work is. Only pictures that came back right are `done`."""
 
     total: int
     done: int
@@ -53,34 +53,31 @@ class Report(msgspec.Struct, frozen=True):
         return self.done == self.total
 
 
-@dataclass(slots=True)
+@final
 class Work:
-    """The pictures of one run of the client, and the count of what became of them."""
+    """The pictures of one run of the client. Each is sent `times` times."""
 
-    waiting: deque[Picture]
-    failures: list[str] = field(default_factory=list)
-    connections: int = 0
-    lost_connections: int = 0
-    total: int = 0
-    _done: int = 0
-    _retried: int = 0
-    _sent: int = 0
-    _received: int = 0
-    _backends: Counter[str] = field(default_factory=Counter)
-    _began: float | None = None
-    _ended: float | None = None
-    _changed: trio.lowlevel.ParkingLot = field(default_factory=trio.lowlevel.ParkingLot)
-
-    @classmethod
-    def of(cls, paths: Iterable[Path], times: int) -> Work:
-        """Return the work of sending each file so many times."""
-        pictures = deque(Picture(path, turn) for turn in range(1, times + 1) for path in paths)
-        return cls(pictures, total=len(pictures))
+    def __init__(self, paths: Iterable[Path], times: int = 1) -> None:
+        files = list(paths)
+        self.waiting = deque(Picture(path, turn) for turn in range(1, times + 1) for path in files)
+        self.total = len(self.waiting)
+        self.bad_files: dict[Path, str] = {}
+        self.connections = 0
+        self.lost_connections = 0
+        self._done = 0
+        self._failed = 0
+        self._retried = 0
+        self._sent = 0
+        self._received = 0
+        self._backends: Counter[str] = Counter()
+        self._began: float | None = None
+        self._ended: float | None = None
+        self._changed = trio.lowlevel.ParkingLot()
 
     @property
     def over(self) -> bool:
         """Whether nothing is left to do, for better or worse."""
-        return self._done + len(self.failures) == self.total
+        return self._done + self._failed == self.total
 
     async def take(self) -> Picture | None:
         """Return the next picture, waiting for one that may yet be given back; None when the work is over."""
@@ -92,7 +89,12 @@ class Work:
             await self._changed.park()
         return self.waiting.popleft()
 
-    def answered(self, backend: str, sent: int, received: int) -> None:
+    async def wait_over(self) -> None:
+        """Wait until nothing is left to do."""
+        while not self.over:
+            await self._changed.park()
+
+    def answered(self, backend: str, *, sent: int, received: int) -> None:
         """Count a picture that came back and is safe."""
         self._done += 1
         self._backends[backend] += 1
@@ -100,32 +102,31 @@ class Work:
         self._received += received
         self._tell()
 
-    def failed(self, picture: Picture, reason: str) -> str:
-        """Count a picture that cannot be done; return the line that says so."""
-        line = f"{picture.path}: {reason}"
-        self.failures.append(line)
+    def failed(self, picture: Picture, reason: str) -> None:
+        """Count a picture that cannot be done, and give up the other turns of its file that wait."""
+        self.bad_files.setdefault(picture.path, reason)
+        others = [other for other in self.waiting if other.path != picture.path]
+        self._failed += 1 + len(self.waiting) - len(others)
+        self.waiting = deque(others)
         self._tell()
-        return line
 
-    def give_back(self, pictures: Iterable[Picture]) -> list[str]:
-        """Take pictures back whose connection ended before the answer; return a line for each that is given up."""
-        lines: list[str] = []
+    def give_back(self, pictures: Iterable[Picture]) -> None:
+        """Take back pictures whose connection ended before the answer; others go first."""
         for picture in pictures:
             picture.tries += 1
-            if picture.tries < TRIES:
+            if picture.path in self.bad_files or picture.tries == TRIES:
+                self.failed(picture, f"no answer, {TRIES} connections ended while it was on its way")
+            else:
                 self._retried += 1
                 self.waiting.append(picture)
-            else:
-                lines.append(self.failed(picture, f"{TRIES} connections ended before the answer"))
         self._tell()
-        return lines
 
     def report(self) -> Report:
         """Return the figures of this moment."""
         return Report(
             total=self.total,
             done=self._done,
-            failed=len(self.failures),
+            failed=self._failed,
             retried=self._retried,
             connections=self.connections,
             lost_connections=self.lost_connections,
@@ -143,4 +144,5 @@ class Work:
     def _tell(self) -> None:
         if self.over:
             self._ended = trio.current_time()
+        # All of them: one that is woken may be cancelled before it takes anything, and the next would sleep on.
         self._changed.unpark_all()

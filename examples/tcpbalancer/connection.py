@@ -1,0 +1,175 @@
+"""One connection of the client: a job of five tasks around the socket.
+
+    connect (oneshot) ──>  scan ──> write ──> the balancer ──> read ──> save
+                            │                                             │
+                        next picture of the folder              the answer, to the disk
+
+scan sends pictures as long as there are some, a few ahead of the answers; save counts and keeps what comes back. If any of
+them fails, all end, and the finalizer gives back to the list of work what has had no answer.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, final
+
+import trio
+
+import job
+from job import net
+
+from . import images
+from .messages import MAX_FILE, Message, Refused, Resize, Resized
+from .program import ProgramError, complain, reason
+from .work import Picture, Work
+
+AHEAD: Final = 2
+"""How many pictures may be on their way in one connection."""
+ANSWER_WITHIN: Final = 30.0
+"""Seconds that save waits for something to do before it takes the other side for dead."""
+HANG_UP_AFTER: Final = 2.0
+"""Seconds without a picture to send after which the connection is closed: others may be waiting for its place."""
+
+LOST: Final = (*net.PEER_FAULTS, job.IdleTimeoutError)
+"""What ends a connection, and not the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be done with each picture. Without an output folder the answers are counted and not kept."""
+
+    width: int
+    height: int
+    output: Path | None
+
+
+@final
+class Connection:
+    """The tasks of one connection, and the pictures that are on their way in it."""
+
+    def __init__(self, proxy: net.Endpoint, work: Work, order: Order) -> None:
+        self._work = work
+        self._order = order
+        self._ids = itertools.count(1)
+        self._room = trio.Semaphore(AHEAD)
+        self._sent: dict[int, tuple[Picture, int]] = {}  # by id, with the size of the file
+        self.answers = 0
+        self.job: job.Job[net.Stream] = job.Job(name="connection", quiet=(*LOST, ProgramError))
+        self.job.add_oneshot_task(proxy.connect_task)
+        self.job.add_task(net.read_task)
+        self.job.add_task(net.write_task)
+        self.job.add_task(self.scan_task)
+        self.job.add_task(self.save_task, idle_timeout=ANSWER_WITHIN)
+
+    @property
+    def was_up(self) -> bool:
+        """Whether the other side took the connection."""
+        return self.job.value is not None
+
+    def scan_task(self, j: job.Job[net.Stream]) -> job.Routines:
+        """Send the next picture, once there is room for one more on the way."""
+
+        def init(task: job.Task) -> None:
+            self._work.connections += 1
+
+        async def run(task: job.Task) -> None:
+            await self._room.acquire()
+            picture = await self._next_picture()
+            if picture is None:
+                self._room.release()
+                return task.tick() if self._sent else task.finish_job()
+            await self._send(j.value, picture)
+            return task.tick()
+
+        def finalize(task: job.Task) -> None:
+            self._work.connections -= 1
+            self._work.give_back([picture for picture, _ in self._sent.values()])
+
+        return job.Routines(init, run, finalize)
+
+    def save_task(self, j: job.Job[net.Stream]) -> job.Routines:
+        """Take one answer and see to it that its picture is safe."""
+
+        async def run(task: job.Task) -> None:
+            try:
+                async with j.value.received() as answer:
+                    await self._settle(answer)
+            except trio.EndOfChannel:
+                if self._sent:
+                    raise net.ProtocolError(f"closed with {len(self._sent)} pictures on their way") from None
+                return task.finish_job()
+            task.log.debug("answered", id=answer.id, answer=type(answer).__name__)
+            return task.tick()
+
+        return job.Routines(run=run)
+
+    async def _next_picture(self) -> Picture | None:
+        with trio.move_on_after(HANG_UP_AFTER):
+            return await self._work.take()
+        return None
+
+    async def _send(self, stream: net.Stream, picture: Picture) -> None:
+        number = next(self._ids)
+        self._sent[number] = (picture, 0)  # before the first await, so that it is given back whatever happens
+        try:
+            data = await trio.to_thread.run_sync(read_file, picture.path)
+        except OSError as error:
+            self._refuse(number, f"cannot be read: {reason(error)}")
+            return
+        self._sent[number] = (picture, len(data))
+        await stream.send(Resize(number, self._order.width, self._order.height, data))
+
+    async def _settle(self, answer: Message) -> None:
+        match answer:
+            case Resized(number, backend, image) if number in self._sent:
+                picture, size = self._sent[number]
+                await self._save(picture, image)
+                del self._sent[number]
+                self._work.answered(backend, sent=size, received=len(image))
+            case Refused(number, _, why) if number in self._sent:
+                self._refuse(number, why)
+                return
+            case _:
+                raise net.ProtocolError(f"an answer to nothing: {type(answer).__name__} {answer.id}")
+        self.answers += 1
+        self._room.release()
+
+    def _refuse(self, number: int, why: str) -> None:
+        picture, _ = self._sent.pop(number)
+        if picture.path not in self._work.bad_files:
+            complain(f"{picture.path}: {why}")
+        self._work.failed(picture, why)
+        self.answers += 1
+        self._room.release()
+
+    async def _save(self, picture: Picture, image: bytes) -> None:
+        if self._order.output is not None:
+            name = images.output_name(picture.path, (self._order.width, self._order.height), picture.turn)
+            await trio.to_thread.run_sync(save_file, self._order.output / name, image)
+
+
+def read_file(path: Path) -> bytes:
+    """Return what is in the file. Called in a thread.
+
+    Raises:
+        OSError: it cannot be read, or is too long to be sent.
+    """
+    if path.stat().st_size > MAX_FILE:
+        raise OSError(f"it is longer than {MAX_FILE // 2**20} MiB")
+    return path.read_bytes()
+
+
+def save_file(path: Path, data: bytes) -> None:
+    """Write the file, whole or not at all. Called in a thread.
+
+    Raises:
+        ProgramError: it cannot be written, and nor could the others.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError as error:
+        raise ProgramError(f"cannot save {path}: {reason(error)}") from error

@@ -1,0 +1,77 @@
+"""What the project tests itself with, for your own suite.
+
+- `Recorder`: an observer that keeps what it hears
+- `check_trace`: holds what a job was seen doing, a `Trace`, against the guarantees of the contract
+- `cancel_at_each_checkpoint`: runs your job and cancels it at its first, second, … last checkpoint; gives the traces
+- `play`: runs a `Scenario`, a job that is described as data
+- `job.testing.strategies`: hypothesis strategies of random scenarios; the only part that needs hypothesis
+"""
+
+from __future__ import annotations
+
+from ._check_trace import BrokenGuaranteeError, check_trace
+from ._plans import Call, Ends, JobPlan, PlannedError, PlannedFatalError, Push, Scenario, TaskPlan
+from ._play import play
+from ._recorder import Recorder
+from ._stage import StuckError
+from ._sweep import Struck, cancel_at_each_checkpoint
+from ._trace import (
+    Added,
+    Ask,
+    Asked,
+    Closed,
+    End,
+    Entered,
+    Entry,
+    Failure,
+    JobFacts,
+    JobMoved,
+    Left,
+    Opened,
+    Outcome,
+    Record,
+    TaskFacts,
+    TaskMoved,
+    Trace,
+)
+
+__all__ = [
+    "Added",
+    "Ask",
+    "Asked",
+    "BrokenGuaranteeError",
+    "Call",
+    "Closed",
+    "End",
+    "Ends",
+    "Entered",
+    "Entry",
+    "Failure",
+    "JobFacts",
+    "JobMoved",
+    "JobPlan",
+    "Left",
+    "Opened",
+    "Outcome",
+    "PlannedError",
+    "PlannedFatalError",
+    "Push",
+    "Record",
+    "Recorder",
+    "Scenario",
+    "Struck",
+    "StuckError",
+    "TaskFacts",
+    "TaskMoved",
+    "TaskPlan",
+    "Trace",
+    "cancel_at_each_checkpoint",
+    "check_trace",
+    "play",
+]
+
+# Tracebacks and reprs name the door, not the room behind it.
+for _name in __all__:
+    if isinstance(globals()[_name], type) or callable(globals()[_name]):
+        globals()[_name].__module__ = __name__
+del _name

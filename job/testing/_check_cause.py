@@ -1,0 +1,164 @@
+"""G5: the first cause wins, is known before anything is cancelled, and no later error is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import trio
+
+from .._states import JobState, Phase
+from .._verdict import CauseKind
+from ._check_finalize import lone_cancellations
+from ._trace import Ask, Asked, Closed, End, Entry, JobMoved, Left, Trace, is_cancelled, leaves, same_error
+
+# What a trace shows only by its consequences: limits that were reached, rules that a routine broke, the job above.
+_UNSEEN = {CauseKind.TIMEOUT, CauseKind.IDLE, CauseKind.UNEXPECTED_STOP, CauseKind.PARENT, CauseKind.SIGNAL}
+# Those that trio itself enforces: the engine hears of them from the cancellation.
+_ENFORCED_BY_TRIO = {CauseKind.TIMEOUT, CauseKind.PARENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """Something that was seen to happen and would interrupt the job if it was the first."""
+
+    at: float
+    task: int | None
+    error: BaseException | None
+    outer: bool = False
+
+    def __str__(self) -> str:
+        what = "the outer scope" if self.outer else f"{self.error!r}"
+        return f"{what} of {'nobody' if self.task is None else f'task {self.task}'} at {self.at:g}"
+
+
+def wrong_causes(trace: Trace) -> Iterator[str]:
+    """Say how a trace breaks G5."""
+    if trace.end is None:
+        return
+    yield from _first_cause(trace, trace.end)
+    yield from _lost_errors(trace, trace.end)
+    yield from _order_of_errors(trace, trace.end)
+    yield from _cancelled_unknown(trace, trace.end)
+    yield from _what_came_out(trace, trace.end)
+
+
+def _first_cause(trace: Trace, end: End) -> Iterator[str]:
+    if (end.state is JobState.DONE) is (end.cause is not None):
+        yield f"the job is {end.state.name}, interrupted by {end.cause}"
+    candidates = _candidates(trace)
+    if not candidates:
+        if end.kind in (CauseKind.CANCEL, CauseKind.ASSERT):
+            yield f"the cause is {end.cause}, which was not seen to happen"
+        return
+    first = candidates[0]
+    if _is_cause(first, end):
+        return
+    if first.outer and _outer_came_to_late(trace, end, candidates):
+        return
+    unseen = end.kind in _UNSEEN or (end.cause is not None and not _is_any(candidates, end))
+    if end.cause is None or not unseen or end.since > first.at:
+        yield f"the cause is {end.cause}, but first came {first}"
+
+
+def _candidates(trace: Trace) -> list[Candidate]:
+    """Return what would interrupt the job, up to where its finalizers began; after that the cause stands."""
+    found: list[Candidate] = []
+    for record in trace.records:
+        if isinstance(record, JobMoved) and record.new is JobState.FINALIZING:
+            break
+        if isinstance(record, Asked) and record.what is not Ask.FINISH:
+            found.append(Candidate(record.at, None, record.error, record.what is Ask.OUTER))
+        elif isinstance(record, Left) and record.phase is not Phase.FINALIZE and _stops(trace, record):
+            found.append(Candidate(record.at, record.task, record.error))
+    return found
+
+
+def _stops(trace: Trace, left: Left) -> bool:
+    """Whether an error came out of a routine that the policy of its task does not contain."""
+    raised = [] if left.error is None else list(leaves(left.error))
+    return bool(raised) and (
+        not trace.tasks[left.task].contains or any(not isinstance(error, Exception) for error in raised)
+    )
+
+
+def _is_cause(candidate: Candidate, end: End) -> bool:
+    if end.cause is None or end.cause.task != candidate.task:
+        return False
+    if candidate.error is None:  # cancelled without an error, or from the outer scope: the framework made one
+        return end.kind in (CauseKind.CANCEL, CauseKind.PARENT)
+    return same_error(end.cause.error, candidate.error)
+
+
+def _is_any(candidates: list[Candidate], end: End) -> bool:
+    return any(_is_cause(candidate, end) for candidate in candidates)
+
+
+def _outer_came_to_late(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
+    """Whether the job came to its end in the very moment of an outer cancellation: nothing of it was left to be struck."""
+    at = candidates[0].at
+    if end.cause is None or end.kind is CauseKind.FINALIZE:
+        return any(move.new is JobState.FINALIZING and move.at == at for move in trace.of(JobMoved))
+    return any(_is_cause(each, end) for each in candidates if each.task is None and each.at == at)
+
+
+def _lost_errors(trace: Trace, end: End) -> Iterator[str]:
+    for left in (record for record in trace.records if isinstance(record, Left | Closed)):
+        if trace.tasks[left.task].transient or left.error is None or is_cancelled(left.error):
+            continue
+        if not any(same_error(failure.error, left.error) for failure in end.errors if failure.task == left.task):
+            yield f"{left.error!r} of task {left.task} is not in errors"
+
+
+def _order_of_errors(trace: Trace, end: End) -> Iterator[str]:
+    happened = [left.error for left in trace.records if isinstance(left, Left | Closed) and left.error is not None]
+    places = [
+        place
+        for failure in end.errors
+        for place, error in enumerate(happened)
+        if not is_cancelled(error) and same_error(failure.error, error)
+    ]
+    if places != sorted(places) and end.kind is not CauseKind.FINALIZE:
+        yield f"errors are not in the order in which they happened: {[failure.error for failure in end.errors]}"
+
+
+def _cancelled_unknown(trace: Trace, end: End) -> Iterator[str]:
+    if end.cause is None or end.kind in _ENFORCED_BY_TRIO or any(ask.what is Ask.OUTER for ask in trace.of(Asked)):
+        return
+    for left in lone_cancellations(trace):
+        if not left.known and not trace.tasks[left.task].contains:
+            yield f"{left.phase.value} of task {left.task} was cancelled before the cause was recorded"
+
+
+def _what_came_out(trace: Trace, end: End) -> Iterator[str]:
+    if trace.outcome is None:
+        return
+    raised = trace.outcome.raised
+    expected = _expected(trace, end)
+    if expected is trio.Cancelled:
+        if raised is not None and not isinstance(raised, trio.Cancelled):
+            yield f"it raised {raised!r}, expected Cancelled"
+        if raised is None and trace.outcome.entry is Entry.RUN:
+            yield "it returned, expected Cancelled"
+    elif raised is not expected and not _cancelled_on_the_way_out(trace):
+        yield f"it raised {raised!r}, expected {expected!r}"
+
+
+def _expected(trace: Trace, end: End) -> BaseException | type[trio.Cancelled] | None:
+    """Return what has to come out of the call that ran the job."""
+    for failure in end.errors:
+        if not isinstance(failure.error, Exception):
+            return failure.error
+    outer = any(asked.what is Ask.OUTER for asked in trace.of(Asked))
+    cancelled = any(asked.what is Ask.CANCEL for asked in trace.of(Asked))
+    if outer and not cancelled and end.kind is CauseKind.CANCEL:
+        return trio.Cancelled
+    contained = trace.outcome is not None and trace.outcome.entry is Entry.BACKGROUND
+    return None if end.cause is None or contained else end.cause.error
+
+
+def _cancelled_on_the_way_out(trace: Trace) -> bool:
+    """Whether the call may have been struck when the job was over: by the outer scope, at a checkpoint of its own."""
+    assert trace.outcome is not None
+    outer = any(asked.what is Ask.OUTER for asked in trace.of(Asked))
+    return outer and trace.outcome.entry is not Entry.RUN and isinstance(trace.outcome.raised, trio.Cancelled)

@@ -1,0 +1,34 @@
+"""An observer that keeps what it hears."""
+
+from __future__ import annotations
+
+from typing import TypeVar, final
+
+from .._events import Event
+
+E = TypeVar("E")
+
+
+@final
+class Recorder:
+    """An `Observer` that keeps every event, in the order in which it happened.
+
+    Hand it to a job (`Job(observers=[recorder])`) or to all jobs (`register_observer(recorder)`). It keeps the jobs and tasks
+    of its events alive: it is for tests, not for programs that run long.
+    """
+
+    __slots__ = ("events",)
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def on_event(self, event: Event, /) -> None:
+        """Keep one record."""
+        self.events.append(event)
+
+    def of(self, type: type[E]) -> list[E]:
+        """Return the events of one type, oldest first."""
+        return [event for event in self.events if isinstance(event, type)]
+
+    def __repr__(self) -> str:
+        return f"<Recorder of {len(self.events)} events>"

@@ -1,0 +1,199 @@
+"""Runs one job under virtual time, from outside of trio, and gives the traces of it and of all jobs inside of it."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import trio
+from trio.testing import MockClock
+
+from .._events import register_observer
+from ._trace import Ask, Asked, Entry, Outcome, Trace
+from ._tracer import Tracer
+
+if TYPE_CHECKING:
+    from .._job import Job
+
+# Long after any scenario, by the virtual clock: nothing runs any more, and nothing is going to.
+_FOREVER = 1e6
+_MOST_STEPS = 1_000_000
+
+
+class StuckError(AssertionError):
+    """A run came to a stand, or spins: the message shows what its trio tasks were waiting for."""
+
+
+@final
+class Performance:
+    """One job on the stage: what an outside driver needs to get at it."""
+
+    def __init__(self, job: Job[Any], outer: trio.CancelScope, tracer: Tracer) -> None:
+        self.job = job
+        self.outer = outer
+        self.tracer = tracer
+
+    def ask(self, what: Ask, grace: float | None = None) -> None:
+        """Ask the job to end, or cancel the scope around it."""
+        self.tracer.note_asked(self.job, Asked(trio.current_time(), what))
+        if what is Ask.OUTER:
+            self.outer.cancel()
+        elif what is Ask.CANCEL:
+            self.job.cancel()
+        else:
+            self.job.finish(grace)
+
+
+Driver: TypeAlias = "Callable[[Performance], Awaitable[None]]"
+
+
+@final
+class _Clock(MockClock):  # type: ignore[misc]  # the engine, and trio, know a virtual clock by its type
+    """A virtual clock that brings a run down, whatever its tasks are shielded from."""
+
+    stuck: str | None = None
+
+    def current_time(self) -> float:
+        if self.stuck is not None:
+            raise StuckError(self.stuck)
+        return super().current_time()
+
+
+@final
+class _Guard(trio.abc.Instrument):
+    """Notices that a run spins: that its clock stands still over very many steps."""
+
+    def __init__(self, clock: _Clock) -> None:
+        self._clock = clock
+        self._left = _MOST_STEPS
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._clock.stuck = f"after {_MOST_STEPS} steps:\n{task_tree()}"
+
+
+def perform(
+    build: Callable[[Tracer], Job[Any]],
+    driver: Driver | None = None,
+    *,
+    on_stage: Callable[[Performance], None] | None = None,
+    entry: Entry = Entry.RUN,
+    block: float = 0.0,
+    seed: int = 0,
+    instruments: tuple[trio.abc.Instrument, ...] = (),
+) -> tuple[Trace, ...]:
+    """Build a job and run it to its end; `driver` runs beside it, `on_stage` is called just before it starts.
+
+    Returns:
+        The traces, that of the job first; the same for the same seed.
+
+    Raises:
+        StuckError: it does not end.
+    """
+    tracer = Tracer()
+    clock = _Clock(autojump_threshold=0)
+
+    async def main() -> None:
+        trio.lowlevel.spawn_system_task(_watch, clock)
+        async with trio.open_nursery() as nursery:
+            performance = Performance(build(tracer), trio.CancelScope(), tracer)
+            nursery.start_soon(driver or _wait, performance)
+            if on_stage is not None:
+                on_stage(performance)
+            await _perform(performance, entry, block)
+            nursery.cancel_scope.cancel()
+
+    unregister = register_observer(tracer)
+    try:
+        with _scheduled(seed):
+            trio.run(main, clock=clock, instruments=(_Guard(clock), *instruments))
+    except trio.TrioInternalError as error:
+        if clock.stuck is None:
+            raise
+        raise StuckError(f"{clock.stuck}\n{tracer.traces()[0]}") from error
+    finally:
+        unregister()
+    return tracer.traces()
+
+
+async def _perform(performance: Performance, entry: Entry, block: float) -> None:
+    job = performance.job
+    before = trio.lowlevel.current_statistics().tasks_living
+    raised: BaseException | None = None
+    with performance.outer:
+        try:
+            await _ENTRIES[entry](job, block)
+        except BaseException as error:
+            raised = _bare(error)
+            if isinstance(raised, trio.Cancelled):
+                raise
+    leaked = trio.lowlevel.current_statistics().tasks_living - before
+    performance.tracer.note_outcome(job, Outcome(entry, raised, leaked))
+
+
+async def _run(job: Job[Any], block: float) -> None:
+    await job.run()
+
+
+async def _run_in_background(job: Job[Any], block: float) -> None:
+    async with trio.open_nursery() as nursery:
+        await job.run_in_background(nursery)
+
+
+async def _run_beside_block(job: Job[Any], block: float) -> None:
+    async with job:
+        await trio.sleep(block)
+
+
+_ENTRIES = {Entry.RUN: _run, Entry.BACKGROUND: _run_in_background, Entry.BLOCK: _run_beside_block}
+
+
+def _bare(error: BaseException) -> BaseException:
+    """Take off the group of the nursery around a job in the background."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+async def _wait(performance: Performance) -> None:
+    await trio.sleep_forever()
+
+
+async def _watch(clock: _Clock) -> None:
+    await trio.sleep(_FOREVER)
+    clock.stuck = f"nothing runs any more:\n{task_tree()}"
+    await trio.lowlevel.checkpoint()
+
+
+def task_tree() -> str:
+    """Return the trio tasks of this run as text, with the innermost frame of each."""
+    root = trio.lowlevel.current_root_task()
+    return "" if root is None else "\n".join(_branch(root, 0))
+
+
+def _branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
+    frames = [f"{frame.f_code.co_name}:{line}" for frame, line in task.iter_await_frames()]
+    yield f"{'  ' * depth}{task.name} at {' > '.join(frames[-5:])}"
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            yield from _branch(child, depth + 1)
+
+
+@contextmanager
+def _scheduled(seed: int) -> Iterator[None]:
+    """Make trio run the tasks that are ready in an order that depends on the seed alone.
+
+    trio has this for hypothesis, behind no public name; pytest-trio gets at it the same way.
+    """
+    trio_run: Any = importlib.import_module("trio._core._run")
+    allowed, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    trio_run._r.seed(seed)
+    try:
+        yield
+    finally:
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = allowed
+        trio_run._r.setstate(state)

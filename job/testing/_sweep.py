@@ -1,0 +1,81 @@
+"""The sweep: one job, cancelled at each of its checkpoints in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from .._states import JobState
+from ._stage import Performance, perform
+from ._trace import Ask, Entry, Trace
+
+if TYPE_CHECKING:
+    from .._job import Job
+
+_NOT_RUNNING = (JobState.NEW, JobState.DONE, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """One run of a sweep: the step before which the job was struck, and the traces of it and of the jobs inside of it."""
+
+    step: int
+    traces: tuple[Trace, ...]
+
+
+def cancel_at_each_checkpoint(
+    build: Callable[[], Job[Any]], *, by: Ask = Ask.OUTER, entry: Entry = Entry.RUN, block: float = 0.0, seed: int = 0
+) -> Iterator[Struck]:
+    """Run a job again and again under virtual time, and strike it before its 1st, 2nd, … last step; call it outside of trio.
+
+    A step is what one trio task does between two of its checkpoints, so these are all the moments at which another trio
+    task could strike.
+
+    Args:
+        build: makes the job; called once for each run, inside of trio. All runs must take the same steps up to the strike.
+        by: how it is struck: the scope around it is cancelled, `Job.cancel`, or `Job.finish` with the job's grace.
+        entry: how it is run; an `async with` has a block that sleeps for `block` seconds.
+        seed: for the order in which trio runs tasks that are ready at the same time.
+
+    Raises:
+        StuckError: a run does not end.
+    """
+    step = 0
+    while True:
+        step += 1
+        striker = Striker(step, by)
+        traces = perform(
+            lambda tracer: build(),
+            on_stage=striker.watch,
+            entry=entry,
+            block=block,
+            seed=seed,
+            instruments=(striker,),
+        )
+        if striker.left > 0:
+            return
+        yield Struck(step, traces)
+
+
+@final
+class Striker(trio.abc.Instrument):
+    """Counts the steps that trio tasks take from when the job starts, and strikes before the given one."""
+
+    def __init__(self, step: int, by: Ask) -> None:
+        self.left = step
+        self._by = by
+        self._performance: Performance | None = None
+
+    def watch(self, performance: Performance) -> None:
+        """Count from the start of this job."""
+        self._performance = performance
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count one step."""
+        if self.left > 0 and self._performance is not None and self._performance.job.state not in _NOT_RUNNING:
+            self.left -= 1
+            if self.left == 0:
+                self._performance.ask(self._by)

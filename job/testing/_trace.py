@@ -1,0 +1,263 @@
+"""What a job was seen doing: plain records, in the order in which it happened, for a checker to judge.
+
+Tasks are named by their index, so that a trace can be written by hand. `at` is on trio's clock, in seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias, TypeVar
+
+import trio
+
+from .._policy import StopPolicy
+from .._states import JobState, Phase, TaskState
+from .._verdict import CauseKind
+
+R = TypeVar("R")
+
+
+class Ask(Enum):
+    """What may be asked of a running job from the outside."""
+
+    FINISH = "finish"
+    CANCEL = "cancel"
+    OUTER = "cancel the outer scope"
+
+
+class Entry(Enum):
+    """How a job is run."""
+
+    RUN = "run"
+    BACKGROUND = "run_in_background"
+    BLOCK = "async with"
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFacts:
+    """What is known of a task when it is added."""
+
+    index: int
+    name: str = ""
+    policy: StopPolicy = StopPolicy.ERROR
+    transient: bool = False
+    has_init: bool = True
+    has_run: bool = True
+    has_finalize: bool = True
+
+    @property
+    def contains(self) -> bool:
+        """Whether its errors stop nobody."""
+        return self.policy is StopPolicy.CONTAIN
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What is known of a job when it starts; `nested`: it has a parent, which may end it and bound its finalizers."""
+
+    name: str = "job"
+    finalize_timeout: float = 10.0
+    stop_timeout: float = float("inf")
+    nested: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """The job had got a task."""
+
+    at: float
+    task: TaskFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Entered:
+    """A routine was called, in the trio task that `home` tells from others."""
+
+    at: float
+    task: int
+    phase: Phase
+    home: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A routine returned or raised; `known`: the job had been asked to stop by then, and said so."""
+
+    at: float
+    task: int
+    phase: Phase
+    error: BaseException | None = None
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A task entered a context manager with `Task.enter`, its `number`-th."""
+
+    at: float
+    task: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The framework left that context manager, which may have raised."""
+
+    at: float
+    task: int
+    number: int
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JobMoved:
+    """The job changed its state."""
+
+    at: float
+    old: JobState
+    new: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class TaskMoved:
+    """A task changed its state."""
+
+    at: float
+    task: int
+    old: TaskState
+    new: TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody outside asked the job to end, just before this was acted on."""
+
+    at: float
+    what: Ask
+    error: BaseException | None = None
+
+
+Record: TypeAlias = Added | Entered | Left | Opened | Closed | JobMoved | TaskMoved | Asked
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A `TaskError`, with the index of its task."""
+
+    task: int | None
+    phase: Phase | None
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The verdict. `cause` is what interrupted the job, None where nothing did; `kind` and `since` are the cause's."""
+
+    state: JobState
+    kind: CauseKind = CauseKind.FINISHED
+    cause: Failure | None = None
+    since: float = 0.0
+    errors: tuple[Failure, ...] = ()
+    cut: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came out of the call that ran the job, and how many trio tasks it left behind."""
+
+    entry: Entry = Entry.RUN
+    raised: BaseException | None = None
+    leaked: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """All that is known of one run of one job. `end` is None where it never ended, `outcome` for a job that another one ran."""
+
+    job: JobFacts
+    records: tuple[Record, ...]
+    end: End | None
+    outcome: Outcome | None = None
+
+    def of(self, type: type[R]) -> list[R]:
+        """Return the records of one type."""
+        return [record for record in self.records if isinstance(record, type)]
+
+    @property
+    def tasks(self) -> dict[int, TaskFacts]:
+        """The tasks by index."""
+        return {added.task.index: added.task for added in self.of(Added)}
+
+    def __str__(self) -> str:
+        lines = [f"{place:4} {record}" for place, record in enumerate(self.records)]
+        return "\n".join([str(self.job), *lines, str(self.end), str(self.outcome)])
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One call of a routine: the places of its two records in the trace. The second is None where it never came back."""
+
+    task: int
+    phase: Phase
+    start: int
+    at: float
+    end: int | None
+    left: Left | None
+
+    @property
+    def failed(self) -> bool:
+        """Whether it did not return."""
+        return self.left is None or self.left.error is not None
+
+    def before(self, place: int) -> bool:
+        """Whether it was over by that place in the trace."""
+        return self.end is not None and self.end < place
+
+    def __str__(self) -> str:
+        return f"{self.phase.value} of task {self.task} (record {self.start})"
+
+
+def visits(trace: Trace, *phases: Phase) -> list[Visit]:
+    """Return the calls of routines in the order of their beginnings, of all phases or some."""
+    wanted = phases or tuple(Phase)
+    return [
+        _visit(trace, place, record)
+        for place, record in enumerate(trace.records)
+        if isinstance(record, Entered) and record.phase in wanted
+    ]
+
+
+def _visit(trace: Trace, start: int, entered: Entered) -> Visit:
+    for place in range(start + 1, len(trace.records)):
+        record = trace.records[place]
+        if isinstance(record, Left) and (record.task, record.phase) == (entered.task, entered.phase):
+            return Visit(entered.task, entered.phase, start, entered.at, place, record)
+    return Visit(entered.task, entered.phase, start, entered.at, None, None)
+
+
+def is_cancelled(error: BaseException | None) -> bool:
+    """Whether an error is nothing but cancellation, bare or in groups."""
+    return error is not None and not list(leaves(error))
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Give what users raised: the errors in any groups, cancellations left out."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    elif not isinstance(error, trio.Cancelled):
+        yield error
+
+
+def same_error(recorded: BaseException, raised: BaseException) -> bool:
+    """Whether the job recorded what was raised: itself, mapped by an error_wrapper, or without the cancellations beside it."""
+    known = set(_identities([recorded] if recorded.__cause__ is None else [recorded, recorded.__cause__]))
+    return recorded is raised or set(_identities([raised])) <= known
+
+
+def _identities(errors: Iterable[BaseException]) -> Iterator[int]:
+    for error in errors:
+        yield id(error)
+        yield from (id(leaf) for leaf in leaves(error))
