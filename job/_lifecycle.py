@@ -257,7 +257,7 @@ class Lifecycle:
         if self.stop.halted and not task._due:
             task._move(TaskState.CANCELLED)
             return None
-        if task._init is not None or task._finalize is not None:
+        if task._init is not None or task._finalize is not None or task._loop_scope is not None:
             task._open_guard()
         if task.index == 0 and task._init is None:
             self._await_turn_of(task)
@@ -302,11 +302,7 @@ class Lifecycle:
         watch = self._idle_watch()
         watch.add(task)
         try:
-            if task.policy is StopPolicy.CONTAIN:  # the only one that is cancelled by itself
-                with trio.CancelScope() as task._loop_scope:
-                    await run_loop(task, task._run, self._ending)
-            else:
-                await run_loop(task, task._run, self._ending)
+            await run_loop(task, task._run, self._ending)
         finally:
             watch.remove(task)
 
@@ -373,7 +369,7 @@ class Lifecycle:
         await self.stop.look_outside(task)
         if error is not None:
             self._fail(task, phase or Phase.RUN, error, kind_of(task, error))
-        elif self._ending.cause is None and not self.stop.halted:
+        elif self._ending.cause is None and not self.stop.halted and not task._cut_alone:
             self._scope_died(task, phase or Phase.RUN)
         elif self._ending.cause is None and task.error is None and phase is not None:
             self._cut(task, phase)

@@ -109,9 +109,9 @@ class Stop:
     def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> None:
         """End the job well, within `grace` seconds."""
         first = not self.ending.stopping
+        self.ending.no_inits = self.ending.no_inits or no_inits
         if self.sealed or not self.ending.ask(cause, trio.current_time() + grace):
             return
-        self.ending.no_inits = self.ending.no_inits or no_inits
         if first:
             self._announce()
         if self.children is not None and self.children.finish(cause, grace):

@@ -14,13 +14,13 @@ from ._events import TaskStateChanged
 from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
 from ._forms import Routines, as_async
 from ._park import Park
+from ._policy import StopPolicy
 from ._states import TASK_MOVES, TaskState, checked
 
 if TYPE_CHECKING:
     from ._audience import Audience
     from ._idle import IdleClock
     from ._job import Job
-    from ._policy import StopPolicy
     from ._verdict import TaskError
     from .log import JobLog
 
@@ -115,7 +115,9 @@ class Task:
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None
         self._baton: Park | None = None
-        self._loop_scope: trio.CancelScope | None = None
+        # A contained task's idle clock cancels its loop and nothing else.
+        contained = policy is StopPolicy.CONTAIN
+        self._loop_scope = trio.CancelScope() if contained and idle is not None else None
         self._exits: list[AsyncExitStack] | None = None
         self._home: trio.lowlevel.Task | None = None
         self._context: Context | None = None
@@ -291,20 +293,31 @@ class Task:
             self._move(TaskState.CANCELLED)
 
     def _open_guard(self) -> None:
-        """Open the scope that bounds the finalizer and the exits.
+        """Open the scope that bounds the finalizer and the exits; around it, the one that cancels this task's loop alone.
 
         It must lie outside of every scope that the routines leave open for their finalizer, or the two would misnest; so it is
         opened before init or, in a task that has no such routines, by the first `enter`.
         """
         if self._guard is None:
             self._baton = Park()
+            if self._loop_scope is not None:
+                self._loop_scope.__enter__()
             self._guard = trio.CancelScope()
             self._guard.__enter__()
 
     def _close_guard(self) -> None:
-        """Close the scope that `_open_guard` opened."""
+        """Close the scopes that `_open_guard` opened."""
         if self._guard is not None:
-            self._guard.__exit__(None, None, None)
+            try:
+                self._guard.__exit__(None, None, None)
+            finally:
+                if self._loop_scope is not None:
+                    self._loop_scope.__exit__(None, None, None)
+
+    @property
+    def _cut_alone(self) -> bool:
+        """Whether this task's loop was cancelled while the others go on."""
+        return self._loop_scope is not None and self._loop_scope.cancel_called
 
     @property
     def ended(self) -> bool:

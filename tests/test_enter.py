@@ -233,10 +233,12 @@ async def test_exits_share_the_finalize_timeout(autojump_clock: MockClock) -> No
 
     @contextlib.asynccontextmanager
     async def slow(name: str) -> AsyncIterator[None]:
-        yield
-        seen.append(name)
-        await trio.sleep(3)
-        seen.append(f"{name} slept")
+        try:
+            yield
+        finally:
+            seen.append(name)
+            await trio.sleep(3)
+            seen.append(f"{name} slept")
 
     async def init(task: Task) -> None:
         await task.enter(slow("second"))

@@ -234,8 +234,13 @@ async def test_oneshot_ends_under_a_grace(autojump_clock: MockClock) -> None:
 async def test_oneshot_ticks_on_under_a_grace(autojump_clock: MockClock) -> None:
     """A oneshot that ticks goes on until it is done."""
     steps = iter([Task.tick, Task.idle, Task.tick, Task.done])
+
+    async def run(task: Task) -> None:
+        await trio.sleep(1)
+        next(steps)(task)
+
     j = Job[None](grace=10)
-    one = j.add_oneshot_task(lambda _: (None, lasting(1, lambda task: next(steps)(task)), None))
+    one = j.add_oneshot_task(run)
     other = j.add_task(each_second)
     async with trio.open_nursery() as nursery:
         await start(j, nursery)

@@ -3,69 +3,60 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 import msgspec
 
-from job import net
-
+from . import program
 from .backend import backend
 from .client import Client, find_work, make_output
 from .connection import Order
-from .messages import MAX_SIDE
-from .program import ProgramError, complain, run
+from .demo import demo
+from .options import parse
 from .proxy import proxy
 from .work import Report
-
-PROGRAM = "python -m examples.tcpbalancer"
-LAST_PORT = 2**16 - 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one of the programs and return its exit code: 0 the work was done, 1 it was not, 2 wrong usage."""
-    options = parse(arguments)
+    options = parse(arguments, backend=run_backend, proxy=run_proxy, client=run_client, demo=run_demo)
     try:
         code: int = options.program(options)
-    except ProgramError as error:
-        complain(str(error))
-        code = 1
+    except program.ProgramError as error:
+        program.complain(str(error))
+        return 1
     return code
 
 
 def run_backend(options: argparse.Namespace) -> int:
     """Serve until a signal."""
     address = f"{options.host}:{options.port}"
-    return run(backend(address, name=options.name, threads=options.threads), loglevel=options.loglevel)
+    return program.run(backend(address, name=options.name, threads=options.threads), loglevel=options.loglevel)
 
 
 def run_proxy(options: argparse.Namespace) -> int:
     """Serve until a signal."""
     address = f"{options.host}:{options.port}"
-    return run(proxy(address, options.upstream, maxconns=options.maxconns), loglevel=options.loglevel)
+    return program.run(proxy(address, options.upstream, maxconns=options.maxconns), loglevel=options.loglevel)
 
 
 def run_client(options: argparse.Namespace) -> int:
-    """Send all pictures of the folder; done is done only where every one came back."""
+    """Send all pictures of the folder; the work is done only where every one came back."""
     work = find_work(options.input, options.times)
-    if not options.dry_run:
-        make_output(options.output)
-    order = Order(options.width, options.height, None if options.dry_run else options.output)
+    output = None if options.dry_run else make_output(options.output)
+    order = Order(options.width, options.height, output)
     client = Client(options.proxy, work, order, minconns=options.minconns, maxconns=options.maxconns)
-    reports: list[Report] = []
-    show, every = (print_json, 0.1) if options.json else (print_progress, 1.0)
-    code = run(client.job(lambda report: (reports.append(report), show(report)), every=every), loglevel=options.loglevel)
-    if reports and not options.json:
-        print_summary(reports[-1])
-    return code or int(not (reports and reports[-1].complete))
+    if options.json:
+        code = program.run(client.job(print_json, every=0.1), loglevel=options.loglevel)
+    else:
+        code = program.run(client.job(print_progress, every=1.0), loglevel=options.loglevel)
+        print_summary(client.last_report)
+    return code or int(not client.last_report.complete)
 
 
 def run_demo(options: argparse.Namespace) -> int:
-    """Run all three and judge what comes of it."""
-    from .demo import demo
-
+    """Run all three, and judge what comes of it."""
     return demo(options.images, options.output, times=options.times, loglevel=options.loglevel)
 
 
@@ -91,21 +82,5 @@ def print_summary(report: Report) -> None:
         print(f"  {name}: {count}")
 
 
-# -- the options
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Read the command line; wrong usage ends the program with a line that says what is wrong, and code 2."""
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Resize pictures on several backends behind a balancer.")
-    programs = parser.add_subparsers(metavar="backend|proxy|client|demo", required=True)
-    for add in (add_backend, add_proxy, add_client, add_demo):
-        program = add(programs)
-        program.add_argument(
-            "--loglevel", type=int, choices=(0, 1, 2), default=0, help="0 warnings, 1 connections, 2 requests"
-        )
-    options = parser.parse_args(arguments)
-    if "minconns" in options and options.minconns > options.maxconns:
-        parser.error(f"--minconns {options.minconns} is more than --maxconns {options.maxconns}")
-    if "dry_run" in options and not options.dry_run and options.output is None:
-        parser.error("client: --output is required, unless it is a --dry-run")
-    return options
+if __name__ == "__main__":
+    sys.exit(main())

@@ -49,8 +49,8 @@ def find_work(folder: Path, times: int) -> Work:
     return Work(paths, times)
 
 
-def make_output(folder: Path) -> None:
-    """Make the folder for the answers where it is missing.
+def make_output(folder: Path) -> Path:
+    """Make the folder for the answers, where it is missing.
 
     Raises:
         ProgramError: it cannot be made.
@@ -59,6 +59,7 @@ def make_output(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ProgramError(f"cannot make the folder {folder}: {reason(error)}") from error
+    return folder
 
 
 @final
@@ -73,9 +74,10 @@ class Client:
         self._minconns = minconns
         self._maxconns = maxconns
         self._kept = 0
+        self.last_report = work.report()
 
     def job(self, show: Callable[[Report], None], *, every: float) -> job.Job[None]:
-        """Build the job of the client, which calls `show` with a report every so many seconds and once at the end."""
+        """Build the job of the client, which calls `show` with a report every so many seconds."""
         j: job.Job[None] = job.Job(name="client", quiet=(ProgramError,))
         for _ in range(self._minconns):
             j.add_task(self.connection_task)
@@ -128,7 +130,8 @@ class Client:
             return task.tick()
 
         def finalize(task: job.Task) -> None:
-            show(self._work.report())
+            self.last_report = self._work.report()
+            show(self.last_report)
 
         return job.Routines(run=run, finalize=finalize)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from .._policy import StopPolicy
+from ._compact import Compact
 from ._trace import Ask, Entry
 
 
@@ -22,9 +23,6 @@ class Ends(Enum):
     ASSERT = "assert"
     FATAL = "raise a BaseException"
 
-    def __repr__(self) -> str:
-        return str(self)
-
 
 class PlannedError(Exception):
     """An error that a plan asked for."""
@@ -34,8 +32,8 @@ class PlannedFatalError(BaseException):
     """An error that a plan asked for and that is no `Exception`: as KeyboardInterrupt is, it is never contained."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+@dataclass(frozen=True, slots=True, repr=False)
+class Call(Compact):
     """One call of a routine.
 
     Args:
@@ -66,8 +64,8 @@ class Call:
         return self.takes is not None or self.enters > 0 or self.child is not None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPlan:
+@dataclass(frozen=True, slots=True, repr=False)
+class TaskPlan(Compact):
     """One task. The last of the calls in `run` is repeated while it ticks or idles; `run` None is a task without one."""
 
     name: str
@@ -79,8 +77,8 @@ class TaskPlan:
     idle_timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobPlan:
+@dataclass(frozen=True, slots=True, repr=False)
+class JobPlan(Compact):
     """One job; `maps_errors`: it has an error_wrapper, `hook`: what its on_shutdown does."""
 
     tasks: tuple[TaskPlan, ...] = ()
@@ -95,8 +93,8 @@ class JobPlan:
     hook: Call | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Push:
+@dataclass(frozen=True, slots=True, repr=False)
+class Push(Compact):
     """What somebody outside does, `at` seconds after the start: `what` with that `grace`, or, where it is None, add a task."""
 
     at: float
@@ -105,8 +103,8 @@ class Push:
     task: TaskPlan | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Scenario:
+@dataclass(frozen=True, slots=True, repr=False)
+class Scenario(Compact):
     """A job, how it is run, and what happens to it meanwhile.
 
     Args:

@@ -15,6 +15,7 @@ import trio
 from .._policy import StopPolicy
 from .._states import JobState, Phase, TaskState
 from .._verdict import CauseKind
+from ._compact import Compact
 
 R = TypeVar("R")
 
@@ -35,8 +36,8 @@ class Entry(Enum):
     BLOCK = "async with"
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFacts:
+@dataclass(frozen=True, slots=True, repr=False)
+class TaskFacts(Compact):
     """What is known of a task when it is added."""
 
     index: int
@@ -53,8 +54,8 @@ class TaskFacts:
         return self.policy is StopPolicy.CONTAIN
 
 
-@dataclass(frozen=True, slots=True)
-class JobFacts:
+@dataclass(frozen=True, slots=True, repr=False)
+class JobFacts(Compact):
     """What is known of a job when it starts; `nested`: it has a parent, which may end it and bound its finalizers."""
 
     name: str = "job"
@@ -63,16 +64,16 @@ class JobFacts:
     nested: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
+@dataclass(frozen=True, slots=True, repr=False)
+class Added(Compact):
     """The job had got a task."""
 
     at: float
     task: TaskFacts
 
 
-@dataclass(frozen=True, slots=True)
-class Entered:
+@dataclass(frozen=True, slots=True, repr=False)
+class Entered(Compact):
     """A routine was called, in the trio task that `home` tells from others."""
 
     at: float
@@ -81,8 +82,8 @@ class Entered:
     home: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+@dataclass(frozen=True, slots=True, repr=False)
+class Left(Compact):
     """A routine returned or raised; `known`: the job had been asked to stop by then, and said so."""
 
     at: float
@@ -92,8 +93,8 @@ class Left:
     known: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+@dataclass(frozen=True, slots=True, repr=False)
+class Opened(Compact):
     """A task entered a context manager with `Task.enter`, its `number`-th."""
 
     at: float
@@ -101,8 +102,8 @@ class Opened:
     number: int
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+@dataclass(frozen=True, slots=True, repr=False)
+class Closed(Compact):
     """The framework left that context manager, which may have raised."""
 
     at: float
@@ -111,8 +112,8 @@ class Closed:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class JobMoved:
+@dataclass(frozen=True, slots=True, repr=False)
+class JobMoved(Compact):
     """The job changed its state."""
 
     at: float
@@ -120,8 +121,8 @@ class JobMoved:
     new: JobState
 
 
-@dataclass(frozen=True, slots=True)
-class TaskMoved:
+@dataclass(frozen=True, slots=True, repr=False)
+class TaskMoved(Compact):
     """A task changed its state."""
 
     at: float
@@ -130,8 +131,8 @@ class TaskMoved:
     new: TaskState
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+@dataclass(frozen=True, slots=True, repr=False)
+class Asked(Compact):
     """Somebody outside asked the job to end, just before this was acted on."""
 
     at: float
@@ -142,8 +143,8 @@ class Asked:
 Record: TypeAlias = Added | Entered | Left | Opened | Closed | JobMoved | TaskMoved | Asked
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+@dataclass(frozen=True, slots=True, repr=False)
+class Failure(Compact):
     """A `TaskError`, with the index of its task."""
 
     task: int | None
@@ -151,8 +152,8 @@ class Failure:
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class End:
+@dataclass(frozen=True, slots=True, repr=False)
+class End(Compact):
     """The verdict. `cause` is what interrupted the job, None where nothing did; `kind` and `since` are the cause's."""
 
     state: JobState
@@ -163,8 +164,8 @@ class End:
     cut: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+@dataclass(frozen=True, slots=True, repr=False)
+class Outcome(Compact):
     """What came out of the call that ran the job, and how many trio tasks it left behind."""
 
     entry: Entry = Entry.RUN
