@@ -20,6 +20,6 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     if isinstance(error, trio.Cancelled):
         return None
     if isinstance(error, BaseExceptionGroup):
-        rest: BaseException | None = error.split(trio.Cancelled)[1]
-        return rest
+        cancelled, rest = error.split(trio.Cancelled)
+        return error if cancelled is None else rest  # a split makes new groups, also where it finds nothing
     return error

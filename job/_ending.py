@@ -58,18 +58,25 @@ class Ending:
         """Whether the first cause is known."""
         return self.cause is not None
 
-    def interrupt(self, cause: Cause, *, mapped: bool = True) -> TaskError:
-        """Record what interrupted the job, the first such thing; `mapped`: the user's error_wrapper may replace the error."""
-        error = cause.error
-        assert error is not None
-        fault = None
-        if mapped and self._wrapper is not None and not is_fatal(error):
-            error, fault = map_error(self._wrapper, error)
-            cause = replace(cause, error=error)
-        self.cause = cause
+    def interrupt(self, cause: Cause, *, mapped: bool = True, provisional: bool = False) -> TaskError:
+        """Record what interrupted the job, the first such thing.
+
+        mapped: the user's error_wrapper may replace the error. provisional: a finalizer may still tell the real one.
+        """
         self.stopping = True
         self.cut.clear()
-        failure = self.add(cause.task, cause.phase, error)
+        self.provisional = provisional
+        return self._set_cause(cause, len(self.errors), mapped=mapped and not provisional)
+
+    def _set_cause(self, cause: Cause, position: int, *, mapped: bool) -> TaskError:
+        error, fault = cause.error, None
+        assert error is not None
+        if mapped and self._wrapper is not None and not is_fatal(error):
+            error, fault = map_error(self._wrapper, error)
+        self.cause = replace(cause, error=error) if error is not cause.error else cause
+        failure = TaskError(cause.task, cause.phase, error)
+        self.errors.insert(position, failure)
+        self._note_fatal(error)
         if fault is not None:
             self.add(cause.task, cause.phase, fault)
         return failure
@@ -87,9 +94,12 @@ class Ending:
         """Record that something went wrong."""
         failure = TaskError(task, phase, error)
         self.errors.append(failure)
+        self._note_fatal(error)
+        return failure
+
+    def _note_fatal(self, error: BaseException) -> None:
         if self.fatal is None and is_fatal(error):
             self.fatal = error
-        return failure
 
     def replace_provisional(self, task: Task, phase: Phase, error: BaseException) -> TaskError | None:
         """Put what a finalizer raised in the place of the dead scope that stood for it; None where none did."""
@@ -97,10 +107,9 @@ class Ending:
         if not self.provisional or old is None or old.task is not task:
             return None
         self.provisional = False
-        self.errors = [failure for failure in self.errors if failure.error is not old.error]
-        self.cause = replace(old, phase=phase, error=error)
-        task.error = TaskError(task, phase, error)
-        self.errors.insert(0, task.error)
+        position = next(at for at, failure in enumerate(self.errors) if failure.error is old.error)
+        del self.errors[position]
+        task.error = self._set_cause(replace(old, phase=phase, error=error), position, mapped=True)
         return task.error
 
     def verdict(self, started_at: float | None, ended_at: float | None) -> Verdict:

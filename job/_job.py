@@ -420,7 +420,7 @@ class Job(Generic[V]):
             if not self._life.stop.sealed:
                 self._life.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
         else:
-            self._ending.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()))
+            self._ending.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
             self._end_unrun()
 
     def finish(self, grace: float | None = None) -> None:

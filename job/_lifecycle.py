@@ -382,10 +382,12 @@ class Lifecycle:
         else:
             self._ending.cut.append((task, phase))
 
-    def _fail(self, task: Task, phase: Phase, error: BaseException, kind: CauseKind) -> None:
+    def _fail(
+        self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, provisional: bool = False
+    ) -> None:
         """Record an error of a task, and let its policy decide."""
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
-        record = self._contain if contained else partial(self.stop.interrupt, kind)
+        record = self._contain if contained else partial(self.stop.interrupt, kind, provisional=provisional)
         failure = record(task, phase, error)
         task.error = task.error or failure
         self._job._task_failed(task, failure, survived=contained)
@@ -395,9 +397,8 @@ class Lifecycle:
         return TaskError(task, phase, error) if task.transient else self._ending.add(task, phase, error)
 
     def _scope_died(self, task: Task, phase: Phase) -> None:
-        first = self._ending.cause is None
-        self._fail(task, phase, JobCancelledError("a scope of the task was cancelled"), CauseKind.ERROR)
-        self._ending.provisional = first and self._ending.cause is not None
+        error = JobCancelledError("a scope of the task was cancelled")
+        self._fail(task, phase, error, CauseKind.ERROR, provisional=True)
 
     def _idle_expired(self, task: Task) -> None:
         assert task._idle is not None

@@ -1,0 +1,151 @@
+"""Why a connection ended, and who ended it: two words for every log line and every metric.
+
+Tables only; the relay and the verdict of a job are read through them.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from .._exceptions import JobStateError
+from .._states import JobState, TaskState
+from .._verdict import Cause, CauseKind, Verdict
+from ._errors import ConnectTimeoutError, NoUpstreamError, ProtocolError
+
+if TYPE_CHECKING:
+    from .._job import Job
+
+
+class EndReason(StrEnum):
+    """Why a connection ended. HAProxy's termination state is the model."""
+
+    EOF = "eof"
+    """Both sides said all they had to say."""
+    RESET = "reset"
+    """A side broke the connection."""
+    TLS_TRUNCATED = "tls_truncated"
+    """A side ended its TLS connection without saying so: bytes may be missing."""
+    CONNECT_FAILED = "connect_failed"
+    """The upstream could not be reached."""
+    TIMEOUT_CONNECT = "timeout_connect"
+    """The upstream could not be reached in time."""
+    TIMEOUT_IDLE = "timeout_idle"
+    """No byte moved, in either direction, for too long."""
+    TIMEOUT_HALF_CLOSE = "timeout_half_close"
+    """One direction had ended and in the other no byte moved for too long."""
+    PROTOCOL_ERROR = "protocol_error"
+    """A side sent what its protocol does not allow."""
+    DRAINED = "drained"
+    """The proxy shut down in good order, and the connection was cut or ended for that."""
+    CANCELLED = "cancelled"
+    """The proxy cancelled the connection, for any other cause."""
+    LIMIT = "limit"
+    """There was no place for the connection."""
+    NO_UPSTREAM = "no_upstream"
+    """There was no upstream to connect to."""
+    PROXY_ERROR = "proxy_error"
+    """A fault of our own."""
+
+
+class Side(StrEnum):
+    """Who ended a connection."""
+
+    CLIENT = "client"
+    UPSTREAM = "upstream"
+    PROXY = "proxy"
+
+
+# The first row that fits an error, or anything that it was raised from, has the reason. A truncation comes before the
+# errors of TLS, of which it is one, and those before OSError, which they are.
+_REASONS: Final[tuple[tuple[type[BaseException], EndReason], ...]] = (
+    (ConnectTimeoutError, EndReason.TIMEOUT_CONNECT),
+    (NoUpstreamError, EndReason.NO_UPSTREAM),
+    (ProtocolError, EndReason.PROTOCOL_ERROR),
+    (ssl.SSLEOFError, EndReason.TLS_TRUNCATED),
+    (ssl.SSLError, EndReason.PROTOCOL_ERROR),
+    (OSError, EndReason.RESET),
+    (trio.BrokenResourceError, EndReason.RESET),
+    (trio.EndOfChannel, EndReason.EOF),
+)
+
+# In a oneshot, which connects, a peer that breaks off is one that could not be reached.
+_BREAKS: Final = frozenset({EndReason.RESET, EndReason.TLS_TRUNCATED})
+
+# Kinds of cause that need no look at the error. Those of a job that ended well come second: a drain, unless nobody asked.
+_INTERRUPTED: Final[Mapping[CauseKind, EndReason]] = MappingProxyType(
+    {
+        CauseKind.IDLE: EndReason.TIMEOUT_IDLE,
+        CauseKind.TIMEOUT: EndReason.CANCELLED,
+        CauseKind.CANCEL: EndReason.CANCELLED,
+        CauseKind.PARENT: EndReason.CANCELLED,
+        CauseKind.SIGNAL: EndReason.CANCELLED,
+        CauseKind.UNEXPECTED_STOP: EndReason.PROXY_ERROR,
+        CauseKind.FINALIZE: EndReason.PROXY_ERROR,
+    }
+)
+_ENDED_WELL: Final[Mapping[CauseKind, EndReason]] = MappingProxyType(
+    {
+        CauseKind.FINISHED: EndReason.EOF,
+        CauseKind.PARENT: EndReason.DRAINED,
+        CauseKind.SIGNAL: EndReason.DRAINED,
+    }
+)
+
+
+def end_reason(j: Job[Any]) -> EndReason:
+    """Return why the connection of an ended job ended: its relay's reason, where it had a relay, else by its verdict.
+
+    Raises:
+        JobStateError: the job has not ended, and has no relay that has.
+    """
+    for task in j.tasks:
+        reason = getattr(task.result, "reason", None)
+        if isinstance(reason, EndReason):
+            return reason
+    if j.verdict is None:
+        raise JobStateError(f"job {j.name!r} has no reason for its end yet, it is {j.state.value}")
+    return reason_of_verdict(j.verdict, connected=_is_connected(j))
+
+
+def reason_of_verdict(verdict: Verdict, *, connected: bool) -> EndReason:
+    """Read a verdict; `connected`: the oneshot, which connects, was done."""
+    cause = verdict.cause
+    if verdict.state is JobState.DONE:
+        return EndReason.DRAINED if verdict.cut else _ENDED_WELL[cause.kind]
+    if cause.kind is CauseKind.TIMEOUT and not connected:
+        return EndReason.TIMEOUT_CONNECT
+    return _INTERRUPTED.get(cause.kind) or _reason_of_cause(cause)
+
+
+def reason_of_fault(error: BaseException) -> EndReason:
+    """Read an error: the fault of a peer as what it is, any other as one of our own."""
+    found = list(_with_causes(error))
+    for kind, reason in _REASONS:
+        if any(isinstance(each, kind) for each in found):
+            return reason
+    return EndReason.PROXY_ERROR
+
+
+def _reason_of_cause(cause: Cause) -> EndReason:
+    assert cause.error is not None
+    reason = reason_of_fault(cause.error)
+    connecting = cause.task is not None and cause.task.index == 0
+    return EndReason.CONNECT_FAILED if connecting and reason in _BREAKS else reason
+
+
+def _with_causes(error: BaseException) -> Iterator[BaseException]:
+    each: BaseException | None = error
+    while each is not None:
+        yield each
+        each = each.__cause__
+
+
+def _is_connected(j: Job[Any]) -> bool:
+    oneshot = j.get_task(0)
+    return oneshot is None or oneshot.state is TaskState.FINISHED
