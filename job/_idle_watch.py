@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import final
 
 import trio
 
+from ._idle import IdleClock
 from ._task import Task
 
 
@@ -17,31 +19,32 @@ class IdleWatch:
     A tick only stores the time, so the sleeper wakes up at most once in each idle timeout, however often the tasks tick.
     """
 
-    __slots__ = ("_expired", "_holders", "_scope", "sleeping")
+    __slots__ = ("_closed", "_expired", "_holders", "_scope", "sleeping")
 
     def __init__(self, expired: Callable[[Task], None]) -> None:
         self._expired = expired
-        self._holders: list[Task] = []
+        self._holders: dict[Task, IdleClock] = {}
         self._scope: trio.CancelScope | None = None
+        self._closed = False
         self.sleeping = False
 
-    def add(self, task: Task) -> None:
+    def add(self, task: Task, clock: IdleClock) -> None:
         """Start the clock of a task and watch it."""
-        clock = task._idle
-        if clock is not None:
-            clock.touch()
-            clock.watch(self, self.look_again)
-            self._holders.append(task)
-            self._holders.sort(key=lambda holder: holder.index)
-            self.look_again()
+        clock.touch()
+        clock.watch(task, self.look_again)
+        self._holders[task] = clock
+        self.look_again()
 
     def remove(self, task: Task) -> None:
         """Watch a task no longer: its loop has ended."""
-        if task in self._holders:
-            self._holders.remove(task)
-            if task._idle is not None and not any(holder._idle is task._idle for holder in self._holders):
-                task._idle.unwatch(self)
-            self.look_again()
+        clock = self._holders.pop(task, None)
+        if clock is not None:
+            clock.unwatch(task)
+
+    def close(self) -> None:
+        """Let `run` return."""
+        self._closed = True
+        self.look_again()
 
     def look_again(self) -> None:
         """Wake the sleeper: the nearest deadline may be another one now."""
@@ -49,11 +52,11 @@ class IdleWatch:
             self._scope.cancel()
 
     async def run(self) -> None:
-        """Enforce the deadlines while there are any; a cancellation comes through."""
+        """Enforce the deadlines until `close`; a cancellation comes through."""
         self.sleeping = True
         try:
-            while self._holders:
-                nearest = min(holder._idle.deadline for holder in self._holders if holder._idle is not None)
+            while not self._closed:
+                nearest = min((clock.deadline for clock in self._holders.values()), default=math.inf)
                 with trio.CancelScope(deadline=nearest) as self._scope:
                     await trio.sleep_forever()
                 self._scope = None
@@ -64,7 +67,8 @@ class IdleWatch:
 
     def _report(self, now: float) -> None:
         # In the order of the indexes; each report may end the job or only the one task.
-        for holder in tuple(self._holders):
-            if holder in self._holders and holder._idle is not None and holder._idle.deadline <= now:
-                self.remove(holder)
-                self._expired(holder)
+        expired = [task for task, clock in self._holders.items() if clock.deadline <= now]
+        for task in sorted(expired, key=lambda holder: holder.index):
+            if task in self._holders:
+                self.remove(task)
+                self._expired(task)

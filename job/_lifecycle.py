@@ -12,7 +12,7 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
@@ -114,12 +114,12 @@ class Lifecycle:
         else:
             self._job._move(JobState.ONESHOT_RUNNING)
             self._meet_parent()
-            await self._lend_host(self._live_oneshot, oneshot)
+            await self._lent_to(oneshot)
         if self._host_task is not None:
             task, self._host_task = self._host_task, None
-            await self._lend_host(self._live_plain, task)
-        elif self._idle is not None and not self._idle.sleeping:
-            await self._idle.run()
+            await self._lent_to(task)
+        elif self._job._watches_idle and not self.stop.winding_up:
+            await self._idle_watch().run()
 
     def _meet_parent(self) -> None:
         """Start under a parent that may be stopping already."""
@@ -127,13 +127,9 @@ class Lifecycle:
         if parent is not None:
             parent.stop.child_started(self._job)
 
-    async def _lend_host(self, live: Callable[[Task], Coroutine[Any, Any, None]], task: Task) -> None:
+    def _lent_to(self, task: Task) -> Awaitable[None]:
         """Run a task in the host's trio task, and leave that as it was."""
-        context = self._context.copy()
-        context.run(enter_context_of, task)
-        task._home = trio.lowlevel.current_task()
-        await in_context(context, live(task))
-        task._home = None
+        return in_context(self._context.copy(), self._live_task(task))
 
     def _host_struck(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
@@ -221,7 +217,7 @@ class Lifecycle:
         context.run(self._start, task)
 
     def _start(self, task: Task) -> None:
-        self._nursery.start_soon(self._live_member, task, name=task.name)
+        self._nursery.start_soon(self._live_task, task, name=task.name)
 
     def _await_turn_of(self, task: Task) -> None:
         task._due = True
@@ -230,9 +226,27 @@ class Lifecycle:
 
     # -- living
 
-    async def _live_oneshot(self, task: Task) -> None:
-        exc = await self._init_and_loop(task)
-        succeeded = exc is None and task.state is TaskState.FINISHED and (task._run is None or task._step == DONE)
+    @enable_ki_protection
+    async def _live_task(self, task: Task) -> None:
+        """One task from init to finalizer, in the trio task and the context that it was given."""
+        enter_context_of(task)
+        task._home = trio.lowlevel.current_task()
+        exc = await (self._loop(task) if task._plain and self._released else self._init_and_loop(task))
+        if task.index == 0:
+            self._oneshot_ended(task)
+        self._job._loop_ended(task)
+        if not task.transient:
+            self._count_out(task)
+        if task._due and task._baton is not None:
+            await self._clean_up(task, task._baton, exc)
+        if task.transient:
+            self._job._forget(task)
+            self._count_out(task)
+        task._home = None
+        del exc  # its traceback refers to this frame
+
+    def _oneshot_ended(self, task: Task) -> None:
+        succeeded = task.state is TaskState.FINISHED and (task._run is None or task._step == DONE)
         if succeeded and not self._ending.no_inits and not self.stop.halted:
             if not self._ending.stopping:
                 self._job._move(JobState.RECURRENT_RUNNING)
@@ -240,24 +254,13 @@ class Lifecycle:
             self._begin_recurrents(host_free=task._guard is None)
         else:
             self.drop_queue()
-        await self._end(task, exc)
-
-    async def _live_plain(self, task: Task) -> None:
-        await self._end(task, await self._loop(task))
-
-    @enable_ki_protection
-    async def _live_member(self, task: Task) -> None:
-        enter_context_of(task)
-        task._home = trio.lowlevel.current_task()
-        await self._end(task, await self._init_and_loop(task))
-        task._home = None
 
     async def _init_and_loop(self, task: Task) -> BaseException | None:
         """Take a task to the exit of its run loop; return what ended it before its time."""
         if self.stop.halted and not task._due:
             task._move(TaskState.CANCELLED)
             return None
-        if task._init is not None or task._finalize is not None or task._loop_scope is not None:
+        if not task._plain:
             task._open_guard()
         if task.index == 0 and task._init is None:
             self._await_turn_of(task)
@@ -287,20 +290,27 @@ class Lifecycle:
         if self.stop.halted:
             task._move(TaskState.CANCELLED)
             return None
-        if task.state is TaskState.PENDING:
+        if task._init is None:
             task._move(TaskState.RUNNING)
-        if task._run is not None:
-            loop = run_loop(task, task._run, self._ending) if task._idle is None else self._watched_loop(task)
-            if (exc := await self._attempt(task, Phase.RUN, loop)) is not None:
-                return exc
+        try:
+            if task._idle is not None:
+                await self._watched_loop(task)
+            elif task._run is not None:
+                await run_loop(task, task._run, self._ending)
+        except BaseException as exc:
+            await self._ended_by(task, Phase.RUN, exc)
+            return exc
         self._loop_returned(task)
         return None
 
     async def _watched_loop(self, task: Task) -> None:
         """Run a loop that has an idle timeout."""
-        assert task._run is not None
+        assert task._run is not None and task._idle is not None
         watch = self._idle_watch()
-        watch.add(task)
+        if not watch.sleeping:
+            self.stop.help(watch.run)
+            watch.sleeping = True
+        watch.add(task, task._idle)
         try:
             await run_loop(task, task._run, self._ending)
         finally:
@@ -309,9 +319,6 @@ class Lifecycle:
     def _idle_watch(self) -> IdleWatch:
         if self._idle is None:
             self._idle = IdleWatch(self._idle_expired)
-        if not self._idle.sleeping:
-            self._idle.sleeping = True
-            self.stop.help(self._idle.run)
         return self._idle
 
     def _loop_returned(self, task: Task) -> None:
@@ -322,21 +329,13 @@ class Lifecycle:
             self._fail(task, Phase.RUN, error, CauseKind.UNEXPECTED_STOP)
         task._move(TaskState.FINISHED if task.error is None else TaskState.FAILED)
 
-    async def _end(self, task: Task, exc: BaseException | None) -> None:
-        """Count out a task whose loop has exited, and clean up after it when its turn comes."""
-        self._job._loop_ended(task)
+    async def _clean_up(self, task: Task, baton: Park, exc: BaseException | None) -> None:
         if task.transient:
-            if task._due:
-                await self.finalizers.clean_up(task, exc)
-            self._job._forget(task)
-            self._count_out(task)
+            await self.finalizers.clean_up(task, exc)
         else:
-            self._count_out(task)
-            if task._due and task._baton is not None:
-                await self._wait_for_turn(task, task._baton)
-                await self.finalizers.clean_up(task, exc)
-                self.finalizers.next()
-        del exc  # its traceback refers to this frame
+            await self._wait_for_turn(task, baton)
+            await self.finalizers.clean_up(task, exc)
+            self.finalizers.next()
 
     def _count_out(self, task: Task) -> None:
         self._open -= 1
@@ -358,11 +357,14 @@ class Lifecycle:
         try:
             await work
         except BaseException as exc:
-            await self._explain(task, phase, exc)
-            if not task.ended:
-                task._move(TaskState.CANCELLED if task.error is None else TaskState.FAILED)
+            await self._ended_by(task, phase, exc)
             return exc
         return None
+
+    async def _ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+        await self._explain(task, phase, exc)
+        if not task.ended:
+            task._move(TaskState.CANCELLED if task.error is None else TaskState.FAILED)
 
     async def _explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         error = without_cancelled(exc)
@@ -457,6 +459,8 @@ class Lifecycle:
             self._job._set_ready()  # a job that ended early under a block that is still to be entered
         if self._open == 0 and not self.stop.winding_up:
             self.stop.wind_up()
+            if self._idle is not None:
+                self._idle.close()
             shutdown = Shutdown(self._job, self.stop, self.finalizers)
             self._context.copy().run(shutdown.begin, self._nursery)  # not in that of the task that ended last
 

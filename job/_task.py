@@ -71,6 +71,7 @@ class Task:
         "_init",
         "_log",
         "_loop_scope",
+        "_plain",
         "_run",
         "_state",
         "_step",
@@ -118,6 +119,7 @@ class Task:
         # A contained task's idle clock cancels its loop and nothing else.
         contained = policy is StopPolicy.CONTAIN
         self._loop_scope = trio.CancelScope() if contained and idle is not None else None
+        self._plain = routines.init is None and routines.finalize is None and self._loop_scope is None
         self._exits: list[AsyncExitStack] | None = None
         self._home: trio.lowlevel.Task | None = None
         self._context: Context | None = None

@@ -69,7 +69,8 @@ async def test_spinning_loop_does_not_outlive_the_grace() -> None:
     task = j.add_oneshot_task(spin)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(j.run)
-        await trio.lowlevel.checkpoint()
+        while task.state is TaskState.PENDING:
+            await trio.lowlevel.checkpoint()
         j.finish(0.01)
     assert (j.state, task.state) == (JobState.DONE, TaskState.FINISHED)
 

@@ -1,0 +1,104 @@
+"""Addresses as people write them: `host:port`, `:port`, `[::1]:port`, `unix:path`. Pure: nothing is resolved here."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+from .._check import text
+
+_UNIX: Final = "unix:"
+_LARGEST_PORT: Final = 65535
+UNKNOWN: Final = "unknown"
+"""The address of a stream that does not tell it."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpAddress:
+    """A host and a port. No host means all interfaces to whoever listens, and this machine to whoever dials."""
+
+    host: str | None
+    port: int
+
+    def __str__(self) -> str:
+        return join(self.host or "", self.port)
+
+    @property
+    def numeric(self) -> tuple[socket.AddressFamily, tuple[Any, ...]] | None:
+        """The family and the socket address, where the host is a number and there is nothing to look up."""
+        try:
+            ip = ipaddress.ip_address(self.host or "")
+        except ValueError:
+            return None
+        if ip.version == 4:
+            return socket.AF_INET, (str(ip), self.port)
+        # A zone is the name of an interface: for the resolver.
+        return None if ip.scope_id else (socket.AF_INET6, (str(ip), self.port, 0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class UnixAddress:
+    """The path of a unix socket."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return _UNIX + self.path
+
+
+Address: TypeAlias = TcpAddress | UnixAddress
+
+
+def parse_address(address: str) -> Address:
+    """Read an address.
+
+    Raises:
+        TypeError: it is no str.
+        ValueError: it has none of the four forms.
+    """
+    text("address", address)
+    if address.startswith(_UNIX):
+        if len(address) == len(_UNIX):
+            raise ValueError(f"address must have a path after 'unix:', got {address!r}")
+        return UnixAddress(address.removeprefix(_UNIX))
+    host, colon, port = address.rpartition(":")
+    if not colon or not _is_port(port):
+        raise ValueError(f"address must be 'host:port', ':port', '[ipv6]:port' or 'unix:path', got {address!r}")
+    return TcpAddress(_host(address, host), int(port))
+
+
+def _is_port(port: str) -> bool:
+    return port.isascii() and port.isdigit() and int(port) <= _LARGEST_PORT
+
+
+def _host(address: str, host: str) -> str | None:
+    if host.startswith("[") and host.endswith("]"):
+        inner = host[1:-1]
+        if ":" in inner:
+            return inner
+    elif not set(host) & set(":[]/ "):
+        return host or None
+    raise ValueError(f"address must have an IPv6 host in brackets, as in '[::1]:80', got {address!r}")
+
+
+def join(host: str, port: int) -> str:
+    """Write a host and a port as one address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def written(family: int, name: Any) -> str:
+    """Write what the socket module calls an address (getsockname, getpeername, accept) in the form of the argument."""
+    if family in (socket.AF_INET, socket.AF_INET6):
+        return join(name[0], name[1])
+    return _UNIX + (name.decode(errors="backslashreplace") if isinstance(name, bytes) else name)
+
+
+def host_of(address: str) -> str | None:
+    """Return the host in an address, for TLS to check; None where there is none."""
+    try:
+        parsed = parse_address(address)
+    except ValueError:
+        return None
+    return (parsed.host or "localhost") if isinstance(parsed, TcpAddress) else None

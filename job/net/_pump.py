@@ -1,0 +1,138 @@
+"""One direction of a relay: take a chunk from the source, give it to the sink, pass on the EOF.
+
+A pump decides nothing. It tells its course what moved and what went wrong, and the course tells it when to stop. Whoever
+writes a faster one has these few methods to fill.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol, final
+
+import trio
+
+from ._relay_end import End
+
+
+class Course(Protocol):
+    """What a pump needs of its relay."""
+
+    @property
+    def stopping(self) -> bool:
+        """Whether to take no further chunk."""
+        ...
+
+    def moved(self) -> None:
+        """Bytes have moved."""
+        ...
+
+    def changed(self) -> None:
+        """Something other than that has."""
+        ...
+
+    def failed(self, pump: Pump, error: BaseException) -> None:
+        """An error has ended the pump."""
+        ...
+
+
+class Pump(ABC):
+    """One direction.
+
+    Attributes:
+        bytes: what the sink has taken so far.
+        sending: the sink has its turn, so that an error is its own.
+        eof: the source has said that there is no more.
+        running: it has not ended.
+        poked: it was asked to look again, and has not yet.
+    """
+
+    __slots__ = ("_course", "_scope", "bytes", "eof", "poked", "running", "sending", "sink", "source")
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        self.source = source
+        self.sink = sink
+        self.bytes = 0
+        self.sending = False
+        self.eof = False
+        self.running = True
+        self.poked = False
+        self._course = course
+        # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it
+        # and ends the pumps in an order that loses nothing.
+        self._scope = trio.CancelScope(shield=True)
+
+    async def run(self) -> None:
+        """Move bytes until the source has no more, the relay stops or something fails; raise nothing."""
+        try:
+            with self._scope:
+                await self._run()
+        except BaseException as error:
+            self._course.failed(self, error)
+        finally:
+            self.running = False
+            self._course.changed()
+
+    def cut(self) -> None:
+        """End it, whatever it is waiting for."""
+        self._scope.cancel()
+
+    def look_again(self) -> None:
+        """Ask it to look whether its source has something after all; `poked` is False again when it has looked."""
+        if self.running and not self.sending:
+            self.poked = True
+            self._interrupt()
+
+    @abstractmethod
+    async def _run(self) -> None: ...
+
+    @abstractmethod
+    def _interrupt(self) -> None:
+        """Interrupt the wait for the source, and nothing else."""
+
+    def _looked(self) -> None:
+        if self.poked:
+            self.poked = False
+            self._course.changed()
+
+    def _given(self, size: int) -> None:
+        self.bytes += size
+        self._course.moved()
+
+    async def _pass_eof(self) -> None:
+        self.eof = True
+        self._course.moved()
+        self._course.changed()
+        self.sending = True
+        await self.sink.send_eof()
+
+
+@final
+class StreamPump(Pump):
+    """Moves the bytes of any trio stream, by `receive_some` and `send_all`."""
+
+    __slots__ = ("_wait",)
+
+    async def _run(self) -> None:
+        while (data := await self._receive()) is not None:
+            if not data:
+                await self._pass_eof()
+                return
+            self._course.moved()
+            self.sending = True
+            await self.sink.stream.send_all(data)
+            self.sending = False
+            self._given(len(data))
+
+    async def _receive(self) -> bytes | bytearray | memoryview | None:
+        """Return the next chunk; None where the relay stops first."""
+        while not self._course.stopping:
+            # Around the wait only: a chunk that came in the same moment as the interruption comes out of it unharmed.
+            with trio.CancelScope() as self._wait:
+                data = await self.source.stream.receive_some()
+                self._looked()
+                return data
+            self._looked()
+        return None
+
+    def _interrupt(self) -> None:
+        self._wait.cancel()
