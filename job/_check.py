@@ -55,3 +55,12 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
         if not (isinstance(each, type) and issubclass(each, BaseException)):
             raise TypeError(f"{name} must hold exception types, got {each!r}")
     return types
+
+
+def number(name: str, value: object) -> float:
+    """Return `value` as a number, which it must be; NaN is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if math.isnan(value):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return float(value)

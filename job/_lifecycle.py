@@ -187,10 +187,10 @@ class Lifecycle:
 
     def _pass(self, task: Task) -> None:
         """Let a task without an init go on to the gate."""
+        self._await_turn_of(task)
         if task._finalize is None and not self._released:
             self._ready.append(task)
         else:
-            self._await_turn_of(task)
             self._spawn(task)
 
     def _release(self) -> None:
@@ -200,7 +200,6 @@ class Lifecycle:
             park.wake()
         ready, self._ready = self._ready, []
         for task in ready:
-            self._await_turn_of(task)
             # The watch needs the host more than a loop does: either way it is one trio task less.
             if self._host_free and not self._job._watches_idle:
                 self._host_free = False

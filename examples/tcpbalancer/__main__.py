@@ -10,12 +10,12 @@ import msgspec
 
 from . import program
 from .backend import backend
-from .client import Client, find_work, make_output
+from .client import Client, list_pictures, make_output
 from .connection import Order
 from .demo import demo
 from .options import parse
 from .proxy import proxy
-from .work import Report
+from .work import Report, Work
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,7 +43,7 @@ def run_proxy(options: argparse.Namespace) -> int:
 
 def run_client(options: argparse.Namespace) -> int:
     """Send all pictures of the folder; the work is done only where every one came back."""
-    work = find_work(options.input, options.times)
+    work = Work(list_pictures(options.input), options.times)
     output = None if options.dry_run else make_output(options.output)
     order = Order(options.width, options.height, output)
     client = Client(options.proxy, work, order, minconns=options.minconns, maxconns=options.maxconns)

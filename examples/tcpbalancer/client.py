@@ -34,8 +34,8 @@ CONNECT_WITHIN: Final = 5.0
 """Seconds in which the balancer must have taken a connection."""
 
 
-def find_work(folder: Path, times: int) -> Work:
-    """Return the work of sending each picture of a folder `times` times.
+def list_pictures(folder: Path) -> list[Path]:
+    """Return the pictures of a folder.
 
     Raises:
         ProgramError: there is no such folder, or no picture in it.
@@ -46,7 +46,7 @@ def find_work(folder: Path, times: int) -> Work:
         raise ProgramError(f"cannot list {folder}: {reason(error)}") from error
     if not paths:
         raise ProgramError(f"no JPEG or PNG images in {folder}")
-    return Work(paths, times)
+    return paths
 
 
 def make_output(folder: Path) -> Path:

@@ -82,7 +82,7 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="a folder with pictures (default: draws some)")
     parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="(default: %(default)s)")
-    parser.add_argument("--times", type=_count, default=10, help="send each picture so often (default: %(default)s)")
+    parser.add_argument("--times", type=_count, help="send each picture so often (default: some 600 requests in all)")
 
 
 def _check(options: argparse.Namespace) -> None:

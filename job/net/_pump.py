@@ -27,7 +27,11 @@ class Course(Protocol):
         ...
 
     def changed(self) -> None:
-        """Something other than that has."""
+        """A pump has ended, or has looked again."""
+        ...
+
+    def ended(self, pump: Pump) -> None:
+        """The source of the pump has no more."""
         ...
 
     def failed(self, pump: Pump, error: BaseException) -> None:
@@ -100,8 +104,7 @@ class Pump(ABC):
 
     async def _pass_eof(self) -> None:
         self.eof = True
-        self._course.moved()
-        self._course.changed()
+        self._course.ended(self)
         self.sending = True
         await self.sink.send_eof()
 
@@ -111,6 +114,10 @@ class StreamPump(Pump):
     """Moves the bytes of any trio stream, by `receive_some` and `send_all`."""
 
     __slots__ = ("_wait",)
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        super().__init__(source, sink, course)
+        self._wait = trio.CancelScope()
 
     async def _run(self) -> None:
         while (data := await self._receive()) is not None:
@@ -126,12 +133,13 @@ class StreamPump(Pump):
     async def _receive(self) -> bytes | bytearray | memoryview | None:
         """Return the next chunk; None where the relay stops first."""
         while not self._course.stopping:
-            # Around the wait only: a chunk that came in the same moment as the interruption comes out of it unharmed.
-            with trio.CancelScope() as self._wait:
-                data = await self.source.stream.receive_some()
+            try:
+                # Around the wait only: a chunk that came in the same moment as the interruption comes out unharmed.
+                with self._wait:
+                    return await self.source.stream.receive_some()
+            finally:
+                self._wait = trio.CancelScope()
                 self._looked()
-                return data
-            self._looked()
         return None
 
     def _interrupt(self) -> None:

@@ -74,6 +74,9 @@ _REASONS: Final[tuple[tuple[type[BaseException], EndReason], ...]] = (
     (trio.EndOfChannel, EndReason.EOF),
 )
 
+# An error of any other type is our own, whatever it was raised from.
+_TOLD: Final = tuple(kind for kind, _ in _REASONS)
+
 # In a oneshot, which connects, a peer that breaks off is one that could not be reached.
 _BREAKS: Final = frozenset({EndReason.RESET, EndReason.TLS_TRUNCATED})
 
@@ -125,11 +128,10 @@ def reason_of_verdict(verdict: Verdict, *, connected: bool) -> EndReason:
 
 def reason_of_fault(error: BaseException) -> EndReason:
     """Read an error: the fault of a peer as what it is, any other as one of our own."""
+    if not isinstance(error, _TOLD):
+        return EndReason.PROXY_ERROR
     found = list(_with_causes(error))
-    for kind, reason in _REASONS:
-        if any(isinstance(each, kind) for each in found):
-            return reason
-    return EndReason.PROXY_ERROR
+    return next(reason for kind, reason in _REASONS if any(isinstance(each, kind) for each in found))
 
 
 def _reason_of_cause(cause: Cause) -> EndReason:

@@ -6,7 +6,7 @@ import errno
 import socket
 from collections.abc import Awaitable, Callable
 from time import monotonic
-from typing import Final, final
+from typing import Final, NoReturn, final
 
 import trio
 from trio.lowlevel import RunVar
@@ -40,7 +40,7 @@ class SocketPump(Pump):
 
     async def _run(self) -> None:
         if unread := self.source.take_unread():
-            await self._give_all(unread)
+            await self._give_rest(unread)
         buffer = shared_buffer()
         until = 0.0
         while not self._course.stopping:
@@ -62,7 +62,7 @@ class SocketPump(Pump):
         except BlockingIOError:
             return None
         except OSError as error:
-            raise _as_stream_error(error) from error
+            raise_as_stream_error(error)
 
     async def _pass_on(self, chunk: memoryview) -> bool:
         """Give a chunk to the sink; return whether it took all of it at once."""
@@ -71,32 +71,34 @@ class SocketPump(Pump):
         self.sending = True
         sent = self._give(chunk)
         if sent < size:
-            await self._give_all(bytes(chunk[sent:]))
+            self._course.moved()  # into our hands at least
+            await self._give_rest(bytes(chunk[sent:]))
         self.sending = False
         return sent == size
+
+    async def _give_rest(self, data: bytes) -> None:
+        self.sending = True
+        rest = memoryview(data)
+        try:
+            while rest:
+                await _wait(trio.lowlevel.wait_writable, self._to)
+                rest = rest[self._give(rest) :]
+        except trio.Cancelled:
+            self.source.put_back(bytes(rest))
+            raise
+        self.sending = False
 
     def _give(self, data: memoryview) -> int:
         """Return how many bytes the sink took."""
         try:
             sent = self._to.send(data)
         except BlockingIOError:
-            sent = 0
+            return 0
         except OSError as error:
-            raise _as_stream_error(error) from error
+            raise_as_stream_error(error)
         self.sink.count(sent=sent)
         self._given(sent)
         return sent
-
-    async def _give_all(self, data: bytes) -> None:
-        rest = memoryview(data)
-        self.sending = True
-        try:
-            while rest := rest[self._give(rest) :]:
-                await _wait(trio.lowlevel.wait_writable, self._to)
-        except trio.Cancelled:
-            self.source.put_back(bytes(rest))
-            raise
-        self.sending = False
 
     def _interrupt(self) -> None:
         # Wakes whoever waits for this socket, to look again; a scope around each wait would cost more than the wait.
@@ -121,8 +123,8 @@ async def _wait(until_ready: Callable[[socket.socket], Awaitable[None]], plain: 
         return
 
 
-def _as_stream_error(error: OSError) -> Exception:
+def raise_as_stream_error(error: OSError) -> NoReturn:
     """Tell a socket that we have closed ourselves, which is a fault, from all that a peer can do."""
     if error.errno == errno.EBADF:
-        return trio.ClosedResourceError("this socket was already closed")
-    return trio.BrokenResourceError(f"socket connection broken: {error}")
+        raise trio.ClosedResourceError("this socket was already closed") from None
+    raise trio.BrokenResourceError(f"socket connection broken: {error}") from error

@@ -1,0 +1,153 @@
+"""Any trio stream as a wire: TLS, memory, a program's own."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TypeAlias, final
+
+import trio
+from trio.lowlevel import checkpoint
+
+from ._address import UNKNOWN
+from ._wire import Data, Wire
+
+TlsStream: TypeAlias = "trio.SSLStream[trio.abc.Stream]"
+
+
+@final
+class ForeignWire:
+    """Lies on a stream that somebody else wrote.
+
+    Where that cannot half-close, `send_eof` takes effect when the other direction has ended: over TLS an EOF is
+    close_notify, and what trio has for that ends both directions.
+    """
+
+    __slots__ = ("_ended", "_eof_due", "_local", "_patience", "_peer", "_stream")
+
+    def __init__(self, stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> None:
+        self._stream = stream
+        self._local = str(getattr(stream, "local", local))
+        self._peer = str(getattr(stream, "peer", peer))
+        self._patience = patience
+        self._ended = False
+        self._eof_due = False
+
+    @property
+    def local(self) -> str:
+        """The address of this end."""
+        return self._local
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        return self._peer
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether the stream can."""
+        return hasattr(self._stream, "send_eof")
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it tells how much it has sent; trio's own streams cannot, once cancelled."""
+        return hasattr(self._stream, "send_some")
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Receive some bytes; none at EOF."""
+        if self._ended:
+            await checkpoint()
+            return b""
+        data = bytes(await self._stream.receive_some(max_bytes))
+        if not data:
+            self._ended = True
+            await self._say_eof_if_due()
+        return data
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Refuse: there is no such call on a trio stream."""
+        if self._ended:
+            return b""
+        raise trio.WouldBlock
+
+    async def send_some(self, data: Data) -> int:
+        """Send all bytes, where the stream cannot do with less."""
+        if self.resumes:
+            sent: int = await self._stream.send_some(data)  # type: ignore[attr-defined]  # looked for just now
+            return sent
+        await self._stream.send_all(data)
+        return memoryview(data).nbytes
+
+    async def send_eof(self) -> None:
+        """Say EOF, now or when the other direction has ended."""
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+        else:
+            await checkpoint()
+            self._eof_due = True
+            if self._ended:
+                await self._say_eof_if_due()
+
+    async def _say_eof_if_due(self) -> None:
+        if not self._eof_due:
+            return
+        self._eof_due = False
+        with trio.move_on_after(self._patience, shield=True):
+            try:
+                await self._say_eof()
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                return  # nobody is listening any more
+
+    async def _say_eof(self) -> None:
+        if isinstance(self._stream, trio.SSLStream):
+            # What is below is closed later, with the rest.
+            self._stream, _ = await self._stream.unwrap()
+        else:
+            await self._stream.aclose()
+
+    async def aclose(self) -> None:
+        """Close the stream; over TLS close_notify goes first."""
+        await self._stream.aclose()
+
+    def abandon(self) -> None:
+        """Close the socket at the bottom, if there is one of ours."""
+        below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
+        abandon = getattr(below, "abandon", None)
+        if abandon is not None:
+            abandon()
+
+
+async def over_tls(
+    wire: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None, patience: float
+) -> Wire:
+    """Shake hands, and return the wire inside TLS. On any failure the wire is closed.
+
+    Raises:
+        OSError: the handshake failed: the ssl.SSLError, or a ConnectionError.
+    """
+    try:
+        below = wire._stream if isinstance(wire, ForeignWire) else wire
+        assert isinstance(below, trio.abc.Stream)
+        stream: TlsStream = trio.SSLStream(below, context, server_side=server_side, server_hostname=server_hostname)
+        await _shake_hands(stream)
+    except BaseException:
+        await _close_now(wire)
+        raise
+    return ForeignWire(stream, local=wire.local, peer=wire.peer, patience=patience)
+
+
+async def _shake_hands(stream: TlsStream) -> None:
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError as broken:
+        if isinstance(broken.__cause__, OSError):
+            raise broken.__cause__ from None
+        raise ConnectionAbortedError(f"TLS handshake failed: {broken}") from broken
+
+
+async def _close_now(wire: Wire) -> None:
+    with trio.CancelScope(shield=True) as scope:
+        scope.cancel()
+        await wire.aclose()
+
+
+close_now = _close_now

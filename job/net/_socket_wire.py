@@ -1,0 +1,182 @@
+"""A connected socket without TLS: the plain and fast path. Each call is tried first, and waited for only where it would block."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any, Final, final
+
+import trio
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
+
+from ._address import UNKNOWN, written
+from ._wire import Data, send_whole
+
+_CHUNK: Final = 65536
+_LAST_LOOKS: Final = 16
+
+
+@final
+class SocketWire(trio.abc.HalfCloseableStream):
+    """Owns a non-blocking socket of the standard library.
+
+    Not a trio.SocketStream: its socket passes three coroutines and a context manager for each call, and never tries first
+    without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
+    """
+
+    __slots__ = ("_broken", "_closing", "_eof", "_local", "_peer", "_sent", "_trio_stream", "sock")
+
+    half_closes: Final = True
+    resumes: Final = True
+
+    def __init__(self, sock: socket.socket, peer: Any = None) -> None:
+        sock.setblocking(False)
+        if sock.family != socket.AF_UNIX:
+            # What is written goes out: whoever wants larger segments writes larger pieces.
+            with suppress(OSError):  # the peer may be gone already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self._local: Any = _name(sock.getsockname)
+        self._peer: Any = _name(sock.getpeername) if peer is None else peer
+        self._sent = False
+        self._eof = False
+        self._broken = False
+        self._closing = False
+        self._trio_stream: trio.SocketStream | None = None
+
+    @property
+    def local(self) -> str:
+        """The address of this end."""
+        return self._written(self._local)
+
+    @property
+    def peer(self) -> str:
+        """The address of the other end."""
+        return self._written(self._peer)
+
+    def _written(self, name: Any) -> str:
+        return UNKNOWN if name is None else written(self.sock.family, name)
+
+    @property
+    def trio_stream(self) -> trio.SocketStream:
+        """The same socket as trio's stream, for who moves bytes past this object."""
+        if self._trio_stream is None:
+            self._trio_stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.sock))
+        return self._trio_stream
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive some bytes; none at EOF."""
+        await checkpoint_if_cancelled()
+        waited = False
+        while True:
+            try:
+                data = self.receive_nowait(max_bytes or _CHUNK)
+            except trio.WouldBlock:
+                await trio.lowlevel.wait_readable(self.sock)
+                waited = True
+            else:
+                break
+        if not waited:
+            await cancel_shielded_checkpoint()
+        return data
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Receive what is there."""
+        try:
+            data = self.sock.recv(max_bytes)
+        except BlockingIOError:
+            raise trio.WouldBlock from None
+        except OSError as exc:
+            raise self._fault(exc) from exc
+        if not data:
+            self._eof = True
+        return data
+
+    async def send_some(self, data: Data) -> int:
+        """Send some bytes."""
+        await checkpoint_if_cancelled()
+        self._sent = True
+        waited = False
+        while True:
+            try:
+                sent = self.sock.send(data)
+            except BlockingIOError:
+                await trio.lowlevel.wait_writable(self.sock)
+                waited = True
+            except OSError as exc:
+                raise self._fault(exc) from exc
+            else:
+                break
+        if not waited:
+            await cancel_shielded_checkpoint()
+        return sent
+
+    async def send_all(self, data: Data) -> None:
+        """Send all bytes, for TLS above."""
+        await send_whole(self, data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until something can be sent, for TLS above."""
+        await checkpoint_if_cancelled()
+        if self._closing:
+            raise trio.ClosedResourceError("this socket was closed")
+        await trio.lowlevel.wait_writable(self.sock)
+
+    async def send_eof(self) -> None:
+        """Send FIN."""
+        await checkpoint()
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError as exc:
+            raise self._fault(exc) from exc
+
+    async def aclose(self) -> None:
+        """Say EOF, wait for the peer's, close. When cancelled, close at once.
+
+        A socket that is closed while its peer still sends answers with RST, which can destroy what was sent last before the
+        peer has read it (RFC 2525, 2.17).
+        """
+        if self._closing:
+            await checkpoint()
+            return
+        self._closing = True
+        trio.lowlevel.notify_closing(self.sock)
+        try:
+            if not self._eof and not self._broken:
+                await self._linger()
+        finally:
+            self.sock.close()
+
+    def abandon(self) -> None:
+        """Close the socket."""
+        self._closing = True
+        self.sock.close()
+
+    async def _linger(self) -> None:
+        looks = 0
+        with suppress(trio.BrokenResourceError, OSError):
+            self.sock.shutdown(socket.SHUT_WR)
+            while not self._eof:
+                await checkpoint()
+                looks += 1
+                try:
+                    self.receive_nowait(_CHUNK)
+                except trio.WouldBlock:
+                    if not self._sent:
+                        return  # there is nothing that an RST could destroy
+                    await trio.lowlevel.wait_readable(self.sock)
+                if not self._sent and looks == _LAST_LOOKS:
+                    return
+
+    def _fault(self, exc: OSError) -> Exception:
+        if self.sock.fileno() == -1:
+            return trio.ClosedResourceError("this socket was closed")
+        self._broken = True
+        return trio.BrokenResourceError(f"socket connection broken: {exc}")
+
+
+def _name(get: Any) -> Any:
+    try:
+        return get()
+    except OSError:  # the connection is gone already
+        return None

@@ -1,0 +1,60 @@
+"""What a `Stream` lies on: an own socket, or any trio stream (TLS, memory, a program's own)."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeAlias
+
+Data: TypeAlias = bytes | bytearray | memoryview
+
+
+class Wire(Protocol):
+    """A stream of bytes both ways. Conflicts are detected above it, and `aclose` is bounded and shielded above it."""
+
+    @property
+    def local(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+
+    @property
+    def half_closes(self) -> bool:
+        """Whether `send_eof` takes effect at once."""
+        ...
+
+    @property
+    def resumes(self) -> bool:
+        """Whether a send that was cancelled can be taken up where it stopped."""
+        ...
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        """Receive 1 to `max_bytes` bytes, or nothing at EOF."""
+        ...
+
+    def receive_nowait(self, max_bytes: int, /) -> bytes:
+        """Do the same if it can be done at once, else raise trio.WouldBlock."""
+        ...
+
+    async def send_some(self, data: Data, /) -> int:
+        """Send at least one byte of `data`; return how many."""
+        ...
+
+    async def send_eof(self) -> None:
+        """Say that no more bytes are coming."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close, gracefully; when cancelled, at once."""
+        ...
+
+    def abandon(self) -> None:
+        """Close at once; also outside of trio."""
+        ...
+
+
+async def send_whole(wire: Wire, data: Data) -> int:
+    """Send all of `data`; return its length in bytes."""
+    sent = await wire.send_some(data)
+    with memoryview(data).cast("B") as view:
+        while sent < len(view):
+            with view[sent:] as rest:
+                sent += await wire.send_some(rest)
+        return len(view)
