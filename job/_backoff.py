@@ -46,7 +46,7 @@ class Backoff:
     def after(self, failures: int, chance: Callable[[], float] = random.random) -> float:
         """Return the seconds to wait after this many failures in a row, the first being 1; `chance` gives 0 to 1."""
         try:
-            full = min(self.maximum, self.initial * self.factor ** (failures - 1))
+            full = min(self.maximum, self.initial * float(self.factor) ** (failures - 1))
         except OverflowError:
             full = self.maximum
         return full * (1 - self.jitter * chance()) if self.jitter else full
@@ -78,7 +78,9 @@ class Retry:
         check_wait("wait", self.wait)
         object.__setattr__(self, "on", _mendable("on", self.on))
 
-    def again_in(self, failures: int, error: BaseException, chance: Callable[[], float] = random.random) -> float | None:
+    def again_in(
+        self, failures: int, error: BaseException, chance: Callable[[], float] = random.random
+    ) -> float | None:
         """Return the seconds until the next attempt after this many failures, the last of them `error`; None to give up."""
         if failures >= self.attempts or not isinstance(error, self.on):
             return None

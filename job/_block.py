@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ._calls import without_cancelled
 from ._verdict import CauseKind
 
 if TYPE_CHECKING:
@@ -38,19 +39,20 @@ async def run_beside(job: Job[Any]) -> AsyncIterator[None]:
     if raised is not None and not job._failed_before(raised):
         raise raised
     await job._outcome()
+    job._raise_from_parent()
 
 
 def _block_ended(job: Job[Any], raised: BaseException | None) -> None:
     life = job._life
+    error = None if raised is None else without_cancelled(raised)
     if life is None:
-        if raised is not None and not isinstance(raised, trio.Cancelled):
-            job._ending.add(None, None, raised)
+        if error is not None and job._failed_before(error):
+            job._ending.add(None, None, error)
         return
     if raised is None:
         job.finish()
-    elif isinstance(raised, trio.Cancelled):
-        if job._ending.cause is None:
-            life.stop.struck_from_outside()
-    else:
-        life.stop.interrupt(CauseKind.ERROR, None, None, raised, mapped=False)
+    elif error is not raised:  # its own scope has taken what Cancelled the job sent it
+        life.stop.struck_from_outside()
+    if error is not None:
+        life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
     life.release_block()

@@ -29,7 +29,7 @@ class Finalizers:
         over: called when the last one has ended.
     """
 
-    __slots__ = ("_current", "_fault", "_over", "_seconds", "order", "stop_at", "stop_seconds")
+    __slots__ = ("_current", "_fault", "_over", "_seconds", "_share_ends", "order", "stop_at", "stop_seconds")
 
     def __init__(self, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
         self.order: list[Task] = []
@@ -38,7 +38,8 @@ class Finalizers:
         self._seconds = seconds
         self._fault = fault
         self._over = over
-        self._current: Task | None = None
+        self._share_ends = math.inf  # when what runs has used up its own time
+        self._current: trio.CancelScope | None = None  # the bound of what runs
 
     def next(self) -> None:
         """Give the turn to the latest of those that are left and have something to clean up."""
@@ -57,18 +58,30 @@ class Finalizers:
     def expire(self) -> None:
         """End the budget: what runs is cut, what is left is called but cancelled."""
         self.stop_at = -math.inf
-        if self._current is not None and self._current._guard is not None:
-            self._current._guard.deadline = -math.inf
+        if self._current is not None:
+            self._current.deadline = -math.inf
+
+    def bound(self, scope: trio.CancelScope) -> bool:
+        """Give a scope its share of the time; return whether there was any left."""
+        now = trio.current_time()
+        self._current = scope
+        self._share_ends = now + self._seconds
+        scope.deadline = min(self._share_ends, self.stop_at)
+        return scope.deadline > now
+
+    def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
+        """Return the error of what overran its bound."""
+        if self.stop_at < self._share_ends:
+            seconds = "" if self.stop_seconds == math.inf else f" of {self.stop_seconds:g} s"
+            return StopTimeoutError(f"{what} overran the job's stop_timeout{seconds}")
+        return FinalizeTimeoutError(f"{what} took longer than its finalize_timeout of {self._seconds:g} s")
 
     async def clean_up(self, task: Task, exc: BaseException | None) -> None:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
         guard = task._guard
         if guard is None:
             return
-        began = trio.current_time()
-        bound = min(began + self._seconds, self.stop_at)
-        self._current = task
-        guard.deadline = bound
+        in_time = self.bound(guard)
         guard.shield = True
         last = exc
         if task._finalize is not None:
@@ -79,8 +92,8 @@ class Finalizers:
             last = await self._attempt(task, leave(*about), known=last) or last
         # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
         struck = last is not exc and isinstance(last, trio.Cancelled)
-        if guard.cancel_called and (struck or began < bound):
-            self._fault(task, self._overrun(task, began + self._seconds > bound))
+        if guard.cancel_called and (struck or in_time):
+            self._fault(task, self.overrun(f"finalizer of task {task.name!r}"))
         self._current = None
         self._close(task)
 
@@ -95,15 +108,6 @@ class Finalizers:
                 self._fault(task, error)
             return exc
         return None
-
-    def _overrun(self, task: Task, whole_stop: bool) -> FinalizeTimeoutError | StopTimeoutError:
-        if whole_stop:
-            return StopTimeoutError(
-                f"finalizer of task {task.name!r} overran the job's stop_timeout of {self.stop_seconds:g} s"
-            )
-        return FinalizeTimeoutError(
-            f"finalizer of task {task.name!r} took longer than its finalize_timeout of {self._seconds:g} s"
-        )
 
     def _close(self, task: Task) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Final, Generic, TypeAlias, TypeVar, final
@@ -19,14 +19,14 @@ from ._block import run_beside
 from ._children import Children
 from ._context import current_job, current_task
 from ._ending import Ending, ErrorWrapper, as_error
-from ._events import JobEnded, JobStateChanged, Observer, Seat, TaskAdded, TaskFailed, seats_for_all
+from ._events import JobEnded, JobStateChanged, Observer, Seat, TaskAdded, TaskFailed, TaskStalled, seats_for_all
 from ._exceptions import JobCancelledError, JobStateError
 from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
 from ._notices import Notices
 from ._policy import StopPolicy
-from ._report import report_end, report_survived
+from ._report import report_end, report_stalled, report_survived
 from ._states import JOB_MOVES, JobState, checked
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
@@ -76,6 +76,7 @@ class Job(Generic[V]):
         "_ended",
         "_ended_at",
         "_ending",
+        "_fields",
         "_finalize_timeout",
         "_grace",
         "_has_group",
@@ -99,7 +100,6 @@ class Job(Generic[V]):
         "_timeout",
         "_verdict",
         "_watches_idle",
-        "fields",
         "id",
         "name",
         "value",
@@ -127,7 +127,7 @@ class Job(Generic[V]):
         self.value = value
         self.id = next(_ids)
         self.name = f"job-{self.id}" if name is None else _check.text("name", name)
-        self.fields = {} if fields is None else _check.fields("fields", fields)
+        self._fields = {} if fields is None else _check.fields("fields", fields)
         self._timeout = _check.seconds("timeout", timeout)
         self._grace = _check.seconds("grace", grace)
         self._finalize_timeout = _check.seconds("finalize_timeout", finalize_timeout)
@@ -339,6 +339,12 @@ class Job(Generic[V]):
         await self._live(held=True)
         self._set_ready()
 
+    def _raise_from_parent(self) -> None:
+        """Raise the error of a job that its parent cancelled from afar: a block was cut short, and nothing else says so."""
+        cause = self._ending.cause
+        if cause is not None and cause.error is not None:
+            raise self._noted(cause.error)
+
     def _failed_before(self, raised: BaseException) -> bool:
         """Whether the job has an error to raise that came before the block raised this one."""
         cause = self._ending.cause
@@ -475,6 +481,12 @@ class Job(Generic[V]):
             await self._noticed().ended.wait()
         return self._state
 
+    async def _drain(self) -> None:
+        """Wait until the job has ended by itself, now that neither keep_open nor its block holds it up any longer."""
+        if self._life is not None:
+            self._life.release_hold()
+        await self.wait()
+
     async def wait_stopping(self) -> None:
         """Wait until the job has been asked to stop, or has ended."""
         if self.stopping or self.ended:
@@ -539,6 +551,7 @@ class Job(Generic[V]):
         now = self.clock()
         self._ended_at = now
         self._ended = True
+        self._tell_stopping()
         self._move(JobState.DONE if self._ending.cause is None else JobState.CANCELLED)
         parent = self.parent
         if parent is not None and parent._children is not None:
@@ -569,8 +582,20 @@ class Job(Generic[V]):
     def log(self) -> JobLog:
         """The job's log."""
         if self._log is None:
-            self._log = JobLog(self._loggers, self.fields, {"job": self.name, "job_id": self.id})
+            self._log = JobLog(self._loggers, self._fields, {"job": self.name, "job_id": self.id})
         return self._log
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What goes into every record of the job and into `job.ended`: put in what you like, at any time."""
+        return self._fields
+
+    @fields.setter
+    def fields(self, fields: Mapping[str, Any]) -> None:
+        # In place: logs that were handed out before go on with the new ones.
+        fresh = _check.fields("fields", fields)
+        self._fields.clear()
+        self._fields.update(fresh)
 
     def statistics(self) -> JobStatistics:
         """Return a frozen snapshot."""
@@ -602,12 +627,12 @@ class Job(Generic[V]):
         if self.stopping or self._life is None:
             scope.cancel()
         else:
-            self._life.stop.scopes.add(scope)
+            self._life.stop.scopes[scope] = None
 
     def remove_stop_scope(self, scope: trio.CancelScope) -> None:
         """Forget the scope."""
         if self._life is not None:
-            self._life.stop.scopes.discard(scope)
+            self._life.stop.scopes.pop(scope, None)
 
     def _move(self, new: JobState) -> None:
         old = self._state
@@ -636,6 +661,16 @@ class Job(Generic[V]):
             self._audience.hear(TaskFailed(task, failure, survived, self.clock()))
         if survived:
             report_survived(self, task, failure)
+
+    def _task_stalled(self, task: Task, since: float) -> None:
+        if self._audience is not None:
+            self._audience.hear(TaskStalled(task, since, self.clock()))
+        report_stalled(task, since)
+
+    def _help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a part of a room beside the tasks of this running job, until all run loops have exited."""
+        assert self._life is not None
+        self._life.stop.help(work)
 
     def _loop_ended(self, task: Task) -> None:
         if self._notices is not None:

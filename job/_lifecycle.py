@@ -11,7 +11,6 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
@@ -54,6 +53,7 @@ class Lifecycle:
         "_idle",
         "_initialising",
         "_job",
+        "_kept",
         "_nursery",
         "_open",
         "_open_group",
@@ -69,14 +69,15 @@ class Lifecycle:
         self._ending = ending
         self._context: Context
         self._nursery: trio.Nursery
-        self._queue: deque[Task] = deque()  # not looked at yet, in the order of their indexes
+        self._queue: list[Task] = []  # not looked at yet, the last one first
         self._ready: list[Task] = []  # plain tasks that wait for the gate
         self._gate: list[Park] = []  # the others that wait for the gate
         self._released = False  # the gate is open: all inits of the start have passed
         self._initialising = False
         self._open = 0  # what keeps the job up: loops that have not exited, and holds
         self._open_group = 0  # tasks of the stop group that are not done
-        self._held = 0  # holds of a block, which ends by itself
+        self._kept = 0  # holds that a stop ends
+        self._held = 0  # holds of a block, which a failure of the job has to wait for
         self._host_free = False
         self._host_task: Task | None = None
         self._host_park = Park()
@@ -144,7 +145,7 @@ class Lifecycle:
         """Count in a task that the job starts with."""
         self._open += 1
         if task.index != 0:
-            self._queue.append(task)
+            self._queue.insert(0, task)
         if _in_group(task):
             self._open_group += 1
 
@@ -160,6 +161,7 @@ class Lifecycle:
 
     def hold(self) -> None:
         """Keep the job up, with or without tasks."""
+        self._kept = 1
         self._open += 1
 
     def hold_for_block(self) -> None:
@@ -176,7 +178,7 @@ class Lifecycle:
         """Start the next init; past the last one open the gate."""
         self._initialising = False
         while self._queue and not self.stop.halted:
-            task = self._queue.popleft()
+            task = self._queue.pop()
             if task._init is not None:
                 self._initialising = True
                 self._spawn(task)
@@ -292,10 +294,8 @@ class Lifecycle:
         if task._init is None:
             task._move(TaskState.RUNNING)
         try:
-            if task._idle is not None:
-                await self._watched_loop(task)
-            elif task._run is not None:
-                await run_loop(task, task._run, self._ending)
+            if task._run is not None:
+                await (run_loop(task, task._run, self._ending) if task._idle is None else self._watched_loop(task))
         except BaseException as exc:
             await self._ended_by(task, Phase.RUN, exc)
             return exc
@@ -370,7 +370,7 @@ class Lifecycle:
         await self.stop.look_outside(task)
         if error is not None:
             self._fail(task, phase or Phase.RUN, error, kind_of(task, error))
-        elif self._ending.cause is None and not self.stop.halted and not task._cut_alone:
+        elif self._ending.cause is None and not self.stop.halted and not _expects_cancelled(task, phase):
             self._scope_died(task, phase or Phase.RUN)
         elif self._ending.cause is None and task.error is None and phase is not None:
             self._cut(task, phase)
@@ -380,7 +380,7 @@ class Lifecycle:
     def _cut(self, task: Task, phase: Phase) -> None:
         if task._step == BETWEEN:
             task._move(TaskState.FINISHED)
-        else:
+        elif not task._cut_alone:
             self._ending.cut.append((task, phase))
 
     def _fail(
@@ -425,7 +425,7 @@ class Lifecycle:
 
     def drop_queue(self) -> None:
         """Give up the tasks that were never started."""
-        dropped = [*self._queue, *self._ready]
+        dropped = [*reversed(self._queue), *self._ready]
         self._queue.clear()
         self._ready.clear()
         self._open -= len(dropped)
@@ -434,10 +434,10 @@ class Lifecycle:
 
     def release_hold(self) -> None:
         """Let the job end when its loops have exited."""
-        if self._job._keep_open:
-            self._open -= 1
-        if self._ending.cause is not None and not self._job._ready:
-            self.release_block()  # which will not be entered
+        self._open -= self._kept
+        self._kept = 0
+        if self._ending.cause is None or self._job._block_scope is None:
+            self.release_block()  # after a finish it goes on by itself; after a failure it will not be entered
         self.close_if_empty()
 
     def release_block(self) -> None:
@@ -448,14 +448,13 @@ class Lifecycle:
 
     def expire(self) -> None:
         """End the budget of the stop: the parent's is over."""
+        self.stop.halt()
         self.finalizers.expire()
         if self.stop.children is not None:
             self.stop.children.expire()
 
     def close_if_empty(self) -> None:
         """Go on to the finalizers where no loop is left."""
-        if self._held and self._open == self._held and self._ending.cause is None:
-            self._job._set_ready()  # a job that ended early under a block that is still to be entered
         if self._open == 0 and not self.stop.winding_up:
             self.stop.wind_up()
             if self._idle is not None:
@@ -472,7 +471,12 @@ class Lifecycle:
 
     def _deaf(self) -> bool:
         """Whether a cancellation would tell nothing new."""
-        return self.stop.halted or self.stop.winding_up
+        return self.stop.halted or self.stop.sealed
+
+
+def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
+    """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
+    return task._cut_alone or (phase is None and task.error is not None)
 
 
 def _in_group(task: Task) -> bool:

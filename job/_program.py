@@ -54,14 +54,13 @@ async def _main(job: Job[Any]) -> int:
 
 
 async def _obey(job: Job[Any], signals: Any, cut_by: list[int]) -> None:
+    await anext(signals)
+    job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._grace)
     async for number in signals:
-        if cut_by:
-            continue
-        if job.stopping:
-            cut_by.append(number)
+        if not job._failed:
             job.cancel(f"cut by a second signal, {signal.Signals(number).name}")
-        else:
-            job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._grace)
+            if job._failed:  # else it came too late: the finalizers had begun
+                cut_by.append(number)
 
 
 def stderr_logger() -> Any:

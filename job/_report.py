@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from ._exceptions import JobError
 from ._verdict import TaskError
 from .log import MORE
@@ -21,6 +23,11 @@ def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
         task.log.info("task.failed", **fields)
     else:
         task.log.warning("task.failed", **fields, **_traceback(failure.error))
+
+
+def report_stalled(task: Task, since: float) -> None:
+    """Write that a task has been working for longer than it was thought to."""
+    task.log.warning("task.stalled", seconds=round(trio.current_time() - since, 6))
 
 
 def report_end(job: Job[Any], raised: BaseException | None) -> None:

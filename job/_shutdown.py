@@ -12,7 +12,7 @@ from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ._calls import without_cancelled
 from ._context import CURRENT
-from ._exceptions import FinalizeTimeoutError, StopTimeoutError
+from ._exceptions import StopTimeoutError
 from ._finalizers import Finalizers
 from ._states import JobState
 from ._stop import Stop
@@ -45,7 +45,7 @@ class Shutdown:
             self._finalize()
 
     def _finalize(self) -> None:
-        self._stop.sealed = True
+        self._stop.seal()
         self._job._move(JobState.FINALIZING)
         self._finalizers.next()
 
@@ -75,17 +75,18 @@ class Shutdown:
             await children.ended()
 
     async def _call_hook(self, hook: ShutdownHook, error: BaseException) -> None:
-        seconds = self._job._finalize_timeout
-        bound = min(trio.current_time() + seconds, self._finalizers.stop_at)
-        with trio.CancelScope(deadline=bound) as budget:
+        with trio.CancelScope() as budget:
+            in_time = self._finalizers.bound(budget)
+            struck = False
             try:
                 await _call(hook, error)
             except BaseException as exc:
                 fault = without_cancelled(exc)
+                struck = fault is not exc
                 if fault is not None:
                     self._stop.ending.add(None, None, fault)
-        if budget.cancel_called:
-            late = FinalizeTimeoutError(f"on_shutdown of job {self._job.name!r} took longer than {seconds:g} s")
+        if budget.cancel_called and (struck or in_time):
+            late = self._finalizers.overrun(f"on_shutdown of job {self._job.name!r}")
             self._stop.ending.add(None, None, late)
 
 

@@ -65,7 +65,7 @@ class Stop:
         self.children: Children | None = job._children
         self.nursery: trio.Nursery
         self.scope: trio.CancelScope
-        self.scopes: set[trio.CancelScope] = set()  # of waits that a stop ends at once
+        self.scopes: dict[trio.CancelScope, None] = {}  # of waits that a stop ends at once
         self.timeout_at = math.inf
         self.halted = False  # all loops are cancelled: enter nothing more
         self.winding_up = False  # all run loops have exited
@@ -95,9 +95,11 @@ class Stop:
         provisional: bool = False,
     ) -> TaskError:
         """Record an error; where it is the first, cancel the job."""
+        if kind is not CauseKind.TIMEOUT:
+            self.expired()
         if self.ending.interrupted or self.sealed:
             return self.ending.add(task, phase, error)
-        cause = Cause(kind, task, phase, error, trio.current_time(), parent)
+        cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
         failure = self.ending.interrupt(cause, mapped=mapped, provisional=provisional)
         self.ending.outside = outside
         self._announce()
@@ -109,6 +111,7 @@ class Stop:
 
     def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> None:
         """End the job well, within `grace` seconds."""
+        self.expired()
         first = not self.ending.stopping
         self.ending.no_inits = self.ending.no_inits or no_inits
         if self.sealed or not self.ending.ask(cause, trio.current_time() + grace):
@@ -146,9 +149,14 @@ class Stop:
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
-        self.scope.deadline = math.inf
+        self.scope.deadline = self.timeout_at
         for helper in self._helpers:
             helper.cancel()
+
+    def seal(self) -> None:
+        """The finalizers begin: nothing can interrupt the job any more."""
+        self.sealed = True
+        self.scope.deadline = math.inf
 
     def _announce(self) -> None:
         if self._job.state is not JobState.STOPPING:
@@ -193,7 +201,7 @@ class Stop:
         if not self.scope.cancel_called:
             return False
         if self.ending.cause is None and not self.halted:
-            if self.ending.cut_at <= self.timeout_at:
+            if self.scope.deadline == self.ending.cut_at:
                 self.halt()
             else:
                 job = self._job

@@ -294,6 +294,12 @@ class Task:
         if not self.ended:
             self._move(TaskState.CANCELLED)
 
+    def _cancellable(self) -> trio.CancelScope:
+        """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""
+        self._plain = False
+        self._loop_scope = trio.CancelScope()
+        return self._loop_scope
+
     def _open_guard(self) -> None:
         """Open the scope that bounds the finalizer and the exits; around it, the one that cancels this task's loop alone.
 

@@ -184,10 +184,18 @@ def handler_for(handlers: Mapping[int, Handler], level: int) -> Handler:
     return handlers[max(below) if below else min(handlers)]
 
 
+def _structlog_settings() -> dict[str, Any]:
+    settings = structlog.get_config()
+    return {**settings, "processors": list(settings["processors"])}
+
+
+# structlog's own `is_configured` is no answer: it stays True after `capture_logs`, which has put everything back.
+_UNCONFIGURED: Final = None if structlog.is_configured() else _structlog_settings()
+
+
 def _last_resort(severity: str, event: str, fields: dict[str, Any]) -> None:
-    getattr(_stderr_logger() if not structlog.is_configured() else structlog.get_logger("job"), severity)(
-        event, **fields
-    )
+    logger = _stderr_logger() if _structlog_settings() == _UNCONFIGURED else structlog.get_logger("job")
+    getattr(logger, severity)(event, **fields)
 
 
 def _stderr_logger() -> Any:

@@ -249,6 +249,25 @@ async def test_outer_cancellation(autojump_clock: MockClock) -> None:
     assert journal[-1] == "a.finalize"
 
 
+async def test_outer_cancellation_with_an_error_in_one_group(autojump_clock: MockClock) -> None:
+    """The Cancelled came first; the block's error comes out as well, and is recorded without the Cancelled."""
+
+    async def fail_late() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise KeyError("late")
+
+    j = Job[None]()
+    with pytest.raises(ExceptionGroup) as caught, trio.move_on_after(1):
+        async with j, trio.open_nursery() as nursery:
+            nursery.start_soon(fail_late)
+            await trio.sleep_forever()
+    assert [type(error) for error in caught.value.exceptions] == [KeyError]
+    assert isinstance(j.interrupted_by[1], JobCancelledError)
+    assert isinstance(j.errors[1].error, ExceptionGroup)
+
+
 async def test_outer_cancellation_at_the_entry(autojump_clock: MockClock) -> None:
     """Also while the oneshot runs."""
     j = Job[None]()
@@ -335,6 +354,39 @@ async def test_block_fails_under_the_grace(autojump_clock: MockClock) -> None:
             raise ValueError("x")
     assert j.state is JobState.CANCELLED
     assert trio.current_time() == 1
+
+
+async def test_finalizer_fails_under_the_block(autojump_clock: MockClock) -> None:
+    """A finalizer that fails after a finish cancels the block, and its error comes out."""
+    j = Job[None]()
+    j.add_task(Journal().task("a", finalize=failing(ValueError("x"), after=1)))
+    with pytest.raises(ValueError, match="x"):
+        async with j:
+            j.finish()
+            await trio.sleep_forever()
+    assert trio.current_time() == 1
+
+
+async def test_finish_and_failure_while_kept_open(autojump_clock: MockClock) -> None:
+    """A cancel under a grace does not let the finalizers start before the loops have exited."""
+    journal = Journal()
+
+    async def run(task: Task) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+            journal.append("left")
+
+    j = Job[None](keep_open=True)
+    j.add_task(journal.task("a", run=run))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        j.finish(10)
+        await trio.sleep(1)
+        j.cancel()
+    assert journal[-2:] == ["left", "a.finalize"]
 
 
 async def test_entered_after_a_good_end(autojump_clock: MockClock) -> None:

@@ -82,8 +82,12 @@ async def test_plain_tuple() -> None:
 
 async def test_plain_routines_with_awaitable_results() -> None:
     """What a plain routine returns is awaited where it can be."""
+
+    def plain(task: Task) -> object:
+        return done(task)
+
     j = Job[None]()
-    task = j.add_task(lambda job: (None, lambda task: done(task), None))
+    task = j.add_task(lambda job: (None, plain, None))
     await j.run()
     assert task.result == "ran"
 
@@ -197,6 +201,8 @@ async def test_class_that_makes_routines() -> None:
     """A class called as a factory may give routines: a NamedTuple that takes the job, say."""
 
     class Made(tuple[None, object, None]):
+        __slots__ = ()
+
         def __new__(cls, j: Job[None]) -> "Made":
             return super().__new__(cls, (None, done, None))
 
@@ -310,8 +316,12 @@ async def test_bare_run_that_steps_and_returns_routines() -> None:
 
 def test_factory_that_returns_a_coroutine() -> None:
     """A bare run hidden in a plain function is a TypeError that says so, and no coroutine is left unawaited."""
+
+    def hidden(task: Task) -> object:
+        return done(task)
+
     with pytest.raises(TypeError, match=r"returned a coroutine"):
-        Job[None]().add_task(lambda task: done(task))
+        Job[None]().add_task(hidden)
 
 
 @pytest.mark.parametrize("form", [None, 5, "connect", object()])
@@ -321,7 +331,9 @@ def test_no_form_at_all(form: object) -> None:
         Job[None]().add_task(form)
 
 
-@pytest.mark.parametrize("made", [None, 5, (done,), (None, done), (None, 5, None), ("init", None, None), [None, done, None]])
+@pytest.mark.parametrize(
+    "made", [None, 5, (done,), (None, done), (None, 5, None), ("init", None, None), [None, done, None]]
+)
 def test_factory_that_makes_nonsense(made: object) -> None:
     """What a factory returns is checked when the task is added."""
     with pytest.raises(TypeError, match="got"):
@@ -336,7 +348,7 @@ def test_object_with_an_init_that_is_no_routine() -> None:
 
         async def run(self, task: Task) -> None: ...
 
-    with pytest.raises(TypeError, match="init.*'not callable'"):
+    with pytest.raises(TypeError, match=r"init.*'not callable'"):
         Job[None]().add_task(Odd())
 
 

@@ -99,7 +99,7 @@ async def test_clock_starts_with_the_loop(autojump_clock: MockClock) -> None:
     """Neither the oneshot's time nor that of an init counts."""
 
     async def slowly(task: Task) -> None:
-        await trio.sleep(10)
+        await trio.sleep(9)
         task.done()
 
     j = Job[None]()

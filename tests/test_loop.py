@@ -1,5 +1,7 @@
 """The run loop: fairness, the pause of idle tasks, and how a stop reaches it; the scopes a run may open for a stop."""
 
+import itertools
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -131,7 +133,7 @@ async def test_idle_pause_grows_and_falls_back(autojump_clock: MockClock) -> Non
     j = Job[None]()
     j.add_task(run)
     await j.run()
-    pauses = [b - a for a, b in zip(times, times[1:], strict=False)]
+    pauses = [b - a for a, b in itertools.pairwise(times)]
     assert pauses[0] == 0
     assert pauses[:19] == pytest.approx(sorted(pauses[:19]))
     assert 0.03 <= pauses[18] <= 0.1

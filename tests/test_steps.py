@@ -218,7 +218,7 @@ async def test_finish_job_with_nonsense() -> None:
     async def run(task: Task) -> None:
         task.finish_job(-1)
 
-    with pytest.raises(ValueError, match="grace.*-1"):
+    with pytest.raises(ValueError, match=r"grace.*-1"):
         await run_alone(run)
 
 
@@ -396,7 +396,6 @@ async def test_wait_on_never_started(autojump_clock: trio.testing.MockClock) -> 
     j = Job[None]()
     task = j.add_task(done)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(lambda: trio.sleep(1))
         nursery.start_soon(_expect_cancelled, task)
         await trio.testing.wait_all_tasks_blocked()
         j.cancel()
@@ -612,7 +611,7 @@ def test_wrong_arguments(options: dict[str, object], error: type[Exception], mes
 
 def test_wrong_name_of_oneshot() -> None:
     """The oneshot's name is checked, too."""
-    with pytest.raises(TypeError, match="name.*5"):
+    with pytest.raises(TypeError, match=r"name.*5"):
         Job[None]().add_oneshot_task(done, name=5)
 
 

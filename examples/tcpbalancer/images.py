@@ -33,7 +33,9 @@ def resize(data: bytes, width: int, height: int) -> bytes:
             return _resize(image, (width, height))
     except Image.UnidentifiedImageError as error:
         raise BadImageError("it is no JPEG or PNG image") from error
-    except Exception as error:  # a broken file can raise nearly anything in pillow, SyntaxError and struct.error included
+    except (
+        Exception
+    ) as error:  # a broken file can raise nearly anything in pillow, SyntaxError and struct.error included
         raise BadImageError(f"it cannot be read as an image: {error}") from error
 
 

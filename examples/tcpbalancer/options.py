@@ -60,7 +60,12 @@ def _backend_options(parser: argparse.ArgumentParser) -> None:
 def _proxy_options(parser: argparse.ArgumentParser) -> None:
     _listen_options(parser)
     parser.add_argument(
-        "-u", "--upstream", type=_address, action="append", required=True, help="host:port of a backend, may be repeated"
+        "-u",
+        "--upstream",
+        type=_address,
+        action="append",
+        required=True,
+        help="host:port of a backend, may be repeated",
     )
     # Two descriptors each, and a process commonly has 1024.
     parser.add_argument("--maxconns", type=_count, default=400, help="most connections (default: %(default)s)")
@@ -81,7 +86,9 @@ def _client_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, metavar="DIR", help="a folder with pictures (default: draws some)")
-    parser.add_argument("--output", type=Path, default=Path("demo-output"), metavar="DIR", help="(default: %(default)s)")
+    parser.add_argument(
+        "--output", type=Path, default=Path("demo-output"), metavar="DIR", help="(default: %(default)s)"
+    )
     parser.add_argument("--times", type=_count, help="send each picture so often (default: some 600 requests in all)")
 
 

@@ -130,7 +130,7 @@ async def over_tls(
         stream: TlsStream = trio.SSLStream(below, context, server_side=server_side, server_hostname=server_hostname)
         await _shake_hands(stream)
     except BaseException:
-        await _close_now(wire)
+        await close_now(wire)
         raise
     return ForeignWire(stream, local=wire.local, peer=wire.peer, patience=patience)
 
@@ -144,10 +144,8 @@ async def _shake_hands(stream: TlsStream) -> None:
         raise ConnectionAbortedError(f"TLS handshake failed: {broken}") from broken
 
 
-async def _close_now(wire: Wire) -> None:
+async def close_now(wire: Wire) -> None:
+    """Close a wire at once, with nothing to lose."""
     with trio.CancelScope(shield=True) as scope:
         scope.cancel()
         await wire.aclose()
-
-
-close_now = _close_now

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from .. import _check
 from .._forms import Factory, Routines
-from .._job import Job
 from .._states import Phase
-from .._task import Task
-from ._course import Relaying
 from ._reason import EndReason, Side
 from ._relay_end import End
+from ._relaying import Relaying
+
+if TYPE_CHECKING:
+    from .._job import Job
+    from .._task import Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,9 @@ async def relay(
         TypeError, ValueError: a timeout is none.
     """
     idle, half_close = _timeouts(idle_timeout, half_close_timeout)
-    course = _start(client, upstream, idle, half_close)
-    await course.run()
-    return _result(course, EndReason.CANCELLED)
+    relaying = _prepare(client, upstream, idle, half_close)
+    await relaying.run()
+    return _result(relaying, EndReason.CANCELLED)
 
 
 def relay_task(
@@ -89,21 +90,124 @@ def relay_task(
     idle, half_close = _timeouts(idle_timeout, half_close_timeout)
 
     def relay_task(j: Job[Any]) -> Routines:
-        result = _Live(j)
+        record = _Record(j)
 
         async def init(task: Task) -> None:
-            task.result = result
+            task.result = _Live(record)
 
         async def run(task: Task) -> None:
-            course = _start(client, j.value if upstream is None else upstream, idle, half_close)
-            result.follow(course)
-            await course.run()
-            task.done()
+            record.relaying = _prepare(client, j.value if upstream is None else upstream, idle, half_close)
+            try:
+                await record.relaying.run()
+            finally:
+                record.put_into_fields()
+            task.done(record.snapshot())
 
         async def finalize(task: Task) -> None:
-            task.result = frozen = result.freeze()
-            _tell(j, frozen)
+            # Only now it is settled whether it was a finish that cut the relay: a timeout or a cancel within its grace would
+            # have taken its place.
+            task.result = record.snapshot()
+            record.put_into_fields()
 
         return Routines(init, run, finalize)
 
     return relay_task
+
+
+@final
+class _Record:
+    """The figures of a job's relay at any time."""
+
+    __slots__ = ("_job", "relaying")
+
+    def __init__(self, j: Job[Any]) -> None:
+        self._job = j
+        self.relaying: Relaying | None = None
+
+    def snapshot(self) -> RelayResult:
+        """Return the figures of this moment."""
+        cut = EndReason.DRAINED if _ends_well(self._job) else EndReason.CANCELLED
+        return RelayResult(cut, Side.PROXY, 0, 0, 0.0) if self.relaying is None else _result(self.relaying, cut)
+
+    def put_into_fields(self) -> None:
+        """Let the job's log have the figures."""
+        now = self.snapshot()
+        self._job.fields.update(
+            reason=now.reason.value,
+            closed_by=now.closed_by.value,
+            bytes_up=now.bytes_up,
+            bytes_down=now.bytes_down,
+            seconds=now.seconds,
+        )
+
+
+class _Live(RelayResult):
+    """A result that is looked up in a record each time."""
+
+    __slots__ = ("_record",)
+
+    _record: _Record
+
+    def __init__(self, record: _Record) -> None:
+        object.__setattr__(self, "_record", record)  # the other way is closed: it is frozen
+
+    @property
+    def reason(self) -> EndReason:
+        """What has ended the relay, or would if it were cut now."""
+        return self._record.snapshot().reason
+
+    @property
+    def closed_by(self) -> Side:
+        """The side that did."""
+        return self._record.snapshot().closed_by
+
+    @property
+    def bytes_up(self) -> int:
+        """What the upstream has taken."""
+        return self._record.snapshot().bytes_up
+
+    @property
+    def bytes_down(self) -> int:
+        """What the client has taken."""
+        return self._record.snapshot().bytes_down
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far."""
+        return self._record.snapshot().seconds
+
+    @property
+    def error(self) -> BaseException | None:
+        """The fault that ended it."""
+        return self._record.snapshot().error
+
+
+def _timeouts(idle_timeout: object, half_close_timeout: object) -> tuple[float, float]:
+    return (
+        _check.positive_seconds("idle_timeout", idle_timeout),
+        _check.seconds("half_close_timeout", half_close_timeout),
+    )
+
+
+def _prepare(client: trio.abc.Stream, upstream: trio.abc.Stream, idle: float, half_close: float) -> Relaying:
+    ends = End(Side.CLIENT, client), End(Side.UPSTREAM, upstream)
+    return Relaying(*ends, idle_timeout=idle, half_close_timeout=half_close)
+
+
+def _result(relaying: Relaying, cut: EndReason) -> RelayResult:
+    """Sum up; `cut` is the reason of a relay that has none of its own."""
+    return RelayResult(
+        relaying.reason or cut,
+        relaying.closed_by,
+        relaying.bytes_up,
+        relaying.bytes_down,
+        relaying.seconds,
+        relaying.error,
+    )
+
+
+def _ends_well(j: Job[Any]) -> bool:
+    """Whether the job was asked to finish, and nothing interrupted it but a finalizer, which came after the cut."""
+    error = j.interrupted_by[1]
+    interrupted = (failure for failure in j.errors if failure.error is error and failure.phase is not Phase.FINALIZE)
+    return j.stopping and (error is None or not any(interrupted))

@@ -54,7 +54,7 @@ def _first_cause(trace: Trace, end: End) -> Iterator[str]:
     first = candidates[0]
     if _is_cause(first, end):
         return
-    if first.outer and _outer_came_to_late(trace, end, candidates):
+    if (first.outer and _outer_came_too_late(trace, end, candidates)) or _in_the_same_step(trace, end, candidates):
         return
     unseen = end.kind in _UNSEEN or (end.cause is not None and not _is_any(candidates, end))
     if end.cause is None or not unseen or end.since > first.at:
@@ -94,7 +94,14 @@ def _is_any(candidates: list[Candidate], end: End) -> bool:
     return any(_is_cause(candidate, end) for candidate in candidates)
 
 
-def _outer_came_to_late(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
+def _in_the_same_step(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
+    """Whether the first came from a task that may have been cut alone: it looks around for a step before it is heard."""
+    first = candidates[0]
+    alone = first.task is not None and trace.tasks[first.task].contains
+    return alone and any(_is_cause(each, end) for each in candidates if each.at == first.at)
+
+
+def _outer_came_too_late(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
     """Whether the job came to its end in the very moment of an outer cancellation: nothing of it was left to be struck."""
     at = candidates[0].at
     if end.cause is None or end.kind is CauseKind.FINALIZE:
@@ -111,7 +118,8 @@ def _lost_errors(trace: Trace, end: End) -> Iterator[str]:
 
 
 def _order_of_errors(trace: Trace, end: End) -> Iterator[str]:
-    happened = [left.error for left in trace.records if isinstance(left, Left | Closed) and left.error is not None]
+    ended = (record for record in trace.records if isinstance(record, Left | Closed))
+    happened = [left.error for left in ended if left.error is not None and not trace.tasks[left.task].contains]
     places = [
         place
         for failure in end.errors

@@ -116,10 +116,14 @@ def disturbed_finalizers(trace: Trace) -> Iterator[str]:
 
 
 def _finalizers_after_loops(trace: Trace) -> Iterator[str]:
-    ends = clean_ups(trace)
-    for visit in visits(trace, Phase.INIT, Phase.RUN):
-        if ends and not visit.before(ends[0].start):
-            yield f"the finalizer of task {ends[0].task} started, but {visit} had not ended"
+    starts = {end.start: f"the finalizer of task {end.task} started" for end in clean_ups(trace)[:1]}
+    for place, move in enumerate(trace.records):
+        if isinstance(move, JobMoved) and move.new is JobState.FINALIZING:
+            starts[place] = "the job was FINALIZING"
+    for start, what in starts.items():
+        for visit in visits(trace, Phase.INIT, Phase.RUN):
+            if not visit.before(start):
+                yield f"{what}, but {visit} had not ended"
 
 
 def _cut_too_early(trace: Trace) -> Iterator[str]:

@@ -44,6 +44,7 @@ def _calls(draw: st.DrawFn, ends: st.SearchStrategy[Ends]) -> Call:
 
 
 _rarely = st.sampled_from((False,) * 9 + (True,))
+_seldom = st.sampled_from((False, False, False, True))
 _setups = _calls(st.sampled_from((Ends.RETURN,) * 8 + FAULTS + (Ends.FATAL,)))
 _steps = _calls(
     st.sampled_from((Ends.TICK,) * 6 + (Ends.IDLE,) * 3 + (Ends.DONE,) * 3 + FAULTS + (Ends.RETURN, Ends.FINISH_JOB))
@@ -118,7 +119,7 @@ def job_plans(draw: st.DrawFn, name: str = "job", *, depth: int = 1, most: int =
         grace=draw(st.sampled_from((0.0, 0.0, 1.0, 5.0))),
         finalize_timeout=draw(st.sampled_from((10.0, 1.0, 0.0))),
         stop_timeout=draw(st.sampled_from((math.inf, math.inf, math.inf, 2.0))),
-        keep_open=draw(_rarely),
+        keep_open=draw(_seldom),
         maps_errors=draw(_rarely),
         hook=draw(st.none() | _finalizers()),
     )

@@ -9,7 +9,6 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from .._context import current_task
-from .._idle import IdleClock
 from ._errors import PEER_FAULTS
 from ._pump import Pump, StreamPump
 from ._reason import EndReason, Side, reason_of_fault

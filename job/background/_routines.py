@@ -1,0 +1,89 @@
+"""What the tasks of a manager run."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Final, Protocol, final
+
+import trio
+
+from .._backoff import Backoff, Retry
+from .._loop import pause_for
+from .._task import Task
+from .._work import Work, attempt, survive
+from ._stalls import StallWatch
+
+AFTER_FAILURE: Final = Backoff(initial=0.05, maximum=1.0)
+"""How a loop without a pause of its own waits after failures in a row: at first as an idle poll does, in the end a second."""
+
+
+class Routine(Protocol):
+    """What a task runs, and what it is named after."""
+
+    @property
+    def name(self) -> str: ...
+    async def run(self, task: Task, /) -> None: ...
+
+
+@final
+class Once:
+    """Work that is done once; the task's result is its own."""
+
+    __slots__ = ("_retry", "_stalls", "_work", "name")
+
+    def __init__(self, work: Work, retry: Retry | None, stalls: StallWatch | None) -> None:
+        self.name = work.name
+        self._work = work
+        self._retry = retry
+        self._stalls = stalls
+
+    async def run(self, task: Task) -> None:
+        """Do the work; a manager that closes waits for it, the attempts that are left included."""
+        with watched(task, self._stalls):
+            task.done(await attempt(task, self._work, self._retry, _sleep))
+
+
+@final
+class Loop:
+    """Work that is done again and again, whether or not it fails; each call of `run` is one iteration."""
+
+    __slots__ = ("_failures", "_pause", "_retry", "_stalls", "_work", "name")
+
+    def __init__(self, work: Work, pause: float, retry: Retry | None, stalls: StallWatch | None) -> None:
+        self.name = work.name
+        self._work = work
+        self._pause = pause
+        self._retry = retry
+        self._stalls = stalls
+        self._failures = 0  # in a row
+
+    async def run(self, task: Task) -> None:
+        """Do the work and pause; the pause, as one before another attempt, ends at once when the manager closes."""
+
+        async def pause(seconds: float) -> bool:
+            await pause_for(seconds, task.job)
+            return not task.job.stopping
+
+        try:
+            with watched(task, self._stalls):
+                await attempt(task, self._work, self._retry, pause)
+            self._failures = 0
+        except Exception as error:
+            self._failures += 1
+            survive(task, error)
+        if seconds := self._seconds():
+            await pause(seconds)
+        task.tick()
+
+    def _seconds(self) -> float:
+        return self._pause or (AFTER_FAILURE.after(self._failures) if self._failures else 0.0)
+
+
+def watched(task: Task, stalls: StallWatch | None) -> AbstractContextManager[None]:
+    """Open the block of one piece of work."""
+    return nullcontext() if stalls is None else stalls.over(task)
+
+
+async def _sleep(seconds: float) -> bool:
+    await trio.sleep(seconds)
+    return True

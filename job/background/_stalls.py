@@ -1,0 +1,48 @@
+"""Finds the tasks that work for longer than they should, and says so once for each piece of work; nobody is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import trio
+from trio.lowlevel import ParkingLot
+
+from .._task import Task
+
+
+@final
+class StallWatch:
+    """Sleeps until the piece of work that was begun first is due. All have the same time, so no other can be due before."""
+
+    __slots__ = ("_after", "_begun", "_since")
+
+    def __init__(self, after: float) -> None:
+        self._after = after
+        self._since: dict[Task, float] = {}  # what is being worked at, the oldest first
+        self._begun = ParkingLot()
+
+    @contextmanager
+    def over(self, task: Task) -> Iterator[None]:
+        """Watch a task while it does one piece of work, the block."""
+        self._since[task] = trio.current_time()
+        self._begun.unpark()
+        try:
+            yield
+        finally:
+            self._since.pop(task, None)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            while not self._since:
+                await self._begun.park()
+            await trio.sleep_until(next(iter(self._since.values())) + self._after)
+            self._report(trio.current_time())
+
+    def _report(self, now: float) -> None:
+        due = [(task, since) for task, since in self._since.items() if since + self._after <= now]
+        for task, since in due:
+            del self._since[task]
+            task.job._task_stalled(task, since)

@@ -1,0 +1,223 @@
+"""The receiving half of a stream: what has arrived and was not taken, and the hand-over from who reads to who takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from ._errors import FrameError, ProtocolError
+from ._wire import Data
+
+if TYPE_CHECKING:
+    from ._stream import Stream
+
+_HEADER: Final = 4
+
+
+@final
+class Inbox:
+    """One buffer of bytes; a message is whatever can be cut off its front, so that nothing is ever out of place.
+
+    Without a codec a message is all that is there; with one it is a frame, and what follows a frame stays as raw bytes
+    for whoever comes next: another frame, another codec, a relay.
+
+    At most one trio task takes messages and at most one is a reader; whichever is there first reads from the wire, the other
+    waits for it. The reader goes on when the taker has let go of the message.
+    """
+
+    __slots__ = ("_changed", "_cut", "_stream", "_taking", "buffer", "held", "passed", "reading")
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._changed = trio.lowlevel.ParkingLot()
+        self._taking = False
+        self._cut: tuple[int, Any] | None = None  # the first message: its length in the buffer, and itself
+        self.buffer = bytearray()
+        self.reading = False
+        self.held = False  # a taker is in its block
+        self.passed = 0  # how many messages a taker has let go of
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is a message, taken or not, that its taker has not let go of."""
+        return self.held or self.ready()
+
+    def ready(self) -> bool:
+        """Whether there is a message to take.
+
+        Raises:
+            ProtocolError: the next one is too long, or does not decode.
+        """
+        if self._cut is None:
+            self._cut = self._next_cut()
+        return self._cut is not None
+
+    def _next_cut(self) -> tuple[int, Any] | None:
+        codec, buffer = self._stream.codec, self.buffer
+        if codec is None:
+            return (len(buffer), bytes(buffer)) if buffer else None
+        if len(buffer) < _HEADER:
+            return None
+        length = int.from_bytes(buffer[:_HEADER], "big")
+        if length > codec.max_frame:
+            raise FrameError(f"a frame of {length} bytes is longer than max_frame, {codec.max_frame}")
+        end = _HEADER + length
+        return (end, codec.decode(bytes(memoryview(buffer)[_HEADER:end]))) if len(buffer) >= end else None
+
+    def spoil(self) -> None:
+        """Forget how the buffer was cut: it, or the codec, is about to change."""
+        self._cut = None
+
+    def take_bytes(self, most: int) -> bytes:
+        """Take raw bytes off the front."""
+        self.spoil()
+        taken = bytes(memoryview(self.buffer)[:most])
+        del self.buffer[:most]
+        return taken
+
+    def put_back(self, data: Data) -> None:
+        """Put raw bytes before all that is there."""
+        self.spoil()
+        self.buffer[:0] = memoryview(data).cast("B")
+        self._changed.unpark_all()
+
+    # -- the reader
+
+    async def pass_one(self, busy: Callable[[], AbstractContextManager[None]]) -> bool:
+        """Receive a message, unless there is one, and wait until it was taken and let go of; return False at EOF."""
+        before = self.passed
+        while self.passed == before:
+            if self.pending:
+                with busy():
+                    await self._changed.park()
+            elif self.reading:
+                await self._changed.park()
+            elif not await self._fill():
+                return False
+        return True
+
+    async def _fill(self) -> bool:
+        """Receive until there is a message; return False at EOF."""
+        with self._stream._reading():
+            self.reading = True
+            try:
+                while not self.ready():
+                    data = await self._stream._receive(self._stream._read_size)
+                    if not data:
+                        self._end()
+                        return False
+                    self._add(data)
+            finally:
+                self.reading = False
+                self._changed.unpark_all()
+        return True
+
+    def _add(self, data: bytes) -> None:
+        self.spoil()
+        self.buffer += data
+
+    def _end(self) -> None:
+        if self.buffer:
+            raise FrameError(f"the stream ended inside a frame, {len(self.buffer)} bytes after its start")
+
+    # -- the taker
+
+    async def take(self) -> Any:
+        """Wait for a message and take it."""
+        self._begin_taking()
+        try:
+            if self.ready():
+                await trio.lowlevel.checkpoint()
+            while not self.ready():
+                if self.reading:
+                    await self._changed.park()
+                elif not await self._fill():
+                    raise trio.EndOfChannel
+            return self._take()
+        except BaseException:
+            self._taking = False
+            raise
+
+    def take_nowait(self) -> Any:
+        """Take a message if there is one."""
+        if self._taking:
+            raise trio.WouldBlock
+        self._stream._check_open()
+        while not self.ready():
+            if self.reading:
+                raise trio.WouldBlock
+            data = self._stream._receive_nowait(self._stream._read_size)
+            if not data:
+                self._end()
+                raise trio.EndOfChannel
+            self._add(data)
+        self._taking = True
+        return self._take()
+
+    def _begin_taking(self) -> None:
+        if self._taking:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._stream._check_open()
+        self._taking = True
+
+    def _take(self) -> Any:
+        assert self._cut is not None
+        (length, message), self._cut = self._cut, None
+        del self.buffer[:length]
+        self.held = True
+        return message
+
+    def let_go(self) -> None:
+        """Let the reader go on."""
+        self.held = self._taking = False
+        self.passed += 1
+        self._changed.unpark_all()
+
+
+@final
+class Received:
+    """One message, for the length of a block. One object serves one block."""
+
+    __slots__ = ("_inbox",)
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+
+    async def __aenter__(self) -> Any:
+        return await self._inbox.take()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._inbox.let_go()
+
+    def __enter__(self) -> Any:
+        return self._inbox.take_nowait()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._inbox.let_go()
+
+
+async def until(stream: Stream, found: Callable[[bytearray], int | None], what: str) -> bytes:
+    """Receive until `found` tells where to cut the buffer; the rest stays.
+
+    Raises:
+        ProtocolError: EOF came first.
+    """
+    buffer = stream._inbox.buffer
+    waited = False
+    while (end := found(buffer)) is None:
+        data = await stream._receive(stream._read_size)
+        waited = True
+        if not data:
+            raise ProtocolError(f"the stream ended after {len(buffer)} bytes, before {what}")
+        stream._inbox._add(data)
+    if not waited:
+        await trio.lowlevel.checkpoint()
+    return stream._inbox.take_bytes(end)
