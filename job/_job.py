@@ -409,6 +409,7 @@ class Job(Generic[V]):
 
     # -- stopping
 
+    @enable_ki_protection
     def cancel(self, error: object = None) -> None:
         """Cancel the job: all run loops are cancelled, then the finalizers run.
 
@@ -429,6 +430,7 @@ class Job(Generic[V]):
             self._ending.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
             self._end_unrun()
 
+    @enable_ki_protection
     def finish(self, grace: float | None = None) -> None:
         """End the job well: every task stops at its next step, and what has not stepped after the grace is cancelled.
 

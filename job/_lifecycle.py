@@ -304,7 +304,8 @@ class Lifecycle:
 
     async def _watched_loop(self, task: Task) -> None:
         """Run a loop that has an idle timeout."""
-        assert task._run is not None and task._idle is not None
+        assert task._run is not None
+        assert task._idle is not None
         watch = self._idle_watch()
         if not watch.sleeping:
             self.stop.help(watch.run)
@@ -402,6 +403,8 @@ class Lifecycle:
         self._fail(task, phase, error, CauseKind.ERROR, provisional=True)
 
     def _idle_expired(self, task: Task) -> None:
+        if self.stop.halted:  # by another holder of the same clock: this one is cancelled like all the others
+            return
         assert task._idle is not None
         self._fail(task, Phase.RUN, idle_error(task, task._idle.seconds), CauseKind.IDLE)
         if task._loop_scope is not None:

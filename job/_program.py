@@ -57,10 +57,10 @@ async def _obey(job: Job[Any], signals: Any, cut_by: list[int]) -> None:
     await anext(signals)
     job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._grace)
     async for number in signals:
-        if not job._failed:
-            job.cancel(f"cut by a second signal, {signal.Signals(number).name}")
-            if job._failed:  # else it came too late: the finalizers had begun
-                cut_by.append(number)
+        failed_before = job._failed
+        job.cancel(f"cut by a second signal, {signal.Signals(number).name}")
+        if job._failed and not failed_before:  # else it came too late: the finalizers had begun
+            cut_by.append(number)
 
 
 def stderr_logger() -> Any:

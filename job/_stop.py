@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import trio
+from trio.lowlevel import enable_ki_protection
 
 from ._children import Children
 from ._ending import Ending, timeout_error
@@ -183,6 +184,7 @@ class Stop:
         if not self.winding_up:
             self.nursery.start_soon(self._helping, work)
 
+    @enable_ki_protection
     async def _helping(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         with trio.CancelScope() as scope:
             self._helpers.append(scope)
@@ -221,6 +223,7 @@ class Stop:
         seen: list[bool] = []
         looked = trio.Event()
 
+        @enable_ki_protection
         async def look() -> None:
             seen.append(trio.current_effective_deadline() == -math.inf)
             looked.set()

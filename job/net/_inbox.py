@@ -71,6 +71,7 @@ class Inbox:
     def spoil(self) -> None:
         """Forget how the buffer was cut: it, or the codec, is about to change."""
         self._cut = None
+        self._changed.unpark_all()
 
     def take_bytes(self, most: int) -> bytes:
         """Take raw bytes off the front."""
@@ -83,7 +84,6 @@ class Inbox:
         """Put raw bytes before all that is there."""
         self.spoil()
         self.buffer[:0] = memoryview(data).cast("B")
-        self._changed.unpark_all()
 
     # -- the reader
 
@@ -91,6 +91,7 @@ class Inbox:
         """Receive a message, unless there is one, and wait until it was taken and let go of; return False at EOF."""
         before = self.passed
         while self.passed == before:
+            self._stream._check_open()
             if self.pending:
                 with busy():
                     await self._changed.park()
@@ -102,23 +103,28 @@ class Inbox:
 
     async def _fill(self) -> bool:
         """Receive until there is a message; return False at EOF."""
-        with self._stream._reading():
-            self.reading = True
-            try:
-                while not self.ready():
-                    data = await self._stream._receive(self._stream._read_size)
-                    if not data:
-                        self._end()
-                        return False
-                    self._add(data)
-            finally:
-                self.reading = False
-                self._changed.unpark_all()
+        self.reading = True
+        try:
+            while not self.ready():
+                data = await self._stream._receive()
+                if not data:
+                    self._end()
+                    return False
+                self.add(data)
+        finally:
+            self.reading = False
+            self._changed.unpark_all()
         return True
 
-    def _add(self, data: bytes) -> None:
-        self.spoil()
+    def add(self, data: bytes) -> None:
+        """Add what has arrived."""
+        self._cut = None
         self.buffer += data
+
+    def close(self) -> None:
+        """Drop what nobody will take any more."""
+        self.buffer.clear()
+        self.spoil()
 
     def _end(self) -> None:
         if self.buffer:
@@ -150,11 +156,11 @@ class Inbox:
         while not self.ready():
             if self.reading:
                 raise trio.WouldBlock
-            data = self._stream._receive_nowait(self._stream._read_size)
+            data = self._stream._receive_nowait()
             if not data:
                 self._end()
                 raise trio.EndOfChannel
-            self._add(data)
+            self.add(data)
         self._taking = True
         return self._take()
 
@@ -202,22 +208,3 @@ class Received:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._inbox.let_go()
-
-
-async def until(stream: Stream, found: Callable[[bytearray], int | None], what: str) -> bytes:
-    """Receive until `found` tells where to cut the buffer; the rest stays.
-
-    Raises:
-        ProtocolError: EOF came first.
-    """
-    buffer = stream._inbox.buffer
-    waited = False
-    while (end := found(buffer)) is None:
-        data = await stream._receive(stream._read_size)
-        waited = True
-        if not data:
-            raise ProtocolError(f"the stream ended after {len(buffer)} bytes, before {what}")
-        stream._inbox._add(data)
-    if not waited:
-        await trio.lowlevel.checkpoint()
-    return stream._inbox.take_bytes(end)

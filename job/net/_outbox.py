@@ -11,19 +11,21 @@ if TYPE_CHECKING:
     from ._stream import Stream
 
 
+@final
 class _Letter:
-    """What one sender wants written. Settled: written, failed, or the sender's turn to write."""
+    """What one sender wants written. Settled means written, failed, or its sender's turn to write it."""
 
-    __slots__ = ("data", "error", "settled", "turn", "unwritten")
+    __slots__ = ("abandoned", "data", "error", "settled", "turn")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.unwritten = True
         self.turn = False
+        self.abandoned = False  # the sender was cancelled
         self.error: Exception | None = None
         self.settled = trio.Event()
 
     def settle(self, error: Exception | None = None) -> None:
+        """Wake the sender."""
         self.error = error
         self.settled.set()
 
@@ -32,32 +34,40 @@ class _Letter:
 class Outbox:
     """Letters are written one at a time, whole. A writer, where there is one, writes them all; else each sender its own.
 
-    `rest` is what is left of a letter whose writing was cancelled: it goes out before anything else, or the peer could not
-    tell where the next one begins.
+    `rest` is what is left of a letter whose writing was cancelled half way. It goes out before anything else, or the peer
+    could not tell where the next letter begins.
     """
 
-    __slots__ = ("_arrived", "_queue", "_stream", "_writer", "broken", "rest", "writing")
+    __slots__ = ("_arrived", "_queue", "_stream", "_writer", "_written", "broken", "rest", "spoiled", "writing")
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._queue: deque[_Letter] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
         self._writer = False  # a writer waits for letters
+        self._written = 0  # letters that their senders wrote
         self.writing = False
         self.rest = b""
         self.broken = False  # a letter was cut, nobody knows where
+        self.spoiled = False  # raw bytes were cut
 
     @property
     def clean(self) -> bool:
         """Whether nothing is under way, nor was left half done."""
-        return not (self.writing or self._queue or self.rest or self.broken)
+        return not (self.writing or self._queue or self.rest or self.broken or self.spoiled)
+
+    # -- the senders
 
     async def send(self, data: bytes) -> None:
-        """Have `data` written after all that is in the queue, and wait for it. When cancelled before its turn, it is not."""
-        if not self.writing and not self._writer:
-            await self._write_own(data)
-            return
+        """Have `data` written after all that is in the queue, and wait for it. Cancelled before its turn, it is not."""
         letter = _Letter(data)
+        if self.writing or self._writer:
+            await self._queue_up(letter)
+            if not letter.turn:
+                return
+        await self._write_own(letter)
+
+    async def _queue_up(self, letter: _Letter) -> None:
         self._queue.append(letter)
         self._arrived.unpark_all()
         try:
@@ -65,27 +75,101 @@ class Outbox:
         except BaseException:
             self._withdraw(letter)
             raise
-        if letter.turn:
-            await self._write_own(letter.data)
-        elif letter.error is not None:
+        if letter.error is not None:
             raise letter.error
 
     def _withdraw(self, letter: _Letter) -> None:
+        letter.abandoned = True
         if letter in self._queue:
             self._queue.remove(letter)
         elif letter.turn:
-            self.writing = False
-            self.pass_on()
+            self._finish_writing()
 
-    async def _write_own(self, data: bytes) -> None:
+    async def _write_own(self, letter: _Letter) -> None:
         self.writing = True
         try:
-            await self.write(data)
+            await self._write(letter)
+            self._written += 1
         finally:
-            self.writing = False
-            self.pass_on()
+            self._finish_writing()
 
-    def pass_on(self) -> None:
+    async def write_raw(self, data: memoryview) -> None:
+        """Write bytes that are no letter: cancelled half way, they are the caller's affair."""
+        if self.writing or self._queue:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self.writing = True
+        try:
+            await self._write(_Letter(b""))
+            while data:
+                data = data[await self._stream._send_some(data) :]
+        except trio.Cancelled:
+            self.spoiled = True
+            raise
+        finally:
+            self._finish_writing()
+
+    # -- the writer
+
+    async def wait_for_letter(self) -> bool:
+        """Wait until there is something to write; return False where a sender has written meanwhile."""
+        before = self._written
+        self._writer = True
+        try:
+            while self.writing or not self._queue:
+                self._stream._check_open()
+                await self._arrived.park()
+                if self._written != before and not self._queue:
+                    return False
+            self.writing = True
+        finally:
+            self._writer = False
+            self._pass_on()
+        return True
+
+    async def write_letter(self) -> None:
+        """Write the first letter, after a wait for it."""
+        letter = self._queue.popleft()
+        try:
+            await self._write(letter)
+        except trio.Cancelled:
+            if not letter.abandoned:
+                self._queue.appendleft(letter)  # its sender goes on from there
+            raise
+        except Exception as error:
+            letter.settle(error)
+            raise
+        else:
+            letter.settle()
+        finally:
+            self._finish_writing()
+
+    # -- both
+
+    async def _write(self, letter: _Letter) -> None:
+        """Write what was left behind, then the letter."""
+        if self.broken:
+            raise trio.BrokenResourceError("a send on this stream was cancelled half way")
+        left = memoryview(self.rest + letter.data if self.rest else letter.data)
+        try:
+            while left:
+                left = left[await self._stream._send_some(left) :]
+        except trio.Cancelled:
+            self._cut_short(letter, left)
+            raise
+        self.rest = b""
+
+    def _cut_short(self, letter: _Letter, left: memoryview) -> None:
+        self.broken = not self._stream._wire.resumes
+        begun = len(left) < len(letter.data)
+        self.rest = bytes(left if begun else left[: len(left) - len(letter.data)])
+        if begun:
+            letter.data = b""
+
+    def _finish_writing(self) -> None:
+        self.writing = False
+        self._pass_on()
+
+    def _pass_on(self) -> None:
         """Let the next one write: the writer if there is one, else the first in the queue."""
         if self._writer:
             self._arrived.unpark_all()
@@ -94,23 +178,8 @@ class Outbox:
             letter.turn = self.writing = True
             letter.settle()
 
-    async def write(self, data: bytes) -> None:
-        """Write what was left behind, then `data`."""
-        if self.broken:
-            raise trio.BrokenResourceError("a send on this stream was cancelled half way")
-        view = memoryview(self.rest + data if self.rest else data)
-        try:
-            while view:
-                sent = await self._stream._send_some(view)
-                view = view[sent:]
-        except trio.Cancelled:
-            self._cut_short(data, view)
-            raise
-
-    def _cut_short(self, data: bytes, left: memoryview) -> None:
-        if not self._stream._wire.resumes:
-            self.broken = True
-        elif len(left) == len(self.rest) + len(data) and not self.rest:
-            return  # none of it is out
-        else:
-            self.rest = bytes(left)
+    def close(self) -> None:
+        """Turn everybody away."""
+        while self._queue:
+            self._queue.popleft().settle(trio.ClosedResourceError("this stream was closed"))
+        self._arrived.unpark_all()

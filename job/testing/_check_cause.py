@@ -102,8 +102,10 @@ def _in_the_same_step(trace: Trace, end: End, candidates: list[Candidate]) -> bo
 
 
 def _outer_came_too_late(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
-    """Whether the job came to its end in the very moment of an outer cancellation: nothing of it was left to be struck."""
+    """Whether the outer cancellation struck nobody who could tell of it before the job had another cause, or its end."""
     at = candidates[0].at
+    if end.kind is CauseKind.TIMEOUT and not any(at <= left.at < end.since for left in lone_cancellations(trace)):
+        return True  # shielded as they were, nobody in the job could hear of it before the time was up
     if end.cause is None or end.kind is CauseKind.FINALIZE:
         return any(move.new is JobState.FINALIZING and move.at == at for move in trace.of(JobMoved))
     return any(_is_cause(each, end) for each in candidates if each.task is None and each.at == at)

@@ -51,7 +51,7 @@ Driver: TypeAlias = "Callable[[Performance], Awaitable[None]]"
 
 @final
 class _Guard(trio.abc.Instrument):
-    """Brings down a run that does not end, whatever its tasks are shielded from: by way of the clock, which trio always asks."""
+    """Brings down a run that does not end, whatever its tasks are shielded from: trio asks its clock all the time."""
 
     def __init__(self) -> None:
         self.clock = MockClock(autojump_threshold=0)

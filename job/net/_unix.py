@@ -1,0 +1,69 @@
+"""The file of a unix socket: made when somebody listens, taken over from who is gone, removed at the end."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import stat
+from contextlib import suppress
+from typing import final
+
+from ._address import UnixAddress
+
+
+@final
+class SocketFile:
+    """The file that belongs to a bound socket."""
+
+    __slots__ = ("_identity", "_path")
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._identity = _identity(path)
+
+    def remove(self) -> None:
+        """Remove the file, unless it is somebody else's by now, or gone."""
+        with suppress(OSError):
+            if _identity(self._path) == self._identity:
+                os.unlink(self._path)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    found = os.stat(path, follow_symlinks=False)
+    return found.st_dev, found.st_ino
+
+
+def bind_unix(sock: socket.socket, address: UnixAddress) -> SocketFile:
+    """Bind a socket, replacing a stale file: one that nobody listens on.
+
+    Raises:
+        OSError: the path cannot be had: somebody listens there, it is no socket, there is no such directory …
+    """
+    try:
+        sock.bind(address.path)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE or not _is_stale(address.path):
+            raise _named(error, address) from None
+        os.unlink(address.path)
+        sock.bind(address.path)
+    return SocketFile(address.path)
+
+
+def _is_stale(path: str) -> bool:
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        return False
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.setblocking(False)  # a full backlog is a sign of life, and nothing to wait for
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            return True
+        except OSError:
+            return False
+    return False
+
+
+def _named(error: OSError, address: UnixAddress) -> OSError:
+    """Return the same error with the path in it, as the socket module leaves it out."""
+    return OSError(error.errno, error.strerror, address.path)

@@ -1,0 +1,186 @@
+"""Plans are played as they are written, on virtual time, and a run that never ends is brought down."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+
+import job
+from job.testing import (
+    Ask,
+    Call,
+    Closed,
+    Ends,
+    Entered,
+    Entry,
+    JobPlan,
+    Left,
+    PlannedError,
+    PlannedFatalError,
+    Push,
+    Scenario,
+    StuckError,
+    TaskPlan,
+    Trace,
+    check_trace,
+    play,
+)
+from job.testing import _stage as stage
+from job.testing._tracer import Tracer
+
+TICKER = TaskPlan("ticker", (Call(Ends.TICK, 1.0),), Call(), Call())
+
+
+def played(scenario: Scenario) -> Trace:
+    """Play a scenario of one job, and hold it against the guarantees."""
+    (trace,) = play(scenario)
+    check_trace(trace)
+    return trace
+
+
+@pytest.mark.parametrize("entry", Entry)
+def test_entries(entry: Entry) -> None:
+    """A job may be run in each of three ways."""
+    trace = played(Scenario(JobPlan((TICKER,)), (Push(2.5, Ask.FINISH),), entry, block=5.0))
+    assert trace.end is not None
+    assert trace.end.state is job.JobState.DONE
+    assert trace.outcome is not None
+    assert trace.outcome.entry is entry
+
+
+@pytest.mark.parametrize("ends", [Ends.RAISE, Ends.ASSERT, Ends.FATAL])
+@pytest.mark.parametrize("plain", [True, False])
+def test_faults(ends: Ends, plain: bool) -> None:
+    """A planned fault is what comes out."""
+    trace = played(Scenario(JobPlan((TaskPlan("bad", (Call(ends, plain=plain),)),))))
+    assert trace.outcome is not None
+    assert isinstance(trace.outcome.raised, PlannedError | PlannedFatalError | job.AssertFailedError)
+
+
+def test_times_are_virtual() -> None:
+    """A sleep takes exactly as long as planned."""
+    trace = played(Scenario(JobPlan((TaskPlan("slow", (Call(Ends.DONE, 100.0),)),)), horizon=1000.0))
+    assert [left.at for left in trace.of(Left)] == [100.0]
+
+
+def test_horizon() -> None:
+    """A job that goes on for ever is cancelled."""
+    trace = played(Scenario(JobPlan((TICKER,)), horizon=3.5))
+    assert trace.end is not None
+    assert trace.end.kind is job.CauseKind.CANCEL
+
+
+def test_clings_and_abandons() -> None:
+    """A routine may hold out when it is cancelled, or leave as soon as the job is asked to stop."""
+    clinging = TaskPlan("clinging", (Call(Ends.TICK, 9.0, clings=0.5),))
+    trace = played(Scenario(JobPlan((clinging,)), (Push(1.0, Ask.CANCEL),)))
+    assert [left.at for left in trace.of(Left)] == [1.5]
+    leaving = TaskPlan("leaving", (Call(Ends.RETURN, 9.0, abandons=True),))
+    trace = played(Scenario(JobPlan((leaving,)), (Push(1.0, Ask.FINISH, 5.0),)))
+    assert [left.at for left in trace.of(Left)] == [1.0]
+
+
+def test_adding() -> None:
+    """Tasks are added from inside and outside, until the job takes no more."""
+    growing = TaskPlan("growing", (Call(Ends.TICK, adds=TaskPlan("inner"), plain=True), Call(Ends.DONE, 2.0)))
+    pushes = (Push(1.0, None, task=TaskPlan("outer")), Push(5.0, None, task=TaskPlan("late")), Push(0.5, None))
+    trace = played(Scenario(JobPlan((growing,)), pushes))
+    assert [facts.name for facts in trace.tasks.values()] == ["growing", "inner", "outer"]
+
+
+def test_children() -> None:
+    """Each job has a trace of its own, the outer one first."""
+    child = JobPlan((TICKER,), name="child", oneshot=TaskPlan("first"))
+    traces = play(Scenario(JobPlan((TaskPlan("parent", (Call(child=child),)),)), (Push(1.5, Ask.OUTER),)))
+    for trace in traces:
+        check_trace(trace)
+    assert [(trace.job.name, trace.job.nested) for trace in traces] == [("job", False), ("child", True)]
+
+
+def test_contexts_hook_and_wrapper() -> None:
+    """Entered context managers are closed, with a fault if planned; the hook and the wrapper are called."""
+    task = TaskPlan("holder", (Call(Ends.FINISH_JOB),), Call(enters=2, faulty=True, takes=0))
+    trace = played(Scenario(JobPlan((task,), maps_errors=True, hook=Call(Ends.RAISE, 1.0))))
+    assert [closed.number for closed in trace.of(Closed)] == [1, 0]
+    bad = TaskPlan("bad", (Call(Ends.RAISE),))
+    trace = played(Scenario(JobPlan((bad,), maps_errors=True, hook=Call(Ends.RAISE, 1.0))))
+    assert trace.end is not None
+    assert [str(failure.error) for failure in trace.end.errors] == [
+        "mapped from PlannedError('bad.run[0]')",
+        "job.on_shutdown",
+    ]
+
+
+def test_same_seed_same_run() -> None:
+    """The seed decides who of those that are ready goes first."""
+
+    def order(seed: int) -> list[int]:
+        tasks = tuple(TaskPlan(f"task {index}", (Call(Ends.TICK, 0), Call(Ends.DONE))) for index in range(5))
+        return [entered.task for entered in played(Scenario(JobPlan(tasks), seed=seed)).of(Entered)]
+
+    assert order(3) == order(3)
+    assert len({tuple(order(seed)) for seed in range(8)}) > 1
+
+
+def test_a_job_that_never_ran_has_a_trace() -> None:
+    """Cancelled before its run it tells its observers nothing."""
+
+    def build(tracer: Tracer) -> job.Job[Any]:
+        j = job.Job[Any]()
+        j.cancel()
+        return j
+
+    (trace,) = stage.perform(build)
+    assert trace.end is not None
+    assert trace.end.state is job.JobState.CANCELLED
+
+
+def test_asked_too_late() -> None:
+    """What is asked of a job that has ended is no part of its trace."""
+
+    async def drive(performance: stage.Performance) -> None:
+        await performance.job.wait()
+        performance.ask(Ask.CANCEL)
+
+    (trace,) = stage.perform(lambda tracer: job.Job[Any](name="short"), drive)
+    check_trace(trace)
+
+
+async def stand_still() -> None:
+    """Sleep in a way that nothing ends."""
+    with trio.CancelScope(shield=True):
+        await trio.sleep_forever()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_stuck() -> None:
+    """A run in which nothing happens any more is reported with its trio tasks."""
+
+    async def run(task: job.Task) -> None:
+        await stand_still()
+
+    def build(tracer: Tracer) -> job.Job[Any]:
+        j = job.Job[Any](name="stuck")
+        j.add_task(run)
+        return j
+
+    with pytest.raises(StuckError, match=r"(?s)nothing runs any more.*stand_still"):
+        stage.perform(build)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run whose clock stands still over very many steps is reported, too."""
+    monkeypatch.setattr(stage, "_MOST_STEPS", 1000)
+    with pytest.raises(StuckError, match="after 1000 steps"):
+        play(Scenario(JobPlan((TaskPlan("spinner", (Call(Ends.TICK),)),))))
+
+
+def test_reprs_are_code() -> None:
+    """A plan prints as the shortest code that makes it again."""
+    plan = JobPlan((TaskPlan("a", (Call(Ends.DONE, 1.0),)), TaskPlan("b", None, policy=job.StopPolicy.CONTAIN)))
+    names = {"StopPolicy": job.StopPolicy, **{kind.__name__: kind for kind in (Call, Ends, JobPlan, TaskPlan)}}
+    assert eval(repr(plan), names) == plan
+    assert repr(Push(1.0)) == "Push(at=1.0)"
