@@ -53,7 +53,9 @@ async def _connect_to(family: int, name: Any) -> SocketWire:
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             sock.connect(name)
-        except BlockingIOError:
+        except BlockingIOError as error:
+            if error.errno != errno.EINPROGRESS:
+                raise
             await trio.lowlevel.wait_writable(sock)
             _raise_pending(sock)
         else:
@@ -78,7 +80,4 @@ async def _connect_unix(address: UnixAddress) -> SocketWire:
         except BlockingIOError:
             await trio.sleep(_FULL_BACKLOG_PAUSE)
         except OSError as error:
-            if error.errno == errno.ENOTCONN:
-                await trio.sleep(_FULL_BACKLOG_PAUSE)
-            else:
-                raise OSError(error.errno, error.strerror, address.path) from None
+            raise OSError(error.errno, error.strerror, address.path) from None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Final, final
+from typing import Final, final
 
 import trio
 
 from ._reason import Side
+from ._stream import Stream
 
 CLOSE_TIMEOUT: Final = 5.0
 """The `close_timeout`, in seconds, of a stream without an endpoint; the default of those that have one."""
@@ -15,7 +16,7 @@ CLOSE_TIMEOUT: Final = 5.0
 
 @final
 class End:
-    """Any trio stream. What only `job.net.Stream` has is asked for here and nowhere else in the relay.
+    """Any trio stream. What only our own has is asked for here and nowhere else in the relay.
 
     Attributes:
         half_closes: whether the peer learns of an EOF while the other direction goes on; over TLS it does not.
@@ -23,31 +24,30 @@ class End:
         plain: the socket under a stream that is nothing but a socket.
     """
 
-    __slots__ = ("_count", "_take_unread", "_unread", "close_timeout", "half_closes", "plain", "side", "stream")
+    __slots__ = ("_own", "close_timeout", "half_closes", "plain", "side", "stream")
 
     def __init__(self, side: Side, stream: trio.abc.Stream) -> None:
         self.side = side
         self.stream = stream
-        self.close_timeout: float = getattr(getattr(stream, "endpoint", None), "close_timeout", CLOSE_TIMEOUT)
-        self.half_closes: bool = getattr(stream, "half_closes", hasattr(stream, "send_eof"))
-        self.plain = _socket_of(getattr(stream, "plain", stream))
-        self._take_unread = getattr(stream, "take_unread", None)
-        self._unread = getattr(stream, "unread", None)
-        self._count = getattr(stream, "count", None)
+        # By its type: an object that wraps one of ours and passes on what it does not know itself must not be passed by.
+        self._own = stream if isinstance(stream, Stream) else None
+        self.plain = _socket_of(stream) if self._own is None else self._own.plain
+        self.half_closes = hasattr(stream, "send_eof") if self._own is None else self._own.half_closes
+        self.close_timeout = CLOSE_TIMEOUT if self._own is None else self._own.endpoint.close_timeout
 
     def take_unread(self) -> bytes:
         """Take what was put back into the stream, past which the socket is about to be read."""
-        return b"" if self._take_unread is None else self._take_unread()
+        return b"" if self._own is None else self._own.take_unread()
 
     def put_back(self, data: bytes) -> None:
-        """Put back what was received and cannot be passed on; a stream that does not take it loses it."""
-        if self._unread is not None:
-            self._unread(data)
+        """Put back what was received and cannot be passed on; a stream of another make does not take it."""
+        if self._own is not None:
+            self._own.unread(data)
 
     def count(self, *, received: int = 0, sent: int = 0) -> None:
         """Tell the stream what went past it."""
-        if self._count is not None:
-            self._count(received=received, sent=sent)
+        if self._own is not None:
+            self._own.count(received=received, sent=sent)
 
     async def send_eof(self) -> None:
         """Pass on an EOF, where there is a way to."""
@@ -55,8 +55,8 @@ class End:
             await self.stream.send_eof()
 
 
-def _socket_of(stream: Any) -> socket.socket | None:
-    """Return the socket of a stream that may be read and written past trio, None where there is none.
+def _socket_of(stream: trio.abc.Stream) -> socket.socket | None:
+    """Return the socket under a stream of trio's, None where there is none.
 
     trio keeps the socket to itself. A socket of our own on the same descriptor would be no better: closed by somebody else,
     the descriptor is the next connection's, whereas a closed socket object says that it is closed.

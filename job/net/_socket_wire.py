@@ -24,7 +24,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
     """
 
-    __slots__ = ("_broken", "_closing", "_eof", "_local", "_peer", "_sent", "_trio_stream", "sock")
+    __slots__ = ("_broken", "_closing", "_eof", "_local", "_peer", "_sent", "sock")
 
     half_closes: Final = True
     resumes: Final = True
@@ -42,7 +42,6 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._eof = False
         self._broken = False
         self._closing = False
-        self._trio_stream: trio.SocketStream | None = None
 
     @property
     def local(self) -> str:
@@ -57,12 +56,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def _written(self, name: Any) -> str:
         return UNKNOWN if name is None else written(self.sock.family, name)
 
-    @property
-    def trio_stream(self) -> trio.SocketStream:
-        """The same socket as trio's stream, for who moves bytes past this object."""
-        if self._trio_stream is None:
-            self._trio_stream = trio.SocketStream(trio.socket.from_stdlib_socket(self.sock))
-        return self._trio_stream
+    def lend(self) -> socket.socket:
+        """Return the socket, for who moves bytes past this object; take it that some will be sent."""
+        self._sent = True
+        return self.sock
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive some bytes; none at EOF."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
@@ -317,9 +318,9 @@ class Stream(trio.abc.HalfCloseableStream):
         return self._wire.half_closes
 
     @property
-    def plain(self) -> trio.SocketStream | None:
+    def plain(self) -> socket.socket | None:
         """The socket, where the stream is nothing but a socket."""
-        return self._wire.trio_stream if isinstance(self._wire, SocketWire) and not self._eof_sent else None
+        return self._wire.lend() if isinstance(self._wire, SocketWire) and not self._eof_sent else None
 
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""

@@ -5,7 +5,7 @@ Tasks are named by their index, so that a trace can be written by hand. `at` is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias, TypeVar
@@ -254,11 +254,9 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def same_error(recorded: BaseException, raised: BaseException) -> bool:
     """Whether the job recorded what was raised: itself, mapped by an error_wrapper, or without the cancellations beside it."""
-    known = set(_identities([recorded] if recorded.__cause__ is None else [recorded, recorded.__cause__]))
-    return recorded is raised or set(_identities([raised])) <= known
+    known = _identities(recorded) | (set() if recorded.__cause__ is None else _identities(recorded.__cause__))
+    return recorded is raised or _identities(raised) <= known
 
 
-def _identities(errors: Iterable[BaseException]) -> Iterator[int]:
-    for error in errors:
-        yield id(error)
-        yield from (id(leaf) for leaf in leaves(error))
+def _identities(error: BaseException) -> set[int]:
+    return {id(leaf) for leaf in leaves(error)}

@@ -37,7 +37,7 @@ from job.testing import (
     play,
 )
 
-CANCELLED = play(Scenario(JobPlan((TaskPlan("a", (Call(Ends.TICK, 5.0),)),)), (Push(1.0, Ask.OUTER),)))[0]
+CANCELLED = play(Scenario(JobPlan((TaskPlan("a", (Call(Ends.TICK, 5.0, clings=0.5),)),)), (Push(1.0, Ask.OUTER),)))[0]
 """A job that was cancelled from outside, for its Cancelled: trio lets nobody else make one."""
 CUT = next(left.error for left in CANCELLED.of(Left) if left.error is not None)
 

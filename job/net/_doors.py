@@ -1,0 +1,262 @@
+"""Listeners: sockets of our own, or those of a transport. A door lets one client in at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, Protocol, TypeAlias, final
+
+import trio
+
+from ._address import UNKNOWN, Address, TcpAddress, UnixAddress, written
+from ._dial import adopt
+from ._foreign_wire import ForeignWire
+from ._socket_wire import SocketWire
+from ._unix import SocketFile, bind_unix
+from ._wire import Wire
+
+_BACKLOG: Final = 65535  # the kernel has its own idea of the most
+_PORT_ATTEMPTS: Final = 8
+
+
+class Door(Protocol):
+    """One listener."""
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until there may be a client, where that can be known before it is let in."""
+        ...
+
+    async def accept(self) -> Wire | None:
+        """Let a client in; None where there was none after all."""
+        ...
+
+    def turn_away(self) -> bool:
+        """Let a client in and close, though no descriptor is left; return whether that was possible."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let nobody in any more."""
+        ...
+
+
+@final
+class SocketDoor:
+    """A listening socket. Its `accept` does not wait, so that a client can be left in the kernel's queue."""
+
+    __slots__ = ("_file", "_listener", "_sock", "_spare", "address")
+
+    def __init__(
+        self, sock: socket.socket, *, file: SocketFile | None = None, listener: trio.SocketListener | None = None
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._file = file
+        self._listener = listener
+        self._spare: int | None = None
+        self._reserve()
+        self.address = written(sock.family, sock.getsockname())
+
+    async def wait(self) -> None:
+        """Wait for a client."""
+        await trio.lowlevel.wait_readable(self._sock)
+
+    async def accept(self) -> Wire | None:
+        """Let one in if there is one; no checkpoint."""
+        try:
+            sock, peer = self._sock.accept()
+        except BlockingIOError:
+            return None
+        return SocketWire(sock, peer)
+
+    def turn_away(self) -> bool:
+        """Give up the spare descriptor for a moment: better a quick end for the client than a long wait."""
+        if self._spare is None:
+            self._reserve()
+        if self._spare is None:
+            return False
+        os.close(self._spare)
+        self._spare = None
+        with suppress(OSError):
+            self._sock.accept()[0].close()
+        self._reserve()
+        return True
+
+    def _reserve(self) -> None:
+        with suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    async def aclose(self) -> None:
+        """Close the socket, and remove its file."""
+        if self._sock.fileno() != -1:
+            trio.lowlevel.notify_closing(self._sock)
+            if self._file is not None:
+                self._file.remove()
+            self._sock.close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        if self._listener is not None:
+            await self._listener.aclose()
+
+
+@final
+class ForeignDoor:
+    """A listener of a transport. It does not tell of a client before it lets it in."""
+
+    __slots__ = ("_listener", "_patience", "address")
+
+    def __init__(self, listener: trio.abc.Listener[Any], address: str, patience: float) -> None:
+        self._listener = listener
+        self._patience = patience
+        self.address = str(getattr(listener, "address", address))
+
+    async def wait(self) -> None:
+        """Go on to `accept`."""
+
+    async def accept(self) -> Wire | None:
+        """Wait for a client and let it in."""
+        stream = await self._listener.accept()
+        return wire_over(stream, local=self.address, peer=UNKNOWN, patience=self._patience)
+
+    def turn_away(self) -> bool:
+        """There is no way."""
+        return False
+
+    async def aclose(self) -> None:
+        """Close the listener."""
+        await self._listener.aclose()
+
+
+Doors: TypeAlias = Sequence[Door]
+
+
+def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> Wire:
+    """Return a wire over a stream of a transport; a plain socket is taken out of it."""
+    if type(stream) is trio.SocketStream:
+        return adopt(stream)
+    return ForeignWire(stream, local=local, peer=peer, patience=patience)
+
+
+def door_of(listener: trio.abc.Listener[Any], address: str, patience: float) -> Door:
+    """Return a door over a listener of a transport; one that is a plain socket is used directly."""
+    if type(listener) is trio.SocketListener:
+        # A descriptor of our own on the same socket: the program's stays good for whatever it is used for.
+        return SocketDoor(socket.socket(fileno=os.dup(listener.socket.fileno())), listener=listener)
+    return ForeignDoor(listener, address, patience)
+
+
+async def open_doors(address: Address) -> Doors:
+    """Bind and listen.
+
+    Raises:
+        OSError: it cannot be done on all interfaces of the address; nothing is left open.
+    """
+    if isinstance(address, UnixAddress):
+        await trio.lowlevel.checkpoint()
+        return [_open_unix(address)]
+    infos = await trio.socket.getaddrinfo(
+        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    targets = list(dict.fromkeys((int(info[0]), info[4]) for info in infos))
+    return _open_tcp(address, targets)
+
+
+def _open_unix(address: UnixAddress) -> SocketDoor:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        file = bind_unix(sock, address)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return SocketDoor(sock, file=file)
+
+
+def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
+    # With port 0 the first socket finds a port, which must then be free for the others, too.
+    for attempt in range(_PORT_ATTEMPTS):
+        try:
+            return _open_all(address, targets)
+        except OSError as error:
+            if address.port != 0 or error.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS - 1:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _open_all(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
+    socks: list[socket.socket] = []
+    unsupported: OSError | None = None
+    port = address.port
+    try:
+        for family, (host, _, *rest) in targets:
+            try:
+                socks.append(_listen(family, (host, port, *rest)))
+            except OSError as error:
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                    raise
+                unsupported = error  # IPv6, on a machine that has none
+            else:
+                port = socks[-1].getsockname()[1]
+        if not socks:
+            raise unsupported or OSError(errno.EADDRNOTAVAIL, f"{address} has no interface")
+    except BaseException:
+        for sock in socks:
+            sock.close()
+        raise
+    return [SocketDoor(sock) for sock in socks]
+
+
+def _listen(family: int, name: Any) -> socket.socket:
+    sock = socket.socket(family)
+    try:
+        if os.name == "posix":
+            # A port whose last connections are in TIME_WAIT is free. (On Windows the option means another thing.)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(name)
+        sock.listen(_BACKLOG)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+async def _wait_at(door: Door, found: list[Door], scope: trio.CancelScope) -> None:
+    await door.wait()
+    found.append(door)
+    scope.cancel()
+
+
+async def accept_one(doors: Doors) -> Wire:
+    """Let one client in, through whichever door it comes."""
+    while True:
+        found = list(doors[:1])
+        if len(doors) == 1:
+            await doors[0].wait()
+        else:
+            found.clear()
+            async with trio.open_nursery() as nursery:
+                for door in doors:
+                    nursery.start_soon(_wait_at, door, found, nursery.cancel_scope)
+        wire = await found[0].accept()
+        if wire is not None:
+            return wire
+
+
+@asynccontextmanager
+async def closing(doors: Doors) -> AsyncIterator[None]:
+    """Close all doors at the end of the block."""
+    try:
+        yield
+    finally:
+        for door in doors:
+            await door.aclose()

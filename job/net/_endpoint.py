@@ -1,0 +1,172 @@
+"""An address, and all there is to do with it: dial it, listen on it, count what happens."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from .._forms import Routines
+from ._address import Address, host_of, parse_address
+from ._dial import connect
+from ._doors import Doors, accept_one, door_of, open_doors, wire_over
+from ._errors import ConnectTimeoutError
+from ._foreign_wire import over_tls
+from ._options import OnLimit, Options, Transport
+from ._pool import Pool
+from ._slots import Slots
+from ._stream import Stream
+from ._tally import EndpointStatistics, Tally
+from ._wire import Wire
+
+if TYPE_CHECKING:
+    from .._job import Job
+    from .._task import Task
+    from .frames import Codec
+
+
+@final
+class Endpoint:
+    """An address to dial or to listen on, with its limits and timeouts.
+
+    It holds no connection and no socket of its own, but for those that wait to be reused (`max_idle`), and may be made
+    before trio runs. One that serves many clients goes to `serve`.
+
+    Args:
+        address: "host:port", ":port" (all interfaces), "[::1]:port", "unix:path". Port 0 finds one, see `addresses`.
+        limit: how many accepted connections there may be at once; None for any number.
+        on_limit: what happens beyond: "wait" leaves clients in the kernel's queue, "queue" accepts them and holds them up to
+            `queue_timeout`, "reject" accepts and closes.
+        queue_timeout: seconds that "queue" holds a client.
+        connect_timeout: seconds for a dial, and for a TLS handshake either way.
+        close_timeout: seconds that closing a stream waits for the peer.
+        read_size: the most bytes in one chunk.
+        ssl_context: TLS, on either side; a client's for dialing, a server's for listening.
+        server_hostname: whose certificate a dial expects; the address's host by default.
+        codec: makes messages of bytes, a `frames.Codec`; without one a message is a chunk.
+        max_idle: how many released streams are kept for the next dial.
+        transport: another network: async `dial(address)` gives a trio stream, `listen(address)` trio listeners.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+
+    __slots__ = ("__weakref__", "_address", "_binding", "_doors", "_options", "_pool", "_slots", "_tally", "_target", "_users")
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        limit: int | None = None,
+        on_limit: OnLimit = "wait",
+        queue_timeout: float = 5,
+        connect_timeout: float = 10,
+        close_timeout: float = 5,
+        read_size: int = 65536,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        codec: Codec[Any] | None = None,
+        max_idle: int = 0,
+        transport: Transport | None = None,
+    ) -> None:
+        self._options = Options(
+            limit,
+            on_limit,
+            queue_timeout,
+            connect_timeout,
+            close_timeout,
+            read_size,
+            ssl_context,
+            server_hostname,
+            codec,
+            max_idle,
+            transport,
+        )
+        self._target = self._parse(address)
+        self._address = address
+        self._slots = Slots(limit)
+        self._tally = Tally()
+        self._pool = Pool(max_idle)
+        self._doors: Doors = ()
+        self._users = 0
+        self._binding = trio.Lock()
+
+    def _parse(self, address: str) -> Address | str:
+        """Read an address; a transport may have names of its own for its places."""
+        try:
+            return parse_address(address)
+        except ValueError:
+            if self._options.transport is None or not address:
+                raise
+            return address
+
+    # -- dialing
+
+    def connect_task(self, j: Job[Any]) -> Routines:
+        """Be a oneshot task that dials and leaves the `Stream` in `j.value`; its finalizer closes that."""
+        return _holding(self._connecting)
+
+    async def dial(self, address: str | None = None) -> Stream:
+        """Connect, TLS handshake included; the caller closes the stream. A kept connection is used where there is one.
+
+        Args:
+            address: another address to dial with the same options.
+
+        Raises:
+            OSError: it failed: refused, unreachable, unknown host, failed handshake (ssl.SSLError).
+            ConnectTimeoutError: it was not up within `connect_timeout`.
+        """
+        name = self._address if address is None else address
+        target = self._target if address is None else self._parse(address)
+        wire = await self._pool.get(name)
+        if wire is None:
+            wire = await self._connect(target, name)
+        self._tally.outbound += 1
+        return Stream(wire, self, name, inbound=False, on_closed=self._outbound_closed)
+
+    async def _connect(self, target: Address | str, name: str) -> Wire:
+        seconds = self._options.connect_timeout
+        try:
+            with trio.move_on_after(seconds) as scope:
+                wire = await self._reach(target, name)
+            if scope.cancelled_caught:
+                raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
+        except Exception:
+            self._tally.dial_failures += 1
+            raise
+        self._tally.dialed += 1
+        return wire
+
+    async def _reach(self, target: Address | str, name: str) -> Wire:
+        options = self._options
+        wire: Wire
+        if options.transport is not None:
+            stream = await options.transport.dial(name)
+            wire = wire_over(stream, local="", peer=name, patience=options.close_timeout)
+        else:
+            assert not isinstance(target, str)
+            wire = await connect(target)
+        if options.ssl_context is None:
+            return wire
+        hostname = options.server_hostname or host_of(name)
+        return await over_tls(
+            wire,
+            options.ssl_context,
+            server_side=False,
+            server_hostname=hostname,
+            patience=options.close_timeout,
+        )
+
+    def _outbound_closed(self) -> None:
+        self._tally.outbound -= 1
+
+    # -- accepting
+
+    def accept_task(self, j: Job[Any]) -> Routines:
+        """Be a oneshot task that accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
+
+        It listens from its init to its finalizer; several such jobs at once share the listener, and with `serve`. The client
+        takes a place of the `limit`.
+        """
+        return _accepting(self)

@@ -1,0 +1,72 @@
+"""The options of an endpoint, checked."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
+
+from .._check import positive_seconds, seconds, text
+from ._arguments import whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import trio
+
+    from .frames import Codec
+
+OnLimit: TypeAlias = Literal["wait", "queue", "reject"]
+_ON_LIMIT: Final = ("wait", "queue", "reject")
+
+
+class Transport(Protocol):
+    """Another network than the kernel's: in memory, or sockets that a program hands in."""
+
+    async def dial(self, address: str, /) -> trio.abc.Stream:
+        """Connect to an address."""
+        ...
+
+    async def listen(self, address: str, /) -> Sequence[trio.abc.Listener[Any]]:
+        """Open the listeners of an address."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `Endpoint` was given, its address aside."""
+
+    limit: int | None
+    on_limit: OnLimit
+    queue_timeout: float
+    connect_timeout: float
+    close_timeout: float
+    read_size: int
+    ssl_context: ssl.SSLContext | None
+    server_hostname: str | None
+    codec: Codec[Any] | None
+    max_idle: int
+    transport: Transport | None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None:
+            whole("limit", self.limit)
+        if self.on_limit not in _ON_LIMIT:
+            raise ValueError(f"on_limit must be 'wait', 'queue' or 'reject', got {self.on_limit!r}")
+        seconds("queue_timeout", self.queue_timeout)
+        positive_seconds("connect_timeout", self.connect_timeout)
+        seconds("close_timeout", self.close_timeout)
+        whole("read_size", self.read_size)
+        if self.max_idle != 0 or isinstance(self.max_idle, bool):
+            whole("max_idle", self.max_idle)
+        if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
+            raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")
+        if self.server_hostname is not None:
+            text("server_hostname", self.server_hostname)
+        _check_methods("codec", self.codec, "encode", "decode")
+        _check_methods("transport", self.transport, "dial", "listen")
+
+
+def _check_methods(name: str, value: object, *methods: str) -> None:
+    if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
+        raise TypeError(f"{name} must have the methods {' and '.join(methods)}, or be None, got {value!r}")
