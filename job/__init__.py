@@ -2,6 +2,8 @@
 
 The core is here; the rooms beside it are modules of their own:
 
+- `job.background`: fire-and-forget tasks under one manager
+- `job.futures`: functions whose results can be awaited from anywhere
 - `job.log`: registered loggers
 - `job.net`: endpoints, streams, frames, relays and balancing for proxies
 - `job.testing`: what the project tests itself with, for your own suite

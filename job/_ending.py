@@ -71,6 +71,7 @@ class Ending:
     def _set_cause(self, cause: Cause, position: int, *, mapped: bool) -> TaskError:
         error, fault = cause.error, None
         assert error is not None
+        self.cause = cause  # first of all: the wrapper itself may try to stop the job
         if mapped and self._wrapper is not None and not is_fatal(error):
             error, fault = map_error(self._wrapper, error)
         self.cause = replace(cause, error=error) if error is not cause.error else cause

@@ -79,8 +79,7 @@ class Finalizers:
     async def clean_up(self, task: Task, exc: BaseException | None) -> None:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
         guard = task._guard
-        if guard is None:
-            return
+        assert guard is not None
         in_time = self.bound(guard)
         guard.shield = True
         last = exc

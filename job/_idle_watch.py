@@ -69,6 +69,5 @@ class IdleWatch:
         # In the order of the indexes; each report may end the job or only the one task.
         expired = [task for task, clock in self._holders.items() if clock.deadline <= now]
         for task in sorted(expired, key=lambda holder: holder.index):
-            if task in self._holders:
-                self.remove(task)
-                self._expired(task)
+            self.remove(task)
+            self._expired(task)

@@ -393,8 +393,7 @@ class Job(Generic[V]):
         for failure in self._ending.errors:
             if failure.error is error and failure.task is not None and failure.phase is not None:
                 place += f", task {failure.task.name!r}, {failure.phase.value}"
-        if place not in getattr(error, "__notes__", ()):
-            error.add_note(place)
+        error.add_note(place)
         return error
 
     @property
@@ -470,8 +469,8 @@ class Job(Generic[V]):
         self._finish(Cause(CauseKind.PARENT, at=self.clock(), parent=cause), grace)
 
     def _expire(self) -> None:
-        if self._life is not None:
-            self._life.expire()
+        assert self._life is not None
+        self._life.expire()
 
     # -- the end
 

@@ -174,8 +174,8 @@ class Stop:
         """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
         cut_at = self.ending.cut_at
         await trio.sleep_until(cut_at)
-        if self.children is not None:
-            await self.children.ended()
+        assert self.children is not None
+        await self.children.ended()
         if cut_at == self.ending.cut_at:
             self.halt()
 

@@ -291,8 +291,7 @@ class Task:
             self._ended.set()
 
     def _cancel_unrun(self) -> None:
-        if not self.ended:
-            self._move(TaskState.CANCELLED)
+        self._move(TaskState.CANCELLED)
 
     def _cancellable(self) -> trio.CancelScope:
         """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""
@@ -315,12 +314,12 @@ class Task:
 
     def _close_guard(self) -> None:
         """Close the scopes that `_open_guard` opened."""
-        if self._guard is not None:
-            try:
-                self._guard.__exit__(None, None, None)
-            finally:
-                if self._loop_scope is not None:
-                    self._loop_scope.__exit__(None, None, None)
+        assert self._guard is not None
+        try:
+            self._guard.__exit__(None, None, None)
+        finally:
+            if self._loop_scope is not None:
+                self._loop_scope.__exit__(None, None, None)
 
     @property
     def _cut_alone(self) -> bool:

@@ -29,7 +29,7 @@ from job import (
 )
 from job._backoff import Backoff, Retry
 from job.background import Manager
-from job.testing import Recorder
+from job.testing import Ask, Recorder, cancel_at_each_checkpoint, check_trace
 
 
 class Flaky:
@@ -705,3 +705,30 @@ def test_stalled_after_is_checked(seconds: float) -> None:
     """No time at all would make everything a stall."""
     with pytest.raises(ValueError, match="stalled_after must be"):
         Manager(stalled_after=seconds)
+
+
+# -- struck at any moment
+
+
+@pytest.mark.parametrize("by", Ask)
+def test_guarantees_wherever_it_is_struck(by: Ask) -> None:
+    """A job with a manager inside keeps all guarantees, and so does the manager's own, at whichever step they are stopped."""
+    Warnings()
+
+    async def work(task: Task) -> None:
+        async with Manager(stalled_after=0.2) as bg:
+            bg.run(after, 1)
+            bg.run(Flaky(2, 0.3), retry=Retry(3, wait=0.1))
+            bg.loop(Flaky(1, 0.3), pause=0.5)
+            await trio.sleep(1)
+            await bg.aclose(0.1)
+        task.done()
+
+    def build() -> Job[None]:
+        j = Job[None](grace=1)
+        j.add_task(work)
+        return j
+
+    for struck in cancel_at_each_checkpoint(build, by=by):
+        for trace in struck.traces:
+            check_trace(trace)

@@ -346,9 +346,7 @@ async def test_outer_cancellation_goes_on(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("run", [forever, each_second, Task.idle, Task.tick])
 @pytest.mark.parametrize("oneshot", [True, False])
-async def test_outer_cancellation_wherever_it_strikes(
-    run: Routine, oneshot: bool, autojump_clock: MockClock
-) -> None:
+async def test_outer_cancellation_wherever_it_strikes(run: Routine, oneshot: bool, autojump_clock: MockClock) -> None:
     """In a run, in a pause, between two ticks, in a oneshot."""
     j = Job[None]()
     (j.add_oneshot_task if oneshot else j.add_task)(lambda _: (None, run, None))

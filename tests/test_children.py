@@ -658,7 +658,7 @@ async def test_child_in_a_nursery_of_its_parents_init(autojump_clock: MockClock)
     assert cause_of(children[0]) is CauseKind.PARENT
 
 
-async def test_tasks_of_a_stopping_child() -> None:
+async def test_tasks_of_a_stopping_child(autojump_clock: MockClock) -> None:
     """A child that its parent finishes takes no more tasks."""
     parent = Job[None](keep_open=True)
     child = Job[None](parent=parent)
@@ -671,6 +671,4 @@ async def test_tasks_of_a_stopping_child() -> None:
             child.add_task(done)
         parent.finish(0)
 
-    await elsewhere(parent, child, 0, finish_and_add)
-
-
+    await elsewhere(parent, child, 1, finish_and_add)

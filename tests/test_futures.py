@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from job import Job, JobCancelledError, JobState, JobStateError, Task, register_default_logger
 from job.futures import Future, FutureStatus, Submit, open_futures
+from job.testing import Ask, cancel_at_each_checkpoint, check_trace
 
 PENDING, FINISHED, FAILED, CANCELLED = FutureStatus
 
@@ -464,3 +465,27 @@ async def test_ended_futures_are_not_held(autojump_clock: MockClock) -> None:
         await trio.sleep(1)
         gc.collect()
         assert [future for future in futures if future() is not None] == []
+
+
+@pytest.mark.parametrize("by", Ask)
+def test_guarantees_wherever_they_are_struck(by: Ask) -> None:
+    """A job with futures inside keeps all guarantees, and so does their own, at whichever step they are stopped."""
+    Warnings()
+
+    async def work(task: Task) -> None:
+        async with open_futures() as submit:
+            future, gone = submit(after, 1), submit(trio.sleep_forever)
+            with pytest.raises(ValueError, match="seen"):
+                await submit(fail, ValueError("seen"), 0.5)
+            gone.cancel()
+            await future
+        task.done()
+
+    def build() -> Job[None]:
+        j = Job[None](grace=1)
+        j.add_task(work)
+        return j
+
+    for struck in cancel_at_each_checkpoint(build, by=by):
+        for trace in struck.traces:
+            check_trace(trace)

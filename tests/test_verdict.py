@@ -192,6 +192,20 @@ async def test_failing_wrapper() -> None:
     assert j.errors[1] == TaskError(task, Phase.RUN, fault)
 
 
+async def test_wrapper_that_cancels_the_job() -> None:
+    """The error that it is asked about is the cause already."""
+
+    def wrap(error: BaseException) -> BaseException:
+        j.cancel("from the wrapper")
+        return RuntimeError("mapped")
+
+    j = Job[None](error_wrapper=wrap)
+    j.add_task(failing(ValueError("x")))
+    with pytest.raises(RuntimeError, match="mapped"):
+        await j.run()
+    assert j.errors[0].error is j.interrupted_by[1]
+
+
 async def test_wrapped_cancel_and_timeout(autojump_clock: MockClock) -> None:
     """The errors of cancel and of the timeout are mapped, too."""
     for options, end in (({"timeout": 1}, lambda _: None), ({}, lambda j: j.cancel())):

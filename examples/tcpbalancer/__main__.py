@@ -48,9 +48,9 @@ def run_client(options: argparse.Namespace) -> int:
     order = Order(options.width, options.height, output)
     client = Client(options.proxy, work, order, minconns=options.minconns, maxconns=options.maxconns)
     if options.json:
-        code = program.run(client.job(print_json, every=0.1), loglevel=options.loglevel)
+        code = program.run(client.build(print_json, every=0.1), loglevel=options.loglevel)
     else:
-        code = program.run(client.job(print_progress, every=1.0), loglevel=options.loglevel)
+        code = program.run(client.build(print_progress, every=1.0), loglevel=options.loglevel)
         print_summary(client.last_report)
     return code or int(not client.last_report.complete)
 

@@ -76,7 +76,7 @@ class Client:
         self._kept = 0
         self.last_report = work.report()
 
-    def job(self, show: Callable[[Report], None], *, every: float) -> job.Job[None]:
+    def build(self, show: Callable[[Report], None], *, every: float) -> job.Job[None]:
         """Build the job of the client, which calls `show` with a report every so many seconds."""
         j: job.Job[None] = job.Job(name="client", quiet=(ProgramError,))
         for _ in range(self._minconns):

@@ -22,7 +22,7 @@ from job import net
 
 from . import images
 from .messages import MAX_FILE, Message, Refused, Resize, Resized
-from .program import ProgramError, complain, reason
+from .program import ProgramError, reason
 from .work import Picture, Work
 
 AHEAD: Final = 2
@@ -97,9 +97,8 @@ class Connection:
                 async with j.value.received() as answer:
                     await self._settle(answer)
             except trio.EndOfChannel:
-                if self._sent:
-                    raise net.ProtocolError(f"closed with {len(self._sent)} pictures on their way") from None
-                return task.finish_job()
+                message = f"closed by the other side, {len(self._sent)} pictures on their way"
+                raise net.ProtocolError(message) from None
             task.log.debug("answered", id=answer.id, answer=type(answer).__name__)
             return task.tick()
 
@@ -138,8 +137,6 @@ class Connection:
 
     def _refuse(self, number: int, why: str) -> None:
         picture, _ = self._sent.pop(number)
-        if picture.path not in self._work.bad_files:
-            complain(f"{picture.path}: {why}")
         self._work.failed(picture, why)
         self.answers += 1
         self._room.release()

@@ -51,7 +51,7 @@ def demo(folder: Path | None, output: Path, *, times: int | None, loglevel: int)
         clear_output(make_output(output), folder)
         show = Show(folder, output, times or math.ceil(REQUESTS / len(sources)), display, loglevel)
         with display:
-            code = run(show.job(), loglevel=loglevel)
+            code = run(show.build(), loglevel=loglevel)
         return code or judge(show, sources, output, display)
 
 
@@ -77,7 +77,7 @@ class Show:
         programs = (*self.backends.values(), self.proxy, self.client)
         return {program.name: program.code for program in programs if program.name != VICTIM}
 
-    def job(self) -> job.Job[None]:
+    def build(self) -> job.Job[None]:
         """Build the job."""
         j: job.Job[None] = job.Job(name="demo", finalize_timeout=20, quiet=(ProgramError,))
         for program in (*self.backends.values(), self.proxy, self.client):

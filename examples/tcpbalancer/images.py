@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Final
 
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 
@@ -31,7 +31,7 @@ def resize(data: bytes, width: int, height: int) -> bytes:
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG", "PNG")) as image:
             return _resize(image, (width, height))
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadImageError("it is no JPEG or PNG image") from error
     except (
         Exception

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -68,6 +69,8 @@ def reason(error: BaseException) -> str:
         return reason(cause.exceptions[0])
     if isinstance(cause, OSError):
         return reason(cause)
+    if isinstance(error, OSError) and error.errno is not None and error.errno > 0:  # not those of name resolution
+        return os.strerror(error.errno)
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 

@@ -45,7 +45,7 @@ def contact_sheet(pictures: Sequence[Path]) -> Image.Image:
 
 def _fault(source: Path, path: Path, box: tuple[int, int]) -> str | None:
     try:
-        with Image.open(source) as before, Image.open(path) as after:
+        with Image.open(path) as after, Image.open(source) as before:
             after.load()
             size, form = images.fitted_size(images.upright_size(before), box), images.format_of(before)
             if after.size != size:

@@ -15,8 +15,10 @@ from typing import Final, final
 import msgspec
 import trio
 
+from .program import complain
+
 TRIES: Final = 5
-"""How many connections may end under a picture before it is given up: it may be the picture that ends them."""
+"""How many connections may end under a picture, while others get answers, before it is taken for the reason."""
 
 
 @dataclass(slots=True, eq=False)
@@ -26,6 +28,7 @@ class Picture:
     path: Path
     turn: int
     tries: int = 0
+    taken_at: int = 0  # how many answers there were
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -61,7 +64,7 @@ class Work:
         files = list(paths)
         self.waiting = deque(Picture(path, turn) for turn in range(1, times + 1) for path in files)
         self.total = len(self.waiting)
-        self.bad_files: dict[Path, str] = {}
+        self._bad_files: set[Path] = set()
         self.connections = 0
         self.lost_connections = 0
         self._done = 0
@@ -87,7 +90,9 @@ class Work:
             if self.over:
                 return None
             await self._changed.park()
-        return self.waiting.popleft()
+        picture = self.waiting.popleft()
+        picture.taken_at = self._done
+        return picture
 
     async def wait_over(self) -> None:
         """Wait until nothing is left to do."""
@@ -103,8 +108,10 @@ class Work:
         self._tell()
 
     def failed(self, picture: Picture, reason: str) -> None:
-        """Count a picture that cannot be done, and give up the other turns of its file that wait."""
-        self.bad_files.setdefault(picture.path, reason)
+        """Count a picture that cannot be done, name its file, and give up the other turns of it that wait."""
+        if picture.path not in self._bad_files:
+            self._bad_files.add(picture.path)
+            complain(f"{picture.path}: {reason}")
         others = [other for other in self.waiting if other.path != picture.path]
         self._failed += 1 + len(self.waiting) - len(others)
         self.waiting = deque(others)
@@ -113,8 +120,8 @@ class Work:
     def give_back(self, pictures: Iterable[Picture]) -> None:
         """Take back pictures whose connection ended before the answer; others go first."""
         for picture in pictures:
-            picture.tries += 1
-            if picture.path in self.bad_files or picture.tries == TRIES:
+            picture.tries += self._done > picture.taken_at
+            if picture.path in self._bad_files or picture.tries == TRIES:
                 self.failed(picture, f"no answer, {TRIES} connections ended while it was on its way")
             else:
                 self._retried += 1

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import Any, Final, Protocol, TypeAlias, final
 
 import trio
 
+from ._accepting import PASSED_OVER
 from ._address import UNKNOWN, Address, TcpAddress, UnixAddress, written
 from ._dial import adopt
 from ._foreign_wire import ForeignWire
@@ -162,9 +163,7 @@ async def open_doors(address: Address) -> Doors:
     if isinstance(address, UnixAddress):
         await trio.lowlevel.checkpoint()
         return [_open_unix(address)]
-    infos = await trio.socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
+    infos = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     targets = list(dict.fromkeys((int(info[0]), info[4]) for info in infos))
     return _open_tcp(address, targets)
 
@@ -230,33 +229,40 @@ def _listen(family: int, name: Any) -> socket.socket:
     return sock
 
 
-async def _wait_at(door: Door, found: list[Door], scope: trio.CancelScope) -> None:
-    await door.wait()
-    found.append(door)
-    scope.cancel()
+async def close_doors(doors: Doors) -> None:
+    """Close all of them, whatever one of them raises."""
+    async with AsyncExitStack() as stack:
+        for door in doors:
+            stack.push_async_callback(door.aclose)
 
 
 async def accept_one(doors: Doors) -> Wire:
     """Let one client in, through whichever door it comes."""
     while True:
-        found = list(doors[:1])
-        if len(doors) == 1:
-            await doors[0].wait()
+        door = await _first_ready(doors)
+        try:
+            wire = await door.accept()
+        except OSError as error:
+            if error.errno not in PASSED_OVER:
+                raise
+            await trio.lowlevel.checkpoint()
         else:
-            found.clear()
-            async with trio.open_nursery() as nursery:
-                for door in doors:
-                    nursery.start_soon(_wait_at, door, found, nursery.cancel_scope)
-        wire = await found[0].accept()
-        if wire is not None:
-            return wire
+            if wire is not None:
+                return wire
 
 
-@asynccontextmanager
-async def closing(doors: Doors) -> AsyncIterator[None]:
-    """Close all doors at the end of the block."""
-    try:
-        yield
-    finally:
+async def _first_ready(doors: Doors) -> Door:
+    if len(doors) == 1:
+        await doors[0].wait()
+        return doors[0]
+    ready: list[Door] = []
+
+    async def wait_at(door: Door) -> None:
+        await door.wait()
+        ready.append(door)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
         for door in doors:
-            await door.aclose()
+            nursery.start_soon(wait_at, door)
+    return ready[0]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from .._forms import Routines
-from ._address import Address, host_of, parse_address
+from ._address import UNKNOWN, Address, host_of, parse_address
 from ._dial import connect
-from ._doors import Doors, accept_one, door_of, open_doors, wire_over
+from ._doors import Doors, close_doors, door_of, open_doors, wire_over
+from ._endpoint_tasks import accept_routines, connect_routines
 from ._errors import ConnectTimeoutError
 from ._foreign_wire import over_tls
 from ._options import OnLimit, Options, Transport
@@ -22,7 +26,6 @@ from ._wire import Wire
 
 if TYPE_CHECKING:
     from .._job import Job
-    from .._task import Task
     from .frames import Codec
 
 
@@ -52,7 +55,18 @@ class Endpoint:
         TypeError, ValueError: an argument is not as described; the message names it.
     """
 
-    __slots__ = ("__weakref__", "_address", "_binding", "_doors", "_options", "_pool", "_slots", "_tally", "_target", "_users")
+    __slots__ = (
+        "__weakref__",
+        "_address",
+        "_binding",
+        "_doors",
+        "_listeners",
+        "_options",
+        "_pool",
+        "_slots",
+        "_tally",
+        "_target",
+    )
 
     def __init__(
         self,
@@ -89,7 +103,7 @@ class Endpoint:
         self._tally = Tally()
         self._pool = Pool(max_idle)
         self._doors: Doors = ()
-        self._users = 0
+        self._listeners = 0
         self._binding = trio.Lock()
 
     def _parse(self, address: str) -> Address | str:
@@ -105,7 +119,7 @@ class Endpoint:
 
     def connect_task(self, j: Job[Any]) -> Routines:
         """Be a oneshot task that dials and leaves the `Stream` in `j.value`; its finalizer closes that."""
-        return _holding(self._connecting)
+        return connect_routines(self, j)
 
     async def dial(self, address: str | None = None) -> Stream:
         """Connect, TLS handshake included; the caller closes the stream. A kept connection is used where there is one.
@@ -123,13 +137,13 @@ class Endpoint:
         if wire is None:
             wire = await self._connect(target, name)
         self._tally.outbound += 1
-        return Stream(wire, self, name, inbound=False, on_closed=self._outbound_closed)
+        return Stream(wire, self, on_closed=self._outbound_closed, keep=partial(self._pool.put, name))
 
     async def _connect(self, target: Address | str, name: str) -> Wire:
         seconds = self._options.connect_timeout
         try:
             with trio.move_on_after(seconds) as scope:
-                wire = await self._reach(target, name)
+                wire = await self._secure(await self._reach(target, name), host_of(name))
             if scope.cancelled_caught:
                 raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
         except Exception:
@@ -139,34 +153,90 @@ class Endpoint:
         return wire
 
     async def _reach(self, target: Address | str, name: str) -> Wire:
+        transport = self._options.transport
+        if transport is not None:
+            stream = await transport.dial(name)
+            return wire_over(stream, local=UNKNOWN, peer=name, patience=self.close_timeout)
+        assert not isinstance(target, str)
+        return await connect(target)
+
+    async def _secure(self, wire: Wire, hostname: str | None, *, server_side: bool = False) -> Wire:
         options = self._options
-        wire: Wire
-        if options.transport is not None:
-            stream = await options.transport.dial(name)
-            wire = wire_over(stream, local="", peer=name, patience=options.close_timeout)
-        else:
-            assert not isinstance(target, str)
-            wire = await connect(target)
         if options.ssl_context is None:
             return wire
-        hostname = options.server_hostname or host_of(name)
         return await over_tls(
             wire,
             options.ssl_context,
-            server_side=False,
-            server_hostname=hostname,
-            patience=options.close_timeout,
+            server_side=server_side,
+            server_hostname=None if server_side else options.server_hostname or hostname,
+            patience=self.close_timeout,
         )
 
     def _outbound_closed(self) -> None:
         self._tally.outbound -= 1
 
-    # -- accepting
+    # -- listening
 
     def accept_task(self, j: Job[Any]) -> Routines:
         """Be a oneshot task that accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
 
-        It listens from its init to its finalizer; several such jobs at once share the listener, and with `serve`. The client
-        takes a place of the `limit`.
+        It listens from its init to its finalizer; several such jobs at once share the listener, also with `serve`. The
+        client takes a place of the `limit`, and the task waits for one.
         """
-        return _accepting(self)
+        return accept_routines(self, j)
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[Doors]:
+        """Listen for the length of the block; blocks at the same time share the listeners."""
+        async with self._binding:
+            if not self._listeners:
+                self._doors = await self._open_doors()
+            self._listeners += 1
+        try:
+            yield self._doors
+        finally:
+            self._listeners -= 1
+            if not self._listeners:
+                doors, self._doors = self._doors, ()
+                await close_doors(doors)
+
+    async def _open_doors(self) -> Doors:
+        transport = self._options.transport
+        if transport is None:
+            assert not isinstance(self._target, str)
+            return await open_doors(self._target)
+        return [door_of(each, self._address, self.close_timeout) for each in await transport.listen(self._address)]
+
+    def _inbound_closed(self) -> None:
+        self._tally.inbound -= 1
+
+    async def _welcome(self, wire: Wire) -> Stream:
+        """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
+        seconds = self._options.connect_timeout
+        with trio.move_on_after(seconds):
+            return Stream(await self._secure(wire, None, server_side=True), self)
+        raise ConnectTimeoutError(f"{wire.peer}: no TLS handshake within {seconds:g} s")
+
+    # -- what it is
+
+    @property
+    def address(self) -> str:
+        """The address as given."""
+        return self._address
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, in the form of the argument; empty when it does not."""
+        return tuple(door.address for door in self._doors)
+
+    @property
+    def close_timeout(self) -> float:
+        """Seconds that closing a stream waits for the peer."""
+        return self._options.close_timeout
+
+    def statistics(self) -> EndpointStatistics:
+        """Return a frozen snapshot of what was counted."""
+        return self._tally.snapshot(len(self._pool))
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self._address}, {self._tally.inbound} inbound, {self._tally.outbound} outbound>"

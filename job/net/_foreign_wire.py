@@ -8,7 +8,6 @@ from typing import TypeAlias, final
 import trio
 from trio.lowlevel import checkpoint
 
-from ._address import UNKNOWN
 from ._wire import Data, Wire
 
 TlsStream: TypeAlias = "trio.SSLStream[trio.abc.Stream]"

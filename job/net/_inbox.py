@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from ._errors import FrameError, ProtocolError
+from ._errors import FrameError
 from ._wire import Data
 
 if TYPE_CHECKING:

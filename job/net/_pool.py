@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import weakref
-from typing import final
+from contextlib import suppress
+from typing import Final, final
 
 import trio
 
 from ._foreign_wire import close_now
 from ._wire import Wire
 
-_TICKS = 4
+_ROUNDS: Final = 4
 
 
 @final
@@ -66,15 +67,13 @@ async def _is_silent(wire: Wire) -> bool:
 
     async def listen() -> None:
         nonlocal heard
-        try:
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             await wire.receive_some(1)
-        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            pass
         heard = True
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listen)
-        for _ in range(_TICKS):
+        for _ in range(_ROUNDS):
             await trio.lowlevel.checkpoint()
         nursery.cancel_scope.cancel()
     return not heard

@@ -1,4 +1,4 @@
-"""A connected socket without TLS: the plain and fast path. Each call is tried first, and waited for only where it would block."""
+"""A connected socket without TLS: the fast path. Each call is tried first, and waited for only where it would block."""
 
 from __future__ import annotations
 
@@ -64,18 +64,19 @@ class SocketWire(trio.abc.HalfCloseableStream):
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive some bytes; none at EOF."""
         await checkpoint_if_cancelled()
-        waited = False
-        while True:
-            try:
-                data = self.receive_nowait(max_bytes or _CHUNK)
-            except trio.WouldBlock:
-                await trio.lowlevel.wait_readable(self.sock)
-                waited = True
-            else:
-                break
-        if not waited:
-            await cancel_shielded_checkpoint()
+        most = max_bytes or _CHUNK
+        try:
+            data = self.receive_nowait(most)
+        except trio.WouldBlock:
+            return await self._receive_later(most)
+        await cancel_shielded_checkpoint()
         return data
+
+    async def _receive_later(self, most: int) -> bytes:
+        while True:
+            await trio.lowlevel.wait_readable(self.sock)
+            with suppress(trio.WouldBlock):
+                return self.receive_nowait(most)
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """Receive what is there."""
@@ -93,20 +94,21 @@ class SocketWire(trio.abc.HalfCloseableStream):
         """Send some bytes."""
         await checkpoint_if_cancelled()
         self._sent = True
-        waited = False
-        while True:
-            try:
-                sent = self.sock.send(data)
-            except BlockingIOError:
-                await trio.lowlevel.wait_writable(self.sock)
-                waited = True
-            except OSError as exc:
-                raise self._fault(exc) from exc
-            else:
-                break
-        if not waited:
+        sent = self._send_nowait(data)
+        if sent is not None:
             await cancel_shielded_checkpoint()
+        while sent is None:
+            await trio.lowlevel.wait_writable(self.sock)
+            sent = self._send_nowait(data)
         return sent
+
+    def _send_nowait(self, data: Data) -> int | None:
+        try:
+            return self.sock.send(data)
+        except BlockingIOError:
+            return None
+        except OSError as exc:
+            raise self._fault(exc) from exc
 
     async def send_all(self, data: Data) -> None:
         """Send all bytes, for TLS above."""

@@ -49,8 +49,8 @@ class Stream(trio.abc.HalfCloseableStream):
         "_endpoint",
         "_eof",
         "_eof_sent",
-        "_inbound",
         "_inbox",
+        "_keep",
         "_on_closed",
         "_opened_at",
         "_outbox",
@@ -58,11 +58,18 @@ class Stream(trio.abc.HalfCloseableStream):
         "_wire",
     )
 
-    def __init__(self, wire: Wire, endpoint: Endpoint, *, inbound: bool, on_closed: Callable[[], None] | None) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        endpoint: Endpoint,
+        *,
+        on_closed: Callable[[], None] | None = None,
+        keep: Callable[[Wire], bool] | None = None,
+    ) -> None:
         self._wire = wire
         self._endpoint = endpoint
-        self._inbound = inbound
         self._on_closed = on_closed
+        self._keep = keep  # where a dialed one goes for reuse
         self._codec: Codec[Any] | None = endpoint._options.codec
         self._opened_at = trio.current_time()
         self._bytes_received = 0
@@ -102,7 +109,9 @@ class Stream(trio.abc.HalfCloseableStream):
             await checkpoint()
             return b""
         wanted = whole("n", n)
-        return await self._receive_until(lambda buffer: wanted if len(buffer) >= wanted else None, f"{wanted} were there")
+        return await self._receive_until(
+            lambda buffer: wanted if len(buffer) >= wanted else None, f"{wanted} were there"
+        )
 
     async def receive_until(self, delimiter: Data, *, limit: int) -> bytes:
         """Receive bytes up to and including `delimiter`.
@@ -242,7 +251,7 @@ class Stream(trio.abc.HalfCloseableStream):
         Given back is an outbound connection with a codec, between messages in both directions, with no byte unread, as long
         as the endpoint holds fewer than `max_idle`. In either case this stream is closed.
         """
-        if not self._closed and self._is_reusable() and self._endpoint._keep(self._wire):
+        if self._keep is not None and self._is_reusable() and self._keep(self._wire):
             self._shut()
             self._tell_closed()
             await checkpoint()
@@ -269,7 +278,7 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def inbound(self) -> bool:
         """Whether it was accepted; else it was dialed."""
-        return self._inbound
+        return self._keep is None
 
     @property
     def local(self) -> str:
@@ -320,7 +329,8 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def plain(self) -> socket.socket | None:
         """The socket, where the stream is nothing but a socket."""
-        return self._wire.lend() if isinstance(self._wire, SocketWire) and not self._eof_sent else None
+        sends_next = not self._eof_sent and self._outbox.clean
+        return self._wire.lend() if isinstance(self._wire, SocketWire) and sends_next else None
 
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""
@@ -396,7 +406,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _is_reusable(self) -> bool:
         return (
-            not self._inbound
+            not self._closed
             and self._codec is not None
             and not (self._eof or self._eof_sent or self._receiving or self._inbox.held or self._inbox.buffer)
             and self._outbox.clean

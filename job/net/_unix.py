@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import stat
 from contextlib import suppress
+from pathlib import Path
 from typing import final
 
 from ._address import UnixAddress
@@ -19,18 +19,18 @@ class SocketFile:
     __slots__ = ("_identity", "_path")
 
     def __init__(self, path: str) -> None:
-        self._path = path
-        self._identity = _identity(path)
+        self._path = Path(path)
+        self._identity = _identity(self._path)
 
     def remove(self) -> None:
         """Remove the file, unless it is somebody else's by now, or gone."""
         with suppress(OSError):
             if _identity(self._path) == self._identity:
-                os.unlink(self._path)
+                self._path.unlink()
 
 
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path, follow_symlinks=False)
+def _identity(path: Path) -> tuple[int, int]:
+    found = path.stat(follow_symlinks=False)
     return found.st_dev, found.st_ino
 
 
@@ -45,13 +45,13 @@ def bind_unix(sock: socket.socket, address: UnixAddress) -> SocketFile:
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not _is_stale(address.path):
             raise _named(error, address) from None
-        os.unlink(address.path)
+        Path(address.path).unlink()
         sock.bind(address.path)
     return SocketFile(address.path)
 
 
 def _is_stale(path: str) -> bool:
-    if not stat.S_ISSOCK(os.stat(path).st_mode):
+    if not stat.S_ISSOCK(Path(path).stat().st_mode):
         return False
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # a full backlog is a sign of life, and nothing to wait for

@@ -1,5 +1,6 @@
 """What the project tests itself with, for your own suite.
 
+- `MemoryTransport`: a network in memory, for `job.net.Endpoint`
 - `Recorder`: an observer that keeps what it hears
 - `check_trace`: holds what a job was seen doing, a `Trace`, against the guarantees of the contract
 - `cancel_at_each_checkpoint`: runs your job and cancels it at its first, second, … last checkpoint; gives the traces
@@ -10,6 +11,7 @@
 from __future__ import annotations
 
 from ._check_trace import BrokenGuaranteeError, check_trace
+from ._memory import MemoryListener, MemoryStream, MemoryTransport
 from ._plans import Call, Ends, JobPlan, PlannedError, PlannedFatalError, Push, Scenario, TaskPlan
 from ._play import play
 from ._recorder import Recorder
@@ -51,6 +53,9 @@ __all__ = [
     "JobMoved",
     "JobPlan",
     "Left",
+    "MemoryListener",
+    "MemoryStream",
+    "MemoryTransport",
     "Opened",
     "Outcome",
     "PlannedError",

@@ -132,8 +132,8 @@ def _end(task: Task, ends: Ends, place: str) -> None:
             raise PlannedError(place)
         case Ends.FATAL:
             raise PlannedFatalError(place)
-        case Ends.RETURN:
-            pass
+        case _:
+            pass  # it just returns
 
 
 async def _hook(place: str, call: Call) -> None:

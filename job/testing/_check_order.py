@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from .._exceptions import FinalizeTimeoutError, StopTimeoutError
 from .._states import JobState, Phase
@@ -77,13 +77,8 @@ def _loops_at_once(trace: Trace) -> Iterator[str]:
 
 def _tasks_of_the_start(trace: Trace) -> set[int]:
     """Return the recurrent tasks that the job had when it started."""
-    found: set[int] = set()
-    for record in trace.records:
-        if isinstance(record, JobMoved):
-            break
-        if isinstance(record, Added) and record.task.index != 0:
-            found.add(record.task.index)
-    return found
+    before = takewhile(lambda record: not isinstance(record, JobMoved), trace.records)
+    return {record.task.index for record in before if isinstance(record, Added)} - {0}
 
 
 def _finalizers_in_reverse(trace: Trace) -> Iterator[str]:

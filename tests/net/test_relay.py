@@ -19,9 +19,8 @@ from trio.abc import Stream
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 import job
-from job.net._errors import ProtocolError
-from job.net._reason import EndReason, Side
-from job.net._relay import RelayResult, relay
+from job import net
+from job.net import EndReason, ProtocolError, RelayResult, Side, relay
 
 MIB = 1 << 20
 
@@ -34,6 +33,7 @@ class Running:
         self.upstream = upstream
         self.result: RelayResult | None = None
         self.error: Exception | None = None
+        self.ended = trio.Event()
         self.scope = trio.CancelScope()
 
 
@@ -50,6 +50,7 @@ async def running(near: Any = None, far: Any = None, **options: float) -> AsyncI
                 run.result = await relay(near, far, **options)
             except Exception as error:
                 run.error = error
+        run.ended.set()
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(go)
@@ -284,6 +285,32 @@ async def test_data_in_the_moment_of_expiry(turns: int, autojump_clock: MockCloc
         await run.client.send_all(b"late")
         assert await first_of(run.upstream, near) == b"late"
         run.scope.cancel()
+
+
+class Late(Plain):
+    """A stream on which a chunk comes in the same moment as the first cancellation of a receive, and wins."""
+
+    late = b"late"
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive."""
+        try:
+            return await super().receive_some(max_bytes)
+        except trio.Cancelled:
+            if not self.late:
+                raise
+            late, self.late = self.late, b""
+            return late
+
+
+async def test_data_outruns_expiry(autojump_clock: MockClock) -> None:
+    """A chunk that comes in the very moment that the time is up starts it anew."""
+    near, client = memory_stream_pair()
+    async with running((Late(near), client), idle_timeout=10) as run:
+        assert await run.upstream.receive_some() == b"late"
+        assert trio.current_time() == 10
+    assert summary(run.result) == (EndReason.TIMEOUT_IDLE, Side.PROXY)
+    assert trio.current_time() == 20
 
 
 async def test_heartbeat(autojump_clock: MockClock) -> None:
@@ -738,3 +765,94 @@ async def test_socket_and_memory() -> None:
         await run.upstream.aclose()
         await run.client.aclose()
     assert summary(run.result) == (EndReason.EOF, Side.UPSTREAM)
+
+
+# -- our own streams
+
+
+@asynccontextmanager
+async def own_pair() -> AsyncIterator[tuple[Stream, trio.SocketStream]]:
+    """Dial; close both ends at last."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        near = await net.Endpoint(f"127.0.0.1:{listener.socket.getsockname()[1]}").dial()
+        far = await listener.accept()
+    async with near, far:
+        yield near, far
+
+
+@asynccontextmanager
+async def own(**options: float) -> AsyncIterator[tuple[net.Stream, net.Stream, Running]]:
+    """Relay between two of our own streams."""
+    async with own_pair() as client, own_pair() as upstream, running(client, upstream, **options) as run:
+        yield client[0], upstream[0], run
+
+
+async def test_unread_first() -> None:
+    """What was put back into a stream, or came with a handshake, is relayed first."""
+    async with own_pair() as client, own_pair() as upstream:
+        await client[1].send_all(b"PROXY\r\nhello")
+        assert await client[0].receive_until(b"\r\n", limit=100) == b"PROXY\r\n"
+        client[0].unread(b"PROXY again\r\n")
+        async with running(client, upstream) as run:
+            received = b""
+            while len(received) < 18:
+                received += await run.upstream.receive_some()
+            assert received == b"PROXY again\r\nhello"[: len(received)]
+            run.scope.cancel()
+
+
+async def test_unread_first_beside_a_foreign_stream() -> None:
+    """So it is where the other end is no plain socket."""
+    async with own_pair() as client:
+        client[0].unread(b"first")
+        async with running(client) as run:
+            assert await run.upstream.receive_some() == b"first"
+            run.scope.cancel()
+
+
+async def test_stream_counts() -> None:
+    """Bytes that went past a stream count as its own, and as its endpoint's."""
+    async with own() as (client, upstream, run):
+        await run.client.send_all(b"question")
+        await run.client.send_eof()
+        assert await all_of(run.upstream) == b"question"
+        await run.upstream.send_all(b"yes")
+        await run.upstream.send_eof()
+        assert await all_of(run.client) == b"yes"
+    assert (client.bytes_received, client.bytes_sent) == (8, 3)
+    assert (upstream.bytes_received, upstream.bytes_sent) == (3, 8)
+    assert upstream.endpoint.statistics().bytes_sent == 8
+    assert run.result is not None
+    assert (run.result.bytes_up, run.result.bytes_down) == (8, 3)
+
+
+async def test_cut_chunk_is_put_back() -> None:
+    """What the relay holds when it is cut, as its sink is stuck, goes back to its source: nothing is lost."""
+    data = random.Random(9).randbytes(32 * MIB)
+    sent = 0
+
+    async def send(stream: Stream) -> None:
+        nonlocal sent
+        for at in range(0, len(data), 1000):
+            await stream.send_all(data[at : at + 1000])
+            sent = at + 1000
+
+    async with own_pair() as client, own_pair() as upstream:
+        async with running(client, upstream, idle_timeout=0.1) as run, trio.open_nursery() as nursery:
+            nursery.start_soon(send, run.client)
+            await run.ended.wait()
+            nursery.cancel_scope.cancel()
+        assert summary(run.result) == (EndReason.TIMEOUT_IDLE, Side.PROXY)
+        assert run.result is not None
+        arrived = await read(run.upstream, run.result.bytes_up)
+        left = await read(client[0], sent - len(arrived))
+        assert arrived + left == data[:sent]
+
+
+async def read(stream: Stream, size: int) -> bytes:
+    """Receive so many bytes."""
+    received = bytearray()
+    while len(received) < size:
+        received += await stream.receive_some(size - len(received))
+    return bytes(received)

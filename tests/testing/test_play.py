@@ -181,6 +181,17 @@ def test_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
     gc.collect()
 
 
+def test_other_crashes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When trio itself breaks down, that is what is reported."""
+
+    async def crash(guard: object) -> None:
+        raise ValueError("a system task must not")
+
+    monkeypatch.setattr(stage._Guard, "watch", crash)
+    with pytest.raises(trio.TrioInternalError):
+        play(Scenario(JobPlan((TICKER,))))
+
+
 def test_reprs_are_code() -> None:
     """A plan prints as the shortest code that makes it again."""
     plan = JobPlan((TaskPlan("a", (Call(Ends.DONE, 1.0),)), TaskPlan("b", None, policy=job.StopPolicy.CONTAIN)))

@@ -3,6 +3,8 @@
 from typing import assert_type
 
 import job
+from job.background import Manager
+from job.futures import Future, FutureStatus, open_futures
 
 
 def value_of_a_job() -> None:
@@ -24,3 +26,28 @@ async def end_of_a_job(j: job.Job[bytes]) -> None:
     """All ways to run or await a job say how it ended."""
     assert_type(await j.run(), job.JobState)
     assert_type(await j.wait(), job.JobState)
+
+
+async def metadata_of_background_tasks() -> None:
+    """A manager is generic in its metadata; one that says nothing takes any. Arguments are checked against the function."""
+    async with Manager[int]() as bg:
+        assert_type(bg, Manager[int])
+        assert_type(bg.run(fetch, "page", meta=7), job.Task)
+        bg.run(fetch, 3)  # type: ignore[arg-type]
+        bg.loop(fetch, "page", meta="seven")  # type: ignore[arg-type]
+    async with Manager() as anything:
+        anything.run(fetch, "page", meta=object())
+
+
+async def results_of_futures() -> None:
+    """A future gives what its function returns."""
+    async with open_futures() as submit:
+        future = submit(fetch, "page")
+        assert_type(future, Future[bytes])
+        assert_type(await future, bytes)
+        assert_type(future.status, FutureStatus)
+
+
+async def fetch(name: str) -> bytes:
+    """Stand for a user's function."""
+    return name.encode()

@@ -1,0 +1,19 @@
+"""Functions that run beside the code that submits them, and whose results can be awaited from anywhere, any number of times.
+
+- `open_futures()`: the block that owns them
+- `Submit`: what the block gives: call it with a function and its arguments
+- `Future`, `FutureStatus`: the result to be
+
+For calls whose results nobody needs one by one use a plain nursery; for work that should go on when some of it fails, unasked,
+`job.background`.
+"""
+
+from __future__ import annotations
+
+from ._future import Future, FutureStatus
+from ._open import Submit, open_futures
+
+__all__ = ["Future", "FutureStatus", "Submit", "open_futures"]
+
+# Tracebacks and reprs name the door, not the room behind it.
+Future.__module__ = FutureStatus.__module__ = Submit.__module__ = open_futures.__module__ = __name__

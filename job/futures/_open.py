@@ -1,0 +1,69 @@
+"""The block that owns futures: a job, each future a task of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar, TypeVarTuple, Unpack, final
+
+import trio
+
+from .._job import Job
+from .._policy import StopPolicy
+from .._task import Task
+from .._work import Work
+from ._future import Future
+from ._unclaimed import Unclaimed
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@final
+class Submit:
+    """Starts functions as futures. Given by `open_futures`, never made directly."""
+
+    __slots__ = ("_job", "_unclaimed")
+
+    def __init__(self, job: Job[None], unclaimed: Unclaimed) -> None:
+        self._job = job
+        self._unclaimed = unclaimed
+
+    def __call__(self, fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts) -> Future[T]:
+        """Call `fn(*args)` beside the caller; also from within another future, while the block waits for that.
+
+        Raises:
+            JobStateError: the block has ended.
+        """
+        work = Work(fn, args)
+
+        async def run(task: Task) -> None:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            task.done(await work())
+
+        task = self._job.add_task(run, name=work.name, policy=StopPolicy.CONTAIN, transient=True)
+        return Future(task, self._unclaimed)
+
+
+@asynccontextmanager
+async def open_futures() -> AsyncIterator[Submit]:
+    """Open a block that owns futures; it gives the function that starts them, and its end waits for all of them.
+
+    A future that fails touches no other. A block that raises cancels them all, and its error goes on bare; errors that nobody
+    has awaited are then warnings in the log.
+
+    Raises:
+        Exception: at the block's end, the error of a future that nobody has awaited.
+        ExceptionGroup: there are several of these.
+    """
+    unclaimed = Unclaimed()
+    # Quiet, as each error comes out one way or the other.
+    job = Job[None](name="futures", quiet=(Exception,), observers=(unclaimed,))
+    try:
+        async with job:
+            yield Submit(job, unclaimed)
+            await job._drain()
+    except BaseException:
+        unclaimed.warn()
+        raise
+    unclaimed.raise_all()

@@ -1,0 +1,50 @@
+"""The toolkit for proxies and services: endpoints, streams, frames, relays, balancing.
+
+- `Endpoint`: an address to dial or to listen on; `serve`: a job for each client
+- `Stream`: a connection, with messages and handshakes on top of trio's stream; `read_task`, `write_task`: its two sides
+- `relay`, `relay_task`: move bytes both ways; `end_reason`: why a connection ended
+- `job.net.frames`: messages on a stream of bytes
+- `job.net.balancer`: spread connections over several upstreams
+"""
+
+from __future__ import annotations
+
+from . import balancer, frames
+from ._endpoint import Endpoint
+from ._errors import PEER_FAULTS, ConnectTimeoutError, FrameError, NoUpstreamError, ProtocolError
+from ._options import Transport
+from ._reason import EndReason, Side, end_reason
+from ._relay import RelayResult, relay, relay_task
+from ._serve import serve
+from ._stream import Stream
+from ._stream_tasks import read_task, write_task
+from ._tally import EndpointStatistics
+
+__all__ = [
+    "PEER_FAULTS",
+    "ConnectTimeoutError",
+    "EndReason",
+    "Endpoint",
+    "EndpointStatistics",
+    "FrameError",
+    "NoUpstreamError",
+    "ProtocolError",
+    "RelayResult",
+    "Side",
+    "Stream",
+    "Transport",
+    "balancer",
+    "end_reason",
+    "frames",
+    "read_task",
+    "relay",
+    "relay_task",
+    "serve",
+    "write_task",
+]
+
+# Tracebacks and reprs name the door, not the room behind it.
+for _name in __all__:
+    if callable(globals()[_name]):
+        globals()[_name].__module__ = __name__
+del _name

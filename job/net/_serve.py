@@ -1,0 +1,231 @@
+"""Serve clients: accept them within the limit, and give each a job of its own."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from .._check import seconds
+from .._forms import Factory, Routines
+from .._job import Job
+from ._accepting import PASSED_OVER, PAUSE, SHORTAGES, ShortageLog
+from ._errors import PEER_FAULTS
+from ._foreign_wire import close_now
+
+if TYPE_CHECKING:
+    from .._task import Task
+    from ._doors import Door, Doors
+    from ._endpoint import Endpoint
+    from ._stream import Stream
+    from ._wire import Wire
+
+_BATCH: Final = 64
+
+
+def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_duck: float = 0) -> Factory:
+    """Return a factory for a task that accepts clients and runs a job for each, contained, as a child of the task's job.
+
+    Its init binds, so that a bad address fails the job before anything is up. When its job is asked to stop it goes on
+    accepting for `lame_duck` seconds, so that a balancer in front has time to notice; then it closes the listeners, and is
+    done when the last connection has ended. The connections' jobs are finished with the grace of the task's job.
+
+    A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
+    `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS`. An error of `build_job` is
+    logged with its traceback, and closes that client only.
+
+    Args:
+        endpoint: where to listen, and with what limit.
+        build_job: makes the job of a connection; it is run here. Plain and quick: no client is accepted meanwhile.
+        lame_duck: seconds of the grace in which clients are still accepted.
+
+    Raises, in the task:
+        OSError: the endpoint cannot be bound, or its listener broke.
+    """
+    if not callable(build_job):
+        raise TypeError(f"build_job must be callable, got {build_job!r}")
+    seconds("lame_duck", lame_duck)
+
+    def serve_task(j: Job[Any]) -> Routines:
+        listening = AsyncExitStack()
+        doors: list[Door] = []
+
+        async def init(task: Task) -> None:
+            doors.extend(await listening.enter_async_context(endpoint._listening()))
+
+        async def run(task: Task) -> None:
+            await _Server(endpoint, build_job, task).run(doors, lame_duck, listening)
+            task.done()
+
+        async def finalize(task: Task) -> None:
+            await listening.aclose()
+
+        return Routines(init, run, finalize)
+
+    return serve_task
+
+
+@final
+class _Server:
+    """One run of `serve`. Nothing but Cancelled goes through its nurseries: they would make groups of it."""
+
+    __slots__ = ("_build_job", "_connections", "_endpoint", "_failure", "_log", "_shortages", "_task")
+
+    def __init__(self, endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], task: Task) -> None:
+        self._endpoint = endpoint
+        self._build_job = build_job
+        self._task = task
+        self._log = task.log
+        self._shortages = ShortageLog(task.log)
+        self._failure: BaseException | None = None
+        self._connections: trio.Nursery
+
+    async def run(self, doors: Doors, lame_duck: float, listening: AsyncExitStack) -> None:
+        """Serve until the job is asked to stop, and then until the last connection has ended."""
+        async with trio.open_nursery() as self._connections:
+            async with trio.open_nursery() as accepting:
+                for door in doors:
+                    accepting.start_soon(self._guarded, self._accept_from, door)
+                await self._task.job.wait_stopping()
+                await trio.sleep(lame_duck)
+                accepting.cancel_scope.cancel()
+            await listening.aclose()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _guarded(self, work: Callable[..., Any], *args: Any) -> None:
+        """Keep an error out of the nursery: the first one ends the serving."""
+        try:
+            await work(*args)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            self._failure = self._failure or error
+            self._connections.cancel_scope.cancel()
+
+    # -- accepting
+
+    async def _accept_from(self, door: Door) -> None:
+        admit = self._admit_within_limit if self._endpoint._options.on_limit == "wait" else self._admit_all
+        while True:
+            await door.wait()
+            for _ in range(_BATCH):  # then the others may have their turn
+                if not await self._try(admit, door):
+                    break
+
+    async def _try(self, admit: Callable[[Door], Any], door: Door) -> bool:
+        """Let one client in; return whether it is worth to go on at once."""
+        try:
+            return bool(await admit(door))
+        except OSError as error:
+            if error.errno in PASSED_OVER:
+                await trio.lowlevel.checkpoint()
+                return True
+            if error.errno not in SHORTAGES:
+                raise
+            self._shortages.note(error)
+            return await self._turn_away(door)
+
+    async def _turn_away(self, door: Door) -> bool:
+        if door.turn_away():
+            self._endpoint._tally.accepted += 1
+            self._endpoint._tally.rejected += 1
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(PAUSE)
+        return True
+
+    async def _admit_within_limit(self, door: Door) -> bool:
+        """Take a place first: who finds none stays in the kernel's queue."""
+        slots = self._endpoint._slots
+        await slots.take()
+        wire = None
+        try:
+            wire = await door.accept()
+        finally:
+            if wire is None:
+                slots.give_back()
+        if wire is None:
+            return False
+        self._start(wire, placed=True)
+        return True
+
+    async def _admit_all(self, door: Door) -> bool:
+        """Let everybody in, and see who has a place."""
+        wire = await door.accept()
+        if wire is None:
+            return False
+        placed = self._endpoint._slots.take_nowait()
+        self._start(wire, placed=placed)
+        return True
+
+    def _start(self, wire: Wire, *, placed: bool) -> None:
+        self._endpoint._tally.accepted += 1
+        self._connections.start_soon(self._guarded, self._connection, wire, placed)
+
+    # -- one client
+
+    async def _connection(self, wire: Wire, placed: bool) -> None:
+        if not placed and not await self._find_place(wire):
+            return
+        try:
+            await self._serve_client(wire)
+        finally:
+            self._endpoint._slots.give_back()
+
+    async def _find_place(self, wire: Wire) -> bool:
+        """Hold a client until there is a place; return whether it got one, else it is closed."""
+        options = self._endpoint._options
+        placed = False
+        try:
+            if options.on_limit == "queue":
+                with trio.move_on_after(options.queue_timeout):
+                    await self._endpoint._slots.take()
+                    placed = True
+        finally:
+            if not placed:
+                self._endpoint._tally.rejected += 1
+                await close_now(wire)
+        return placed
+
+    async def _serve_client(self, wire: Wire) -> None:
+        try:
+            stream = await self._endpoint._welcome(wire)
+        except PEER_FAULTS as error:
+            self._log.debug("handshake.failed", client=wire.peer, error=repr(error))
+            return
+        try:
+            await self._run_job(stream)
+        finally:
+            await stream.aclose()
+
+    async def _run_job(self, stream: Stream) -> None:
+        job = self._build(stream)
+        if job is None:
+            return
+        self._endpoint._tally.inbound += 1
+        try:
+            await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
+        finally:
+            self._endpoint._tally.inbound -= 1
+
+    def _build(self, stream: Stream) -> Job[Any] | None:
+        try:
+            job = self._build_job(stream)
+            _check_job(job)
+            job._claim()
+        except Exception:
+            self._log.exception("build_job.failed", client=stream.peer)
+            return None
+        job._quiet = (*job._quiet, *PEER_FAULTS)
+        return job
+
+
+def _check_job(job: object) -> None:
+    if inspect.iscoroutine(job):
+        job.close()
+    if not isinstance(job, Job):
+        raise TypeError(f"build_job must return a Job, got {job!r}")

@@ -1,0 +1,272 @@
+"""A network in memory, for `Endpoint(transport=…)`: no sockets, so it works under an autojump clock."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+from typing import Final, final
+
+import trio
+from trio.lowlevel import ParkingLot, checkpoint
+
+BUFFER: Final = 65536
+BACKLOG: Final = 128
+_FIRST_PORT: Final = 49152  # of those that are given out (RFC 6335)
+
+
+@final
+class _Pipe:
+    """One direction: a bounded buffer between a sender and a receiver."""
+
+    __slots__ = ("_data", "_room", "_size", "_something", "broken", "ended")
+
+    def __init__(self, size: int) -> None:
+        self._data = bytearray()
+        self._size = size
+        self._room = ParkingLot()
+        self._something = ParkingLot()
+        self.ended = False  # by the sender
+        self.broken = False  # by the receiver
+
+    @property
+    def room(self) -> int:
+        """How many bytes it takes now."""
+        return self._size - len(self._data)
+
+    def put(self, data: memoryview) -> int:
+        """Take as much as there is room for."""
+        taken = min(self.room, len(data))
+        self._data += data[:taken]
+        self._something.unpark_all()
+        return taken
+
+    def get(self, most: int) -> bytes:
+        """Give what is there."""
+        given = bytes(self._data[:most])
+        del self._data[:most]
+        self._room.unpark_all()
+        return given
+
+    def end(self) -> None:
+        """Give EOF after the rest."""
+        self.ended = True
+        self._something.unpark_all()
+        self._room.unpark_all()
+
+    def break_off(self) -> None:
+        """Throw away what is there and take no more."""
+        self.broken = True
+        self._data.clear()
+        self._something.unpark_all()
+        self._room.unpark_all()
+
+    async def wait_for_room(self) -> None:
+        """Wait until something can be put, or never will be."""
+        while not (self.room or self.broken or self.ended):
+            await self._room.park()
+
+    async def wait_for_something(self) -> None:
+        """Wait until something can be got, or never will be."""
+        while not (self._data or self.ended or self.broken):
+            await self._something.park()
+
+
+@final
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """One end of a connection of a `MemoryTransport`. Bytes that were sent before a close arrive, as with a socket.
+
+    `local` and `peer` are the addresses of the two ends.
+    """
+
+    __slots__ = ("_closed", "_in", "_out", "_receiving", "_sending", "local", "peer")
+
+    def __init__(self, local: str, peer: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self.local = local
+        self.peer = peer
+        self._in = incoming
+        self._out = outgoing
+        self._closed = False
+        self._sending = False
+        self._receiving = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Receive some bytes; none at EOF."""
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError(f"max_bytes must be 1 or more, got {max_bytes!r}")
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
+        try:
+            await checkpoint()
+            await self._in.wait_for_something()
+        finally:
+            self._receiving = False
+        self._check_open()
+        return self._in.get(max_bytes or BUFFER)
+
+    async def send_some(self, data: bytes | bytearray | memoryview) -> int:
+        """Send as much as there is room for, a byte at least; return how much."""
+        self._begin_sending()
+        try:
+            await checkpoint()
+            return await self._send_some(memoryview(data).cast("B"))
+        finally:
+            self._sending = False
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all bytes, waiting for room."""
+        self._begin_sending()
+        try:
+            await checkpoint()
+            left = memoryview(data).cast("B")
+            self._check_can_send()
+            while left:
+                left = left[await self._send_some(left) :]
+        finally:
+            self._sending = False
+
+    async def _send_some(self, data: memoryview) -> int:
+        await self._out.wait_for_room()
+        self._check_can_send()
+        return self._out.put(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until there is room."""
+        self._begin_sending()
+        try:
+            await checkpoint()
+            await self._out.wait_for_room()
+            self._check_can_send()
+        finally:
+            self._sending = False
+
+    async def send_eof(self) -> None:
+        """End this direction; the other goes on."""
+        self._check_open()
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        await checkpoint()
+        self._out.end()
+
+    async def aclose(self) -> None:
+        """Close both directions. The peer receives what was sent, then EOF, and can send no more."""
+        if not self._closed:
+            self._closed = True
+            self._out.end()
+            self._in.break_off()
+        await checkpoint()
+
+    def _begin_sending(self) -> None:
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self._check_open()
+        self._sending = True
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream was closed")
+
+    def _check_can_send(self) -> None:
+        if self._out.ended:
+            raise trio.ClosedResourceError("this stream was closed, or its end was sent")
+        if self._out.broken:
+            raise trio.BrokenResourceError("the peer has closed its end")
+
+    def __repr__(self) -> str:
+        return f"<MemoryStream {self.local} -> {self.peer}{', closed' if self._closed else ''}>"
+
+
+@final
+class MemoryListener(trio.abc.Listener[MemoryStream]):
+    """A listener of a `MemoryTransport`, with a queue of clients that were not accepted yet."""
+
+    __slots__ = ("_clients", "_queue", "_transport", "address")
+
+    def __init__(self, transport: MemoryTransport, address: str, backlog: int) -> None:
+        self.address = address
+        self._transport = transport
+        self._queue, self._clients = trio.open_memory_channel[MemoryStream](backlog)
+
+    async def accept(self) -> MemoryStream:
+        """Wait for a client."""
+        return await self._clients.receive()
+
+    async def aclose(self) -> None:
+        """Take no more clients; those in the queue are closed."""
+        self._transport._listeners.pop(self.address, None)
+        left = self._clients.statistics().current_buffer_used
+        for _ in range(left):
+            await self._clients.receive_nowait().aclose()
+        self._clients.close()
+        await checkpoint()
+
+    async def _connect(self, client: MemoryStream) -> None:
+        try:
+            await self._queue.send(client)
+        except trio.BrokenResourceError:
+            raise _refused(self.address) from None
+
+
+@final
+class MemoryTransport:
+    """A network in memory: what listens on it can be dialed on it, and nothing else.
+
+    Hand the same one to the endpoints of a test: `Endpoint("server:80", transport=network)`. Its streams half-close, hold a
+    bounded number of bytes in each direction, and move them in no time.
+
+    Args:
+        buffer: bytes that a direction holds before its sender has to wait.
+        backlog: clients that a listener holds before those who dial have to wait.
+    """
+
+    __slots__ = ("_backlog", "_buffer", "_clients", "_listeners", "_ports")
+
+    def __init__(self, *, buffer: int = BUFFER, backlog: int = BACKLOG) -> None:
+        for name, value in (("buffer", buffer), ("backlog", backlog)):
+            if value < 1:
+                raise ValueError(f"{name} must be 1 or more, got {value!r}")
+        self._buffer = buffer
+        self._backlog = backlog
+        self._listeners: dict[str, MemoryListener] = {}
+        self._ports = itertools.count(_FIRST_PORT)
+        self._clients = itertools.count(1)
+
+    async def dial(self, address: str) -> MemoryStream:
+        """Connect to a listener.
+
+        Raises:
+            ConnectionRefusedError: nobody listens at `address`.
+        """
+        await checkpoint()
+        listener = self._listeners.get(address) or self._listeners.get(":" + address.rpartition(":")[2])
+        if listener is None:
+            raise _refused(address)
+        near, far = self._pair(f"client:{next(self._clients)}", listener.address)
+        await listener._connect(far)
+        return near
+
+    async def listen(self, address: str) -> list[MemoryListener]:
+        """Open a listener; port 0 finds a port.
+
+        Raises:
+            OSError: somebody listens at `address`.
+        """
+        await checkpoint()
+        host, colon, port = address.rpartition(":")
+        if colon and port == "0":
+            address = f"{host}:{next(self._ports)}"
+        if address in self._listeners:
+            raise OSError(errno.EADDRINUSE, f"somebody listens at {address}")
+        listener = self._listeners[address] = MemoryListener(self, address, self._backlog)
+        return [listener]
+
+    def _pair(self, client: str, server: str) -> tuple[MemoryStream, MemoryStream]:
+        up, down = _Pipe(self._buffer), _Pipe(self._buffer)
+        return MemoryStream(client, server, down, up), MemoryStream(server, client, up, down)
+
+    def __repr__(self) -> str:
+        return f"<MemoryTransport with listeners at {sorted(self._listeners)}>"
+
+
+def _refused(address: str) -> ConnectionRefusedError:
+    return ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {address}")

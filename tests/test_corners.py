@@ -1,0 +1,168 @@
+"""Meetings of two rare things: each has a defined outcome."""
+
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+import trio
+from tests.journal import done, failing, forever, lasting, nothing
+from trio.testing import MockClock
+
+from job import AssertFailedError, CauseKind, Job, JobState, Routines, StopTimeoutError, Task, TaskState
+
+
+async def test_wrapper_that_returns_no_exception() -> None:
+    """The original error stands, and what the wrapper gave is named in the errors."""
+    error = ValueError("x")
+    j = Job[None](error_wrapper=lambda _: 5)  # type: ignore[arg-type,return-value]
+    j.add_task(failing(error))
+    with pytest.raises(ValueError, match="x"):
+        await j.run()
+    assert [type(failure.error) for failure in j.errors] == [ValueError, TypeError]
+    assert "5" in str(j.errors[1].error)
+
+
+async def test_scope_left_open() -> None:
+    """A scope that init opened and nobody closed is an error of the finalizer, by name."""
+    scope = trio.CancelScope()
+
+    def factory(_: Job[Any]) -> Routines:
+        return Routines(lambda task: scope.__enter__() and None, done, None)
+
+    j = Job[None]()
+    task = j.add_task(factory)
+    with pytest.raises(RuntimeError, match="Cancel scope stack corrupted"):
+        await j.run()
+    assert j.verdict is not None
+    assert (j.verdict.cause.kind, j.verdict.cause.task) == (CauseKind.FINALIZE, task)
+
+
+def test_factory_that_returns_an_awaitable() -> None:
+    """It is told that a factory is a plain function, like one that returns a coroutine."""
+
+    class Later:
+        def __await__(self) -> Generator[Any, Any, None]:
+            yield
+
+    with pytest.raises(TypeError, match="plain function"):
+        Job[None]().add_task(lambda _: Later())
+
+
+async def test_run_that_returns_something() -> None:
+    """What a run returns is of no consequence, as long as it is no routines."""
+
+    async def run(task: Task) -> int:
+        task.done()
+        return 5
+
+    j = Job[None]()
+    task = j.add_task(run)
+    await j.run()
+    assert task.result is None
+
+
+async def test_stop_scope_of_an_unrun_job() -> None:
+    """Where no job runs there is nothing to wait for: the block is cancelled at once."""
+    task = Job[None]().add_task(done)
+    with task.cancel_on_stop() as scope:
+        await trio.sleep_forever()
+    assert scope.cancelled_caught
+
+
+async def test_factory_that_cancels_its_job() -> None:
+    """A task whose own factory cancels the running job is never started, and the job ends."""
+
+    def factory(j: Job[Any]) -> Routines:
+        j.cancel(ValueError("no"))
+        return Routines(None, forever, None)
+
+    async def adding(task: Task) -> None:
+        task.result = task.job.add_task(factory)
+        task.done()
+
+    j = Job[None]()
+    adder = j.add_task(adding)
+    with pytest.raises(ValueError, match="no"):
+        await j.run()
+    assert adder.result.state is TaskState.CANCELLED
+
+
+async def test_child_that_starts_while_the_parent_waits_for_another(autojump_clock: MockClock) -> None:
+    """At a parent's natural end it is finished like the one that is waited for."""
+    parent = Job[None](grace=10)
+    first, second = Job[None](parent=parent), Job[None](parent=parent)
+    parent.add_task(lasting(1))
+    first.add_task(lasting(5, Task.tick))
+    second.add_task(forever)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(first.run)
+        nursery.start_soon(parent.run)
+        await trio.sleep(2)
+        assert await second.run() is JobState.DONE
+    assert second.verdict is not None
+    assert second.verdict.cause.kind is CauseKind.PARENT
+
+
+async def test_shorter_grace_while_a_child_drains(autojump_clock: MockClock) -> None:
+    """A second, shorter finish cuts child and parent at its own time."""
+    parent = Job[None]()
+    child = Job[None](parent=parent)
+    parent.add_task(forever)
+    child.add_task(forever)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(parent.run)
+        nursery.start_soon(child.run)
+        await trio.sleep(1)
+        parent.finish(100)
+        parent.finish(5)
+    assert trio.current_time() == pytest.approx(6)
+    assert parent.state is JobState.DONE
+
+
+async def test_grandparent_whose_time_is_up(autojump_clock: MockClock) -> None:
+    """The chain of causes leads from the innermost job to the timeout at the top."""
+    inner: list[Job[None]] = []
+
+    def nested(depth: int) -> Job[None]:
+        j = Job[None](timeout=1 if depth == 0 else 100, name=f"depth {depth}")
+        inner.append(j)
+
+        async def run(task: Task) -> None:
+            await (trio.sleep_forever() if depth == 2 else nested(depth + 1).run())
+
+        j.add_task(run)
+        return j
+
+    with pytest.raises(TimeoutError):
+        await nested(0).run()
+    cause = inner[2].verdict and inner[2].verdict.cause
+    kinds = []
+    while cause is not None:
+        kinds.append(cause.kind)
+        cause = cause.parent
+    assert kinds == [CauseKind.PARENT, CauseKind.PARENT, CauseKind.TIMEOUT]
+
+
+async def test_stop_timeout_reaches_grandchildren(autojump_clock: MockClock) -> None:
+    """When a job's stop budget is over, that of every job below it is over, too."""
+    top = Job[None](stop_timeout=3, name="top")
+    middle = Job[None](parent=top, name="middle")
+    bottom = Job[None](parent=middle, name="bottom")
+
+    async def hang(task: Task) -> None:
+        await trio.sleep_forever()
+
+    top.add_task(forever)
+    middle.add_task(forever)
+    bottom.add_task(lambda _: Routines(nothing, forever, hang))
+    async with trio.open_nursery() as nursery:
+        for j in (top, middle, bottom):
+            await j.run_in_background(nursery)
+        top.cancel()
+    assert trio.current_time() == pytest.approx(3)
+    assert any(isinstance(failure.error, StopTimeoutError) for failure in top.errors)
+
+
+def test_assertion_says_what_failed() -> None:
+    """The text of a failed assertion is its value."""
+    assert str(AssertFailedError({"a": 1})) == "assertion failed: {'a': 1}"
