@@ -10,9 +10,9 @@ from ._task import Task
 
 
 @disable_ki_protection
-async def call(routine: AsyncRoutine, task: Task) -> None:
+async def call(routine: AsyncRoutine, task: Task) -> object:
     """Call a routine. User code is open to KeyboardInterrupt; what it is called from decides."""
-    await routine(task)
+    return await routine(task)
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:

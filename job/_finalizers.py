@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, final
 
 import trio
 
 from ._calls import call, without_cancelled
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
+from ._forms import AsyncRoutine
 from ._task import Task
 
 
@@ -63,11 +65,13 @@ class Finalizers:
 
     def bound(self, scope: trio.CancelScope) -> bool:
         """Give a scope its share of the time; return whether there was any left."""
-        now = trio.current_time()
+        self._share_ends = trio.current_time() + self._seconds
+        return self._bind(scope, self._share_ends)
+
+    def _bind(self, scope: trio.CancelScope, share_ends: float) -> bool:
         self._current = scope
-        self._share_ends = now + self._seconds
-        scope.deadline = min(self._share_ends, self.stop_at)
-        return scope.deadline > now
+        scope.deadline = min(share_ends, self.stop_at)
+        return scope.deadline > trio.current_time()
 
     def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
         """Return the error of what overran its bound."""
@@ -78,41 +82,72 @@ class Finalizers:
 
     async def clean_up(self, task: Task, exc: BaseException | None) -> None:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
-        guard = task._guard
-        assert guard is not None
-        in_time = self.bound(guard)
-        guard.shield = True
+        await self._unwind(task, task._finalize, len(task._around) + 1, exc, partial(self._fault, task))
+
+    async def end_life(
+        self, task: Task, finalize: AsyncRoutine | None, around: int, exc: BaseException | None
+    ) -> list[BaseException]:
+        """Clean up the present life of a task whose loop goes on, in the same way; return what went wrong.
+
+        Args:
+            task: in whose own trio task this is called.
+            finalize: of this life.
+            around: how many lives were around it when it began.
+            exc: what ended it.
+        """
+        faults: list[BaseException] = []
+        await self._unwind(task, finalize, len(task._around) - around, exc, faults.append)
+        return faults
+
+    async def _unwind(
+        self,
+        task: Task,
+        finalize: AsyncRoutine | None,
+        lives: int,
+        exc: BaseException | None,
+        fault: Callable[[BaseException], None],
+    ) -> None:
+        """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
+        self._share_ends = share_ends = trio.current_time() + self._seconds
         last = exc
-        if task._finalize is not None:
-            last = await self._attempt(task, call(task._finalize, task)) or last
-        while task._exits:
-            leave = task._exits.pop().__aexit__
-            about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
-            last = await self._attempt(task, leave(*about), known=last) or last
-        # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
-        struck = last is not exc and isinstance(last, trio.Cancelled)
-        if guard.cancel_called and (struck or in_time):
-            self._fault(task, self.overrun(f"finalizer of task {task.name!r}"))
-        self._current = None
-        self._close(task)
+        for _ in range(lives):
+            guard, before = task._guard, last
+            assert guard is not None
+            in_time = self._bind(guard, share_ends)
+            guard.shield = True
+            if finalize is not None:
+                last = await _attempt(call(finalize, task), fault) or last
+                finalize = None
+            while task._exits:
+                leave = task._exits.pop().__aexit__
+                about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
+                last = await _attempt(leave(*about), fault, known=last) or last
+            # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
+            struck = last is not before and isinstance(last, trio.Cancelled)
+            if guard.cancel_called and (struck or in_time):
+                fault(self.overrun(f"finalizer of task {task.name!r}"))
+            self._current = None
+            _close(task, fault)
 
-    async def _attempt(
-        self, task: Task, work: Awaitable[object], known: BaseException | None = None
-    ) -> BaseException | None:
-        try:
-            await work
-        except BaseException as exc:
-            error = without_cancelled(exc)
-            if error is not None and not _same_news(error, known):
-                self._fault(task, error)
-            return exc
-        return None
 
-    def _close(self, task: Task) -> None:
-        try:
-            task._close_guard()
-        except RuntimeError as misnested:  # a routine left a scope open that its finalizer did not close
-            self._fault(task, misnested)
+async def _attempt(
+    work: Awaitable[object], fault: Callable[[BaseException], None], known: BaseException | None = None
+) -> BaseException | None:
+    try:
+        await work
+    except BaseException as exc:
+        error = without_cancelled(exc)
+        if error is not None and not _same_news(error, known):
+            fault(error)
+        return exc
+    return None
+
+
+def _close(task: Task, fault: Callable[[BaseException], None]) -> None:
+    try:
+        task._close_guard()
+    except RuntimeError as misnested:  # a routine left a scope open that its finalizer did not close
+        fault(misnested)
 
 
 def _same_news(error: BaseException, known: BaseException | None) -> bool:

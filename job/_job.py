@@ -669,9 +669,9 @@ class Job(Generic[V]):
         report_stalled(task, since)
 
     def _help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a part of a room beside the tasks of this running job, until all run loops have exited."""
-        assert self._life is not None
-        self._life.stop.help(work)
+        """Run a part of a room beside the tasks, from now until all run loops have exited."""
+        if self._life is not None:
+            self._life.stop.help(work)
 
     def _loop_ended(self, task: Task) -> None:
         if self._notices is not None:

@@ -22,7 +22,7 @@ from trio.lowlevel import enable_ki_protection
 from ._calls import call, without_cancelled
 from ._context import enter_context_of, in_context
 from ._ending import Ending, idle_error, is_fatal, kind_of
-from ._exceptions import JobCancelledError, UnexpectedStopError
+from ._exceptions import JobCancelledError, StopTimeoutError, UnexpectedStopError
 from ._finalizers import Finalizers
 from ._idle_watch import IdleWatch
 from ._loop import run_loop
@@ -297,7 +297,7 @@ class Lifecycle:
             if task._run is not None:
                 await (run_loop(task, task._run, self._ending) if task._idle is None else self._watched_loop(task))
         except BaseException as exc:
-            await self._ended_by(task, Phase.RUN, exc)
+            await self._ended_by(task, task._phase, exc)
             return exc
         self._loop_returned(task)
         return None
@@ -398,6 +398,12 @@ class Lifecycle:
         # A transient task leaves the job, and its error with it: observers and the log have heard of it.
         return TaskError(task, phase, error) if task.transient else self._ending.add(task, phase, error)
 
+    def overran(self, task: Task, error: StopTimeoutError) -> None:
+        """Record that the run of a task did not leave in the time that it had for that; the job's end is what it was."""
+        task._overran = True
+        failure = self._contain(task, Phase.RUN, error)
+        self._job._task_failed(task, failure, survived=task.policy is StopPolicy.CONTAIN)
+
     def _scope_died(self, task: Task, phase: Phase) -> None:
         error = JobCancelledError("a scope of the task was cancelled")
         self._fail(task, phase, error, CauseKind.ERROR, provisional=True)
@@ -479,7 +485,7 @@ class Lifecycle:
 
 def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
     """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
-    return task._cut_alone or (phase is None and task.error is not None)
+    return task._cut_alone or task._overran or (phase is None and task.error is not None)
 
 
 def _in_group(task: Task) -> bool:

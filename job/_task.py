@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import Context
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol, TypeVar, cast, final, overload
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast, final, overload
 
 import trio
 from trio import current_time
@@ -15,7 +15,7 @@ from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
 from ._forms import Routines, as_async
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import TASK_MOVES, TaskState, checked
+from ._states import TASK_MOVES, Phase, TaskState, checked
 
 if TYPE_CHECKING:
     from ._audience import Audience
@@ -47,6 +47,13 @@ class Host(Protocol):
     def finish(self, grace: float | None = None) -> None: ...
 
 
+class Life(NamedTuple):
+    """What is open of a task around its present life. Most tasks have one life; one that is restarted has many, in turn."""
+
+    exits: list[AsyncExitStack] | None
+    guard: trio.CancelScope
+
+
 @final
 class Task:
     """One oneshot or recurrent task of a job. Made by `Job.add_task` and `Job.add_oneshot_task`, never directly.
@@ -57,6 +64,7 @@ class Task:
 
     __slots__ = (
         "__weakref__",
+        "_around",
         "_asserted",
         "_baton",
         "_context",
@@ -71,6 +79,8 @@ class Task:
         "_init",
         "_log",
         "_loop_scope",
+        "_overran",
+        "_phase",
         "_plain",
         "_run",
         "_state",
@@ -112,6 +122,8 @@ class Task:
         self._finalize = as_async(routines.finalize)
         self._idle = idle
         self._step = NONE
+        self._phase = Phase.RUN  # to which an end of its run loop is put down
+        self._overran = False  # its run was cancelled by `force_stop`
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None
@@ -121,6 +133,7 @@ class Task:
         self._loop_scope = trio.CancelScope() if contained and idle is not None else None
         self._plain = routines.init is None and routines.finalize is None and self._loop_scope is None
         self._exits: list[AsyncExitStack] | None = None
+        self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
         self._home: trio.lowlevel.Task | None = None
         self._context: Context | None = None
         self._ended: trio.Event | None = None
@@ -312,13 +325,24 @@ class Task:
             self._guard = trio.CancelScope()
             self._guard.__enter__()
 
+    def _begin_life(self) -> None:
+        """Begin a life inside of the present one, with exits and a guard of its own; `Finalizers` ends it, before that one."""
+        assert self._guard is not None
+        self._around = (*self._around, Life(self._exits, self._guard))
+        self._exits = None
+        self._guard = trio.CancelScope()
+        self._guard.__enter__()
+
     def _close_guard(self) -> None:
-        """Close the scopes that `_open_guard` opened."""
+        """Close the guard, and go back to the life around this one; after the last one close what `_open_guard` opened."""
         assert self._guard is not None
         try:
             self._guard.__exit__(None, None, None)
         finally:
-            if self._loop_scope is not None:
+            if self._around:
+                *around, (self._exits, self._guard) = self._around
+                self._around = tuple(around)
+            elif self._loop_scope is not None:
                 self._loop_scope.__exit__(None, None, None)
 
     @property

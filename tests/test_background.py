@@ -543,6 +543,17 @@ async def test_task_added_before_the_block(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 3
 
 
+async def test_manager_closed_before_its_block() -> None:
+    """The block is entered, and nothing in it is taken; what was added before is never called."""
+    bg = Manager(stalled_after=1)
+    task = bg.run(uncalled)
+    await bg.aclose()
+    async with bg:
+        with pytest.raises(JobStateError):
+            bg.run(uncalled)
+    assert task.state is TaskState.CANCELLED
+
+
 async def test_manager_opens_once() -> None:
     """A second block of the same manager is refused, inside of the first and after it."""
     async with Manager() as bg:

@@ -23,6 +23,8 @@ from .messages import CODEC, Message, Refused, Resize, Resized
 
 GRACE: Final = 10.0
 """Seconds for the requests under way when the backend is asked to stop."""
+CLOSE_WITHIN: Final = 2.0
+"""Seconds that a client has to close its side when this one has closed."""
 SILENCE: Final = 600.0
 """Seconds after which a client that asks for nothing is hung up on."""
 
@@ -35,13 +37,13 @@ def backend(address: str, *, name: str, threads: int) -> job.Job[None]:
     places = trio.CapacityLimiter(threads)
 
     def answer(client: net.Stream) -> job.Job[net.Stream]:
-        j = job.Job(client, name=f"{name} <- {client.peer}", quiet=_QUIET)
+        j = job.Job(client, name=f"{name} <- {client.peer}", grace=GRACE, quiet=_QUIET)
         j.add_task(client.read_task)
         j.add_task(client.write_task)
         j.add_task(partial(resize_task, name=name, places=places), idle_timeout=SILENCE)
         return j
 
-    return program.server(name, net.Endpoint(address, codec=CODEC), address, answer, grace=GRACE)
+    return program.server(name, net.Endpoint(address, codec=CODEC, close_timeout=CLOSE_WITHIN), answer, grace=GRACE)
 
 
 def resize_task(j: job.Job[net.Stream], *, name: str, places: trio.CapacityLimiter) -> job.Routines:

@@ -31,8 +31,10 @@ ANSWER_WITHIN: Final = 30.0
 """Seconds that save waits for something to do before it takes the other side for dead."""
 HANG_UP_AFTER: Final = 2.0
 """Seconds without a picture to send after which the connection is closed: others may be waiting for its place."""
+GRACE: Final = 1.0
+"""Seconds for the tasks to come to rest when the connection is no longer needed."""
 
-LOST: Final = (*net.PEER_FAULTS, job.IdleTimeoutError)
+LOST: Final[tuple[type[Exception], ...]] = (*net.PEER_FAULTS, job.IdleTimeoutError)
 """What ends a connection, and not the client."""
 
 
@@ -56,7 +58,7 @@ class Connection:
         self._room = trio.Semaphore(AHEAD)
         self._sent: dict[int, tuple[Picture, int]] = {}  # by id, with the size of the file
         self.answers = 0
-        self.job: job.Job[net.Stream] = job.Job(name="connection", quiet=(*LOST, ProgramError))
+        self.job: job.Job[net.Stream] = job.Job(name="connection", grace=GRACE, quiet=(*LOST, ProgramError))
         self.job.add_oneshot_task(proxy.connect_task)
         self.job.add_task(net.read_task)
         self.job.add_task(net.write_task)
@@ -93,14 +95,15 @@ class Connection:
         """Take one answer and see to it that its picture is safe."""
 
         async def run(task: job.Task) -> None:
-            try:
-                async with j.value.received() as answer:
-                    await self._settle(answer)
-            except trio.EndOfChannel:
-                message = f"closed by the other side, {len(self._sent)} pictures on their way"
-                raise net.ProtocolError(message) from None
-            task.log.debug("answered", id=answer.id, answer=type(answer).__name__)
-            return task.tick()
+            with task.cancel_on_stop():
+                try:
+                    async with j.value.received() as answer:
+                        await self._settle(answer)
+                except trio.EndOfChannel:
+                    message = f"closed by the other side, {len(self._sent)} pictures on their way"
+                    raise net.ProtocolError(message) from None
+                task.log.debug("answered", id=answer.id, answer=type(answer).__name__)
+                task.tick()
 
         return job.Routines(run=run)
 

@@ -31,7 +31,7 @@ VICTIM: Final = "b2"
 KILL_AT: Final = 1 / 3
 """How much of the work is done when the victim is killed."""
 BOX: Final = (200, 200)
-REQUESTS: Final = 600
+REQUESTS: Final = 300
 """How many requests make a demo that is long enough to watch."""
 
 
@@ -79,7 +79,7 @@ class Show:
 
     def build(self) -> job.Job[None]:
         """Build the job."""
-        j: job.Job[None] = job.Job(name="demo", finalize_timeout=20, quiet=(ProgramError,))
+        j: job.Job[None] = job.Job(name="demo", grace=1, finalize_timeout=20, quiet=(ProgramError,))
         for program in (*self.backends.values(), self.proxy, self.client):
             j.add_task(program, name=program.name)
         j.add_task(self.kill)

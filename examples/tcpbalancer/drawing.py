@@ -24,7 +24,7 @@ def draw_pictures(folder: Path) -> None:
         motif(random, image)
         name = f"{motif.__name__.strip('_')}-{number:02}"
         if number % 3 == 2:
-            image.quantize(128).save(folder / f"{name}.png")
+            image.quantize(128, Image.Quantize.FASTOCTREE).save(folder / f"{name}.png")
         else:
             image.save(folder / f"{name}.jpg", quality=88)
 

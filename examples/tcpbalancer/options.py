@@ -89,7 +89,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, default=Path("demo-output"), metavar="DIR", help="(default: %(default)s)"
     )
-    parser.add_argument("--times", type=_count, help="send each picture so often (default: some 600 requests in all)")
+    parser.add_argument("--times", type=_count, help="send each picture so often (default: some 300 requests in all)")
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -30,7 +30,6 @@ def run(main: job.Job[Any], *, loglevel: int) -> int:
 def server(
     name: str,
     inbound: net.Endpoint,
-    address: str,
     build_job: Callable[[net.Stream], job.Job[Any]],
     *,
     grace: float,
@@ -42,7 +41,11 @@ def server(
     """
 
     def name_the_address(error: BaseException) -> BaseException:
-        return ProgramError(f"cannot listen on {address}: {reason(error)}") if isinstance(error, OSError) else error
+        return (
+            ProgramError(f"cannot listen on {inbound.address}: {reason(error)}")
+            if isinstance(error, OSError)
+            else error
+        )
 
     async def announce(task: job.Task) -> None:
         print("listening", *inbound.addresses, flush=True)

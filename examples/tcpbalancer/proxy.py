@@ -20,8 +20,10 @@ from job.net.balancer import Balancer, NoUpstreamError, Upstream
 
 from . import program
 
-GRACE: Final = 5.0
+GRACE: Final = 3.0
 """Seconds for the connections when the balancer is asked to stop. It cannot tell an idle one from one at work."""
+CLOSE_WITHIN: Final = 2.0
+"""Seconds that either side has to close when the other has closed."""
 CHECK_EVERY: Final = 0.5
 """Seconds from one look at the backends to the next."""
 CONNECT_WITHIN: Final = 2.0
@@ -32,7 +34,9 @@ _QUIET: Final = (*net.PEER_FAULTS, NoUpstreamError)
 
 def proxy(address: str, backends: Sequence[str], *, maxconns: int) -> job.Job[None]:
     """Build the job of a balancer that listens on `address`, for up to `maxconns` connections at once."""
-    balancer = Balancer([Upstream(each, connect_timeout=CONNECT_WITHIN) for each in backends], fall=1, rise=1)
+    inbound = net.Endpoint(address, limit=maxconns, close_timeout=CLOSE_WITHIN)
+    upstreams = [Upstream(each, connect_timeout=CONNECT_WITHIN, close_timeout=CLOSE_WITHIN) for each in backends]
+    balancer = Balancer(upstreams, fall=1, rise=1)
 
     def forward(client: net.Stream) -> job.Job[net.Stream]:
         j: job.Job[net.Stream] = job.Job(name=f"balancer <- {client.peer}", quiet=_QUIET)
@@ -40,7 +44,7 @@ def proxy(address: str, backends: Sequence[str], *, maxconns: int) -> job.Job[No
         j.add_task(net.relay_task(client))
         return j
 
-    server = program.server("balancer", net.Endpoint(address, limit=maxconns), address, forward, grace=GRACE)
+    server = program.server("balancer", inbound, forward, grace=GRACE)
     server.add_task(balancer.check_task(interval=CHECK_EVERY, timeout=CONNECT_WITHIN + 1, probe=Watch(server)))
     return server
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+from collections import deque
 from typing import Final, final
 
 import trio
@@ -150,11 +151,14 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def aclose(self) -> None:
         """Close both directions. The peer receives what was sent, then EOF, and can send no more."""
+        self._close()
+        await checkpoint()
+
+    def _close(self) -> None:
         if not self._closed:
             self._closed = True
             self._out.end()
             self._in.break_off()
-        await checkpoint()
 
     def _begin_sending(self) -> None:
         if self._sending:
@@ -180,31 +184,44 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 class MemoryListener(trio.abc.Listener[MemoryStream]):
     """A listener of a `MemoryTransport`, with a queue of clients that were not accepted yet."""
 
-    __slots__ = ("_clients", "_queue", "_transport", "address")
+    __slots__ = ("_arrived", "_backlog", "_clients", "_room", "_transport", "address")
 
     def __init__(self, transport: MemoryTransport, address: str, backlog: int) -> None:
         self.address = address
-        self._transport = transport
-        self._queue, self._clients = trio.open_memory_channel[MemoryStream](backlog)
+        self._transport: MemoryTransport | None = transport
+        self._backlog = backlog
+        self._clients: deque[MemoryStream] = deque()
+        self._arrived = ParkingLot()
+        self._room = ParkingLot()
 
     async def accept(self) -> MemoryStream:
         """Wait for a client."""
-        return await self._clients.receive()
+        await checkpoint()
+        while not self._clients and self._transport is not None:
+            await self._arrived.park()
+        if self._transport is None:
+            raise trio.ClosedResourceError("this listener was closed")
+        self._room.unpark()
+        return self._clients.popleft()
 
     async def aclose(self) -> None:
         """Take no more clients; those in the queue are closed."""
-        self._transport._listeners.pop(self.address, None)
-        left = self._clients.statistics().current_buffer_used
-        for _ in range(left):
-            await self._clients.receive_nowait().aclose()
-        self._clients.close()
+        if self._transport is not None:
+            del self._transport._listeners[self.address]
+            self._transport = None
+            self._arrived.unpark_all()
+            self._room.unpark_all()
+            for client in self._clients:
+                client._close()
         await checkpoint()
 
     async def _connect(self, client: MemoryStream) -> None:
-        try:
-            await self._queue.send(client)
-        except trio.BrokenResourceError:
-            raise _refused(self.address) from None
+        while len(self._clients) >= self._backlog and self._transport is not None:
+            await self._room.park()
+        if self._transport is None:
+            raise _refused(self.address)
+        self._clients.append(client)
+        self._arrived.unpark()
 
 
 @final

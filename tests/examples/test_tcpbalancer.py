@@ -126,11 +126,11 @@ def test_dry_run_saves_nothing(balancer: str, pictures: Path, tmp_path: Path) ->
 
 def test_two_hundred_connections(balancer: str, pictures: Path, start: Start) -> None:
     """Two hundred connections at once, and not one failure."""
-    running = start(*client_arguments(balancer, pictures, "--dry-run", "--json", "--times", 600, *connections(200)))
+    running = start(*client_arguments(balancer, pictures, "--dry-run", "--json", "--times", 300, *connections(200)))
     reports = reports_of(running)
     assert max(report.connections for report in reports) == 200
     last = reports[-1]
-    assert (last.done, last.failed, last.lost_connections, last.retried) == (2400, 0, 0, 0)
+    assert (last.done, last.failed, last.lost_connections, last.retried) == (1200, 0, 0, 0)
     assert running.end()[0] == 0
 
 
@@ -153,14 +153,14 @@ def test_a_backend_that_goes_loses_no_picture(number: int, pictures: Path, tmp_p
     backends = [start("backend", "-p", 0, "--name", name) for name in ("b1", "b2")]
     proxy = start("proxy", "-p", 0, *upstreams(backends))
     out = tmp_path / "out"
-    running = start(*client_arguments(proxy.address(), pictures, "--json", "--output", out, "--times", 300))
-    while decoded(running.line()).done < 200:
+    running = start(*client_arguments(proxy.address(), pictures, "--json", "--output", out, "--times", 200))
+    while decoded(running.line()).done < 150:
         pass
     ended = backends[0].end(number)
     last = reports_of(running)[-1]
-    assert (last.done, last.failed) == (1200, 0)
+    assert (last.done, last.failed) == (800, 0)
     assert set(last.backends) == {"b1", "b2"}
-    assert len(list(out.iterdir())) == 1200
+    assert len(list(out.iterdir())) == 800
     assert running.end()[0] == 0
     assert ended[0] == (0 if number == signal.SIGTERM else -signal.SIGKILL)
 

@@ -702,6 +702,18 @@ async def test_last_words_before_a_reset() -> None:
     assert run.result.bytes_down == 3
 
 
+async def test_last_words_of_a_deaf_socket() -> None:
+    """So is the reply of an upstream that has closed its reading side only."""
+    async with real(unix_pair) as run:
+        run.upstream.socket.shutdown(socket.SHUT_RD)
+        await run.client.send_all(b"request")
+        await wait_all_tasks_blocked()
+        await run.upstream.send_all(b"no")
+        await run.upstream.send_eof()
+        assert await all_of(run.client) == b"no"
+    assert summary(run.result) == (EndReason.RESET, Side.UPSTREAM)
+
+
 @REAL
 async def test_sockets_idle(pair: Pair) -> None:
     """Sockets that stay silent are looked at once more, and then they are idle."""
@@ -733,6 +745,22 @@ async def test_sockets_cancelled_while_stuck(pair: Pair) -> None:
             await run.client.send_all(bytes(64 * MIB))
         run.scope.cancel()
     assert run.scope.cancelled_caught
+
+
+@REAL
+async def test_sink_that_is_full(pair: Pair) -> None:
+    """A chunk for which the sink has no place at all waits, and comes after what was there before."""
+    near, far = await pair(), await pair()
+    async with near[0], near[1], far[0], far[1]:
+        before = 0
+        with trio.move_on_after(0.05):
+            while True:
+                before += await far[0].socket.send(bytes(MIB))
+        async with running(near, far) as run:
+            await run.client.send_all(b"after")
+            await wait_all_tasks_blocked()
+            assert await read(run.upstream, before + 5) == bytes(before) + b"after"
+            run.scope.cancel()
 
 
 @REAL
