@@ -707,8 +707,6 @@ class Job(Generic[V]):
 
     def _cancel_on_failure(self, scope: trio.CancelScope) -> None:
         self._block_scope = scope
-        if self._failed:
-            scope.cancel()
 
     def _running_parent(self) -> Lifecycle | None:
         parent = self.parent

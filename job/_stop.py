@@ -167,17 +167,14 @@ class Stop:
             scope.cancel()
 
     def _arm_cut(self) -> None:
-        if not self.winding_up:
-            self.scope.deadline = min(self.timeout_at, self.ending.cut_at)
+        self.scope.deadline = min(self.timeout_at, self.ending.cut_at)
 
     async def _cut_after_children(self) -> None:
         """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
-        cut_at = self.ending.cut_at
-        await trio.sleep_until(cut_at)
+        await trio.sleep_until(self.ending.cut_at)
         assert self.children is not None
         await self.children.ended()
-        if cut_at == self.ending.cut_at:
-            self.halt()
+        self.halt()
 
     def help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of the engine beside the tasks, until all run loops have exited."""

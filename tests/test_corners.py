@@ -1,14 +1,16 @@
 """Meetings of two rare things: each has a defined outcome."""
 
+import signal
 from collections.abc import Generator
 from typing import Any
 
 import pytest
 import trio
-from tests.journal import done, failing, forever, lasting, nothing
+import trio.testing
 from trio.testing import MockClock
 
 from job import AssertFailedError, CauseKind, Job, JobState, Routines, StopTimeoutError, Task, TaskState
+from tests.journal import done, failing, forever, lasting, nothing
 
 
 async def test_wrapper_that_returns_no_exception() -> None:
@@ -128,7 +130,9 @@ async def test_grandparent_whose_time_is_up(autojump_clock: MockClock) -> None:
         inner.append(j)
 
         async def run(task: Task) -> None:
-            await (trio.sleep_forever() if depth == 2 else nested(depth + 1).run())
+            if depth < 2:
+                await nested(depth + 1).run()
+            await trio.sleep_forever()
 
         j.add_task(run)
         return j
@@ -166,3 +170,47 @@ async def test_stop_timeout_reaches_grandchildren(autojump_clock: MockClock) -> 
 def test_assertion_says_what_failed() -> None:
     """The text of a failed assertion is its value."""
     assert str(AssertFailedError({"a": 1})) == "assertion failed: {'a': 1}"
+
+
+def test_ctrl_c_while_the_block_waits_for_finalizers() -> None:
+    """It comes out when they have run, bare."""
+    journal = []
+
+    async def interrupt() -> None:
+        await trio.sleep(1)
+        signal.raise_signal(signal.SIGINT)
+
+    async def finalize(task: Task) -> None:
+        await trio.sleep(2)
+        journal.append("finalized")
+
+    async def main() -> None:
+        async with Job[None]() as j:
+            j.add_task(lambda _: Routines(nothing, forever, finalize))
+            trio.lowlevel.spawn_system_task(interrupt)
+            await trio.testing.wait_all_tasks_blocked()
+
+    with pytest.raises(KeyboardInterrupt):
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert journal == ["finalized"]
+
+
+async def test_block_that_fails_after_a_finalizer(autojump_clock: MockClock) -> None:
+    """The finalizer's error came first and comes out; the block's is added."""
+    first, second = ValueError("finalizer"), ValueError("block")
+    j = Job[None]()
+    j.add_task(lambda _: Routines(nothing, done, failing(first)))
+    with pytest.raises(ValueError, match="finalizer"):
+        async with j:
+            j.finish()
+            try:
+                await trio.sleep_forever()
+            finally:
+                raise second
+    assert [failure.error for failure in j.errors] == [first, second]
+
+
+def test_repr() -> None:
+    """It says who the job is and where it stands."""
+    j = Job[None](name="reader")
+    assert repr(j) == f"<Job {j.id} 'reader' new, 0 tasks>"

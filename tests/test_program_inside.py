@@ -48,6 +48,22 @@ def test_third_signal() -> None:
     assert job.run(signalling(signal.SIGTERM, signal.SIGINT, signal.SIGTERM)) == 130
 
 
+def test_second_signal_too_late() -> None:
+    """During the finalizers a second signal changes nothing: the job is DONE."""
+
+    async def finalize(task: Task) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep(0.1)
+
+    async def run(task: Task) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        await trio.sleep_forever()
+
+    j = Job[None]()
+    j.add_task(lambda _: (None, run, finalize))
+    assert job.run(j) == 0
+
+
 def test_exit_goes_on() -> None:
     """A SystemExit of a task is the program's."""
 

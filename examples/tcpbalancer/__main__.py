@@ -31,14 +31,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run_backend(options: argparse.Namespace) -> int:
     """Serve until a signal."""
-    address = f"{options.host}:{options.port}"
-    return program.run(backend(address, name=options.name, threads=options.threads), loglevel=options.loglevel)
+    return program.run(
+        backend(listen_address(options), name=options.name, threads=options.threads), loglevel=options.loglevel
+    )
 
 
 def run_proxy(options: argparse.Namespace) -> int:
     """Serve until a signal."""
-    address = f"{options.host}:{options.port}"
-    return program.run(proxy(address, options.upstream, maxconns=options.maxconns), loglevel=options.loglevel)
+    return program.run(
+        proxy(listen_address(options), options.upstream, maxconns=options.maxconns), loglevel=options.loglevel
+    )
+
+
+def listen_address(options: argparse.Namespace) -> str:
+    """Return where to listen; an IPv6 address needs brackets around it."""
+    host = f"[{options.host}]" if ":" in options.host else options.host
+    return f"{host}:{options.port}"
 
 
 def run_client(options: argparse.Namespace) -> int:

@@ -132,6 +132,9 @@ def clear_output(output: Path, folder: Path) -> None:
 
 def judge(show: Show, sources: Sequence[Path], output: Path, display: Display) -> int:
     """Look at every picture, draw the contact sheet, print the table, and return the exit code."""
+    if show.client.code is None:
+        complain("stopped before there was anything to see")
+        return 1
     wrong = sheet.faults(sources, output, BOX, show.times)
     for line in wrong[:10]:
         complain(line)

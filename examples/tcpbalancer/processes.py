@@ -55,7 +55,12 @@ class Program:
         """Start the process."""
         command = [sys.executable, "-m", "examples.tcpbalancer", *await self._arguments()]
         self._process = await trio.lowlevel.open_process(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            process_group=0,  # Ctrl-C is for the demo alone, which stops them in order
         )
 
     async def run(self, task: job.Task) -> None:

@@ -76,6 +76,10 @@ class ForeignWire:
         await self._stream.send_all(data)
         return memoryview(data).nbytes
 
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until there may be room to send something."""
+        await self._stream.wait_send_all_might_not_block()
+
     async def send_eof(self) -> None:
         """Say EOF, now or when the other direction has ended."""
         if isinstance(self._stream, trio.abc.HalfCloseableStream):

@@ -95,9 +95,7 @@ class Outbox:
 
     async def write_raw(self, data: memoryview) -> None:
         """Write bytes that are no letter: cancelled half way, they are the caller's affair."""
-        if self.writing or self._queue:
-            raise trio.BusyResourceError("another task is sending on this stream")
-        self.writing = True
+        self._begin_raw()
         try:
             await self._write(_Letter(b""))
             while data:
@@ -107,6 +105,19 @@ class Outbox:
             raise
         finally:
             self._finish_writing()
+
+    async def wait_for_room(self) -> None:
+        """Wait until the wire may take something."""
+        self._begin_raw()
+        try:
+            await self._stream._wire.wait_send_all_might_not_block()
+        finally:
+            self._finish_writing()
+
+    def _begin_raw(self) -> None:
+        if self.writing or self._queue:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self.writing = True
 
     # -- the writer
 

@@ -157,9 +157,9 @@ class Stream(trio.abc.HalfCloseableStream):
             await checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Return at once: the sending itself waits."""
+        """Wait until there is room to send something, as far as that can be known."""
         self._check_can_send()
-        await checkpoint()
+        await self._outbox.wait_for_room()
 
     async def send_eof(self) -> None:
         """Say that no more bytes are coming; receiving goes on. Over TLS it takes effect when the peer has done the same.

@@ -37,6 +37,10 @@ class Wire(Protocol):
         """Send at least one byte of `data`; return how many."""
         ...
 
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until there may be room to send something."""
+        ...
+
     async def send_eof(self) -> None:
         """Say that no more bytes are coming."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import operator
 from collections import deque
 from typing import Final, final
 
@@ -92,7 +93,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive some bytes; none at EOF."""
-        if max_bytes is not None and max_bytes < 1:
+        if max_bytes is not None and operator.index(max_bytes) < 1:
             raise ValueError(f"max_bytes must be 1 or more, got {max_bytes!r}")
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
