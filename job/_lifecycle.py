@@ -22,7 +22,7 @@ from trio.lowlevel import enable_ki_protection
 from ._calls import call, without_cancelled
 from ._context import enter_context_of, in_context
 from ._ending import Ending, idle_error, is_fatal, kind_of
-from ._exceptions import JobCancelledError, StopTimeoutError, UnexpectedStopError
+from ._exceptions import JobCancelledError, UnexpectedStopError
 from ._finalizers import Finalizers
 from ._idle_watch import IdleWatch
 from ._loop import run_loop
@@ -247,7 +247,9 @@ class Lifecycle:
         del exc  # its traceback refers to this frame
 
     def _oneshot_ended(self, task: Task) -> None:
-        succeeded = task.state is TaskState.FINISHED and (task._run is None or task._step == DONE)
+        # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
+        passed = task._step == DONE if task._run is not None else task._step != BETWEEN
+        succeeded = passed and task.state is TaskState.FINISHED
         if succeeded and not self._ending.no_inits and not self.stop.halted:
             if not self._ending.stopping:
                 self._job._move(JobState.RECURRENT_RUNNING)
@@ -398,10 +400,9 @@ class Lifecycle:
         # A transient task leaves the job, and its error with it: observers and the log have heard of it.
         return TaskError(task, phase, error) if task.transient else self._ending.add(task, phase, error)
 
-    def overran(self, task: Task, error: StopTimeoutError) -> None:
-        """Record that the run of a task did not leave in the time that it had for that; the job's end is what it was."""
-        task._overran = True
-        failure = self._contain(task, Phase.RUN, error)
+    def note(self, task: Task, phase: Phase, error: Exception) -> None:
+        """Record an error of a task that does not change the job's end."""
+        failure = self._contain(task, phase, error)
         self._job._task_failed(task, failure, survived=task.policy is StopPolicy.CONTAIN)
 
     def _scope_died(self, task: Task, phase: Phase) -> None:
@@ -485,7 +486,7 @@ class Lifecycle:
 
 def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
     """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
-    return task._cut_alone or task._overran or (phase is None and task.error is not None)
+    return task._cut_alone or task._struck or (phase is None and task.error is not None)
 
 
 def _in_group(task: Task) -> bool:

@@ -79,12 +79,12 @@ class Task:
         "_init",
         "_log",
         "_loop_scope",
-        "_overran",
         "_phase",
         "_plain",
         "_run",
         "_state",
         "_step",
+        "_struck",
         "error",
         "index",
         "meta",
@@ -123,7 +123,7 @@ class Task:
         self._idle = idle
         self._step = NONE
         self._phase = Phase.RUN  # to which an end of its run loop is put down
-        self._overran = False  # its run was cancelled by `force_stop`
+        self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None

@@ -67,6 +67,6 @@ async def attempt(
             return None
 
 
-def survive(task: Task, error: Exception) -> None:
-    """Report an error of a run that goes on in spite of it, to observers and the log; it goes nowhere else."""
-    task.job._task_failed(task, TaskError(task, Phase.RUN, error), survived=True)
+def survive(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
+    """Report an error of a task that goes on in spite of it, to observers and the log; it goes nowhere else."""
+    task.job._task_failed(task, TaskError(task, phase, error), survived=True)

@@ -24,7 +24,7 @@ MAY_IMPORT = {
 }
 
 RUNTIME = {"structlog", "trio"}
-OPTIONAL = {"PIL", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
+OPTIONAL = {"PIL", "cronsim", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
 MAY_DEPEND_ON = {"words": set[str](), "engine": RUNTIME, "door": set[str]()}
 
 

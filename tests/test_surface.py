@@ -11,7 +11,7 @@ import pytest
 
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
-DOORS = ("job", "job.background", "job.futures")
+DOORS = ("job", "job.background", "job.futures", "job.tasks")
 NAMES = [(door, name) for door in DOORS for name in importlib.import_module(door).__all__]
 
 every_name = pytest.mark.parametrize(("door", "name"), NAMES, ids=[f"{door}.{name}" for door, name in NAMES])

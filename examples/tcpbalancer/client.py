@@ -10,6 +10,7 @@ A connection that is lost is no disaster: its pictures are back in the list, and
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, final
 
@@ -27,7 +28,7 @@ from .work import Report, Work
 GROW_EVERY: Final = 0.05
 """Seconds between two additional connections."""
 GIVE_UP_AFTER: Final = 5
-"""Failures in a row, without one answer, after which nobody will answer any more."""
+"""Failures of one connection in a row, with no answer to any other, after which nobody will answer any more."""
 FIRST_PAUSE: Final = 0.1
 """Seconds before the first new attempt; each further one waits twice as long."""
 CONNECT_WITHIN: Final = 5.0
@@ -82,22 +83,25 @@ class Client:
         for _ in range(self._minconns):
             j.add_task(self.connection_task)
         j.add_task(self.grow_task)
-        j.add_task(lambda j: self.report_task(show, every), name="report")
+        j.add_task(partial(self.report_task, show=show, every=every))
         return j
 
     def connection_task(self, j: job.Job[None]) -> job.Routines:
         """Run one connection after another. One beyond `minconns` ends when no picture waits for it."""
         self._kept += 1
         failures = 0
+        done = 0
 
         async def run(task: job.Task) -> None:
-            nonlocal failures
+            nonlocal failures, done
             connection = Connection(self._proxy, self._work, self._order)
             try:
                 await connection.job.run()
                 failures = 0
             except LOST as error:
-                failures = 1 if connection.answers else failures + 1
+                # As long as others get answers it is worth going on.
+                failures = failures + 1 if self._work.done == done else 1
+                done = self._work.done
                 await self._after_loss(task, connection, failures, error)
             if self._work.over or (self._kept > self._minconns and not self._work.waiting):
                 self._kept -= 1
@@ -119,7 +123,7 @@ class Client:
 
         return job.Routines(run=run)
 
-    def report_task(self, show: Callable[[Report], None], every: float) -> job.Routines:
+    def report_task(self, j: job.Job[None], *, show: Callable[[Report], None], every: float) -> job.Routines:
         """Show how far the work is."""
 
         async def run(task: job.Task) -> None:

@@ -57,7 +57,6 @@ class Connection:
         self._ids = itertools.count(1)
         self._room = trio.Semaphore(AHEAD)
         self._sent: dict[int, tuple[Picture, int]] = {}  # by id, with the size of the file
-        self.answers = 0
         self.job: job.Job[net.Stream] = job.Job(name="connection", grace=GRACE, quiet=(*LOST, ProgramError))
         self.job.add_oneshot_task(proxy.connect_task)
         self.job.add_task(net.read_task)
@@ -135,13 +134,11 @@ class Connection:
                 return
             case _:
                 raise net.ProtocolError(f"an answer to nothing: {type(answer).__name__} {answer.id}")
-        self.answers += 1
         self._room.release()
 
     def _refuse(self, number: int, why: str) -> None:
         picture, _ = self._sent.pop(number)
         self._work.failed(picture, why)
-        self.answers += 1
         self._room.release()
 
     async def _save(self, picture: Picture, image: bytes) -> None:

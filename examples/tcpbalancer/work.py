@@ -17,7 +17,7 @@ import trio
 
 from .program import complain
 
-TRIES: Final = 5
+TRIES: Final = 10
 """How many connections may end under a picture, while others get answers, before it is taken for the reason."""
 
 
@@ -67,7 +67,7 @@ class Work:
         self._bad_files: set[Path] = set()
         self.connections = 0
         self.lost_connections = 0
-        self._done = 0
+        self.done = 0
         self._failed = 0
         self._retried = 0
         self._sent = 0
@@ -80,7 +80,7 @@ class Work:
     @property
     def over(self) -> bool:
         """Whether nothing is left to do, for better or worse."""
-        return self._done + self._failed == self.total
+        return self.done + self._failed == self.total
 
     async def take(self) -> Picture | None:
         """Return the next picture, waiting for one that may yet be given back; None when the work is over."""
@@ -91,7 +91,7 @@ class Work:
                 return None
             await self._changed.park()
         picture = self.waiting.popleft()
-        picture.taken_at = self._done
+        picture.taken_at = self.done
         return picture
 
     async def wait_over(self) -> None:
@@ -101,7 +101,7 @@ class Work:
 
     def answered(self, backend: str, *, sent: int, received: int) -> None:
         """Count a picture that came back and is safe."""
-        self._done += 1
+        self.done += 1
         self._backends[backend] += 1
         self._sent += sent
         self._received += received
@@ -120,7 +120,7 @@ class Work:
     def give_back(self, pictures: Iterable[Picture]) -> None:
         """Take back pictures whose connection ended before the answer; others go first."""
         for picture in pictures:
-            picture.tries += self._done > picture.taken_at
+            picture.tries += self.done > picture.taken_at
             if picture.path in self._bad_files or picture.tries == TRIES:
                 self.failed(picture, f"no answer, {TRIES} connections ended while it was on its way")
             else:
@@ -132,7 +132,7 @@ class Work:
         """Return the figures of this moment."""
         return Report(
             total=self.total,
-            done=self._done,
+            done=self.done,
             failed=self._failed,
             retried=self._retried,
             connections=self.connections,

@@ -8,9 +8,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
@@ -163,6 +164,19 @@ def test_a_backend_that_goes_loses_no_picture(number: int, pictures: Path, tmp_p
     assert len(list(out.iterdir())) == 800
     assert running.end()[0] == 0
     assert ended[0] == (0 if number == signal.SIGTERM else -signal.SIGKILL)
+
+
+def test_a_backend_that_hangs_up_on_everybody(pictures: Path, start: Start) -> None:
+    """One that takes connections and closes them costs time and no picture, as long as another one answers."""
+    backend = start("backend", "-p", 0)
+    with socket.create_server(("127.0.0.1", 0)) as rude, ExitStack() as stack:
+        threading.Thread(target=hang_up_on_everybody, args=(rude,)).start()
+        stack.callback(rude.shutdown, socket.SHUT_RDWR)
+        address = "{}:{}".format(*rude.getsockname())
+        proxy = start("proxy", "-p", 0, *upstreams([backend]), "-u", address)
+        code, text, errors = client(proxy.address(), pictures, "--dry-run", "--times", 25)
+    assert (code, errors) == (0, "")
+    assert "100 of 100 requests" in text
 
 
 def test_a_backend_that_is_not_there(pictures: Path, start: Start) -> None:
@@ -496,6 +510,13 @@ def free_port() -> int:
     """Return a port where nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+def hang_up_on_everybody(listener: socket.socket) -> None:
+    """Accept and close connections until the listener is shut down."""
+    with suppress(OSError):
+        while True:
+            listener.accept()[0].close()
 
 
 def connect(address: str) -> socket.socket:

@@ -1,0 +1,42 @@
+"""Ready-made tasks, and wrappers that change how often, when, or for how long a task runs.
+
+- `once`, `recurrent`: make a task of a function
+- `every`, `cron`: again at the points of a grid or of a schedule
+- `retry`, `restart`: what a failure costs; `Retry` and `Backoff` say how often and how soon
+- `force_stop`: how long a task may take to leave
+- `reload_on_signal`, `signal_listener`: what a signal does
+
+Each takes a task in any of its forms and gives a factory, so they compose: `every(60, retry(fetch, attempts=3, wait=1))`.
+What is wrapped keeps its name, its init and its finalizer.
+"""
+
+from __future__ import annotations
+
+from .._backoff import Backoff, Retry
+from ._cron import cron
+from ._every import every
+from ._force_stop import force_stop
+from ._functions import once, recurrent
+from ._reload import reload_on_signal
+from ._restart import restart
+from ._retry import retry
+from ._signal_listener import signal_listener
+
+__all__ = [
+    "Backoff",
+    "Retry",
+    "cron",
+    "every",
+    "force_stop",
+    "once",
+    "recurrent",
+    "reload_on_signal",
+    "restart",
+    "retry",
+    "signal_listener",
+]
+
+# Tracebacks and reprs name the door, not the room behind it.
+for _name in __all__:
+    globals()[_name].__module__ = __name__
+del _name

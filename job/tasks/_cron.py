@@ -1,0 +1,97 @@
+"""`cron`: a task at the points of a cron schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, tzinfo
+from typing import final
+
+from .. import _check
+from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._task import TICK, Task
+from ._pause import pause
+from ._schedule import Schedule, zone
+from ._wall_time import wall_time
+from ._wrapper import Wrapper, check_form
+
+
+def cron(
+    expression: str,
+    t: TaskForm,
+    *,
+    tz: tzinfo | str = UTC,
+    now: Callable[[], datetime] = wall_time,
+) -> Wrapper:
+    """Return a factory of a task to which a tick means "again at the next point": of a cron schedule.
+
+    The first run is at the first point after the start; a run that takes too long skips the points it has missed, and no point
+    is run twice. A stop of the job ends the wait at once; the idle clock of the task goes on meanwhile. Wall time is read again
+    at each point: one that is not reached yet, as the clock was put back, is waited for again.
+
+    Where the clocks change, a fixed time that is skipped comes right after the change, and one that is repeated comes once;
+    hours or minutes given by `*` come as they really pass.
+
+    For a fixed interval use `every`, which no change of the clocks touches. Needs the extra `cron`.
+
+    Args:
+        expression: five fields (minute, hour, day of month, month, day of week), or six with seconds before them, or one of
+            `@yearly`, `@annually`, `@monthly`, `@weekly`, `@daily`, `@midnight`, `@hourly`.
+        t: the task, in any of its forms.
+        tz: the zone in which the expression is meant, or its name.
+        now: gives the wall time, an aware datetime. By default the system's; under a MockClock that of the start, and trio's
+            time since.
+
+    Raises:
+        ImportError: cronsim is not installed.
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+    check_form("t", t)
+    if not callable(now):
+        raise TypeError(f"now must be callable, got {now!r}")
+    schedule = Schedule(_check.text("expression", expression), zone(tz))
+
+    def change(inner: Routines) -> Routines:
+        run = as_async(inner.run)
+        return inner if run is None else inner._replace(run=Scheduled(run, schedule, now).run)
+
+    return Wrapper(t, change)
+
+
+@final
+class Scheduled:
+    """Calls a run at the points of a schedule."""
+
+    __slots__ = ("_now", "_point", "_run", "_schedule", "_waits")
+
+    def __init__(self, run: AsyncRoutine, schedule: Schedule, now: Callable[[], datetime]) -> None:
+        self._run = run
+        self._schedule = schedule
+        self._now = now
+        self._point: datetime | None = None  # the latest that was waited for to its end
+        self._waits = True
+
+    async def run(self, task: Task) -> object:
+        """Wait for the next point, unless the last run did not end with a tick; then run."""
+        if self._waits and not await self._wait(task):
+            return None
+        self._waits = False
+        result = await self._run(task)
+        self._waits = task._step == TICK
+        return result
+
+    async def _wait(self, task: Task) -> bool:
+        now = self._wall_time()
+        point = self._schedule.after(now) if self._point is None else self._schedule.following(self._point, now)
+        while (left := (point - self._wall_time()).total_seconds()) > 0:
+            if not await pause(task, left):
+                return False
+        self._point = point
+        return True
+
+    def _wall_time(self) -> datetime:
+        now = self._now()
+        if not isinstance(now, datetime):
+            raise TypeError(f"now must give a datetime, got {now!r}")
+        if now.utcoffset() is None:
+            raise ValueError(f"now must give an aware datetime, got {now!r}")
+        return now.astimezone(UTC)

@@ -1,0 +1,76 @@
+"""`every`: a task at the points of a fixed grid."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import trio
+
+from .. import _check
+from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._task import TICK, Task
+from ._grid import Grid
+from ._pause import pause_until
+from ._wrapper import Wrapper, check_form
+
+
+def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
+    """Return a factory of a task to which a tick means "again at the next point": of a grid of `interval` seconds.
+
+    The grid is fixed, it begins with the first call of `run` and does not drift. A run that takes longer than the interval
+    skips the points it has missed; they are not made up for. `idle()` polls, as ever, and a run that is tried again after a
+    failure does not wait for a point. A stop of the job ends the wait at once; the idle clock of the task goes on meanwhile.
+
+    For a pause of fixed length between two runs sleep in the run itself.
+
+    Args:
+        interval: seconds, more than 0.
+        t: the task, in any of its forms.
+        immediate: whether the first run is now; else it is an interval from now.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+    seconds = _check.positive_seconds("interval", interval)
+    if seconds == math.inf:
+        raise ValueError(f"interval must be finite, got {interval!r}")
+    check_form("t", t)
+
+    def change(inner: Routines) -> Routines:
+        run = as_async(inner.run)
+        return inner if run is None else inner._replace(run=Every(run, seconds, immediate=immediate).run)
+
+    return Wrapper(t, change)
+
+
+@final
+class Every:
+    """Calls a run at the points of its grid."""
+
+    __slots__ = ("_grid", "_immediate", "_interval", "_run", "_waits")
+
+    def __init__(self, run: AsyncRoutine, interval: float, *, immediate: bool) -> None:
+        self._run = run
+        self._interval = interval
+        self._immediate = immediate
+        self._grid: Grid | None = None
+        self._waits = not immediate
+
+    async def run(self, task: Task) -> object:
+        """Wait for the next point, unless the last run did not end with a tick; then run."""
+        grid = self._begun()
+        if self._waits and not await pause_until(task, grid.point):
+            return None
+        self._waits = False
+        result = await self._run(task)
+        if task._step == TICK:
+            grid.move_on(trio.current_time())
+            self._waits = True
+        return result
+
+    def _begun(self) -> Grid:
+        if self._grid is None:
+            delay = 0.0 if self._immediate else self._interval
+            self._grid = Grid(trio.current_time() + delay, self._interval)
+        return self._grid

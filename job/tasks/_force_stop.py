@@ -1,0 +1,127 @@
+"""`force_stop`: how long a run may take to leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import final
+
+import trio
+
+from .. import _check
+from .._exceptions import StopTimeoutError
+from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._states import Phase
+from .._task import Task
+from ._lives import engine_of
+from ._wrapper import Wrapper, check_form
+
+
+def force_stop(t: TaskForm, after: float) -> Wrapper:
+    """Return a factory of a task whose run has `after` seconds to leave when the job stops, and is cancelled then.
+
+    No more and no less, however the job stops: a longer grace is cut short, and a cancellation, by whatever cause, is kept from
+    the run for so long. The run hears of the stop from `Job.stopping`, `Job.wait_stopping` or `Task.cancel_on_stop`. One that
+    had to be cancelled is recorded in `Job.errors` as `StopTimeoutError` naming it; after a `finish` the job is DONE all the
+    same.
+
+    Where the job's `grace` fits every task, leave it at that.
+
+    Args:
+        t: the task, in any of its forms.
+        after: seconds from when the job is asked to stop; 0 cancels at once.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+    check_form("t", t)
+    seconds = _check.seconds("after", after)
+
+    def change(inner: Routines) -> Routines:
+        run = as_async(inner.run)
+        if run is None:
+            return inner
+        forced = ForceStop(as_async(inner.init), run, seconds)
+        return Routines(forced.init, forced.run, inner.finalize)
+
+    return Wrapper(t, change)
+
+
+@final
+class ForceStop:
+    """Keeps a run from cancellation until its time to leave is over.
+
+    It needs a scope around the run, which must lie outside of whatever the routines leave open for their finalizer, so it is
+    opened before init, and with it a life inside, that the finalizer may be shielded from it.
+    """
+
+    __slots__ = ("_after", "_cut", "_init", "_leave_by", "_left", "_run", "_running", "_shields")
+
+    def __init__(self, init: AsyncRoutine | None, run: AsyncRoutine, after: float) -> None:
+        self._init = init
+        self._run = run
+        self._after = after
+        self._cut: trio.CancelScope
+        self._leave_by = math.inf
+        self._shields = True
+        self._running = False
+        self._left = False
+
+    async def init(self, task: Task) -> None:
+        """Open the scopes, then initialise."""
+        self._leave_by, self._shields, self._left = math.inf, True, False
+        await task.enter(self._watched(task))
+        self._cut = await task.enter(trio.CancelScope())
+        task._begin_life()
+        if self._init is not None:
+            await self._init(task)
+
+    async def run(self, task: Task) -> object:
+        """Run behind the shield, while there is time."""
+        self._running = True
+        self._arm()
+        try:
+            return await self._run(task)
+        finally:
+            self._running = False
+            self._cut.shield = False
+            if self._cut.cancel_called:
+                self._overran(task)
+            self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
+
+    @asynccontextmanager
+    async def _watched(self, task: Task) -> AsyncIterator[None]:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._watch, task)
+            try:
+                yield
+            finally:
+                self._left = True
+                nursery.cancel_scope.cancel()
+
+    async def _watch(self, task: Task) -> None:
+        """Wait for the stop, and for a cancellation that the run behind its shield does not see."""
+        try:
+            await task.job.wait_stopping()
+        except trio.Cancelled:
+            if not self._left:
+                await engine_of(task).stop.look_outside(task)
+            raise
+        finally:
+            if task.job.stopping:
+                self._leave_by = trio.current_time() + self._after
+            else:
+                self._shields = False  # what was cancelled is this task alone, by a wrapper around this one
+            if self._running:
+                self._arm()
+
+    def _arm(self) -> None:
+        self._cut.shield = self._shields
+        self._cut.deadline = self._leave_by
+
+    def _overran(self, task: Task) -> None:
+        if not task._struck:
+            task._struck = True
+            error = StopTimeoutError(f"task {task.name!r} did not leave within {self._after:g} s of the stop")
+            engine_of(task).note(task, Phase.RUN, error)

@@ -1,0 +1,126 @@
+"""`reload_on_signal`: a task that is set up anew on a signal."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from .._calls import call, without_cancelled
+from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._states import Phase
+from .._task import BETWEEN, NONE, Task
+from ._lives import Lives, engine_of
+from ._signals import checked_signals
+from ._wrapper import Wrapper, check_form
+
+
+def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
+    """Return a factory of a task that is set up anew on a signal: its run is cancelled, then it is finalised and initialised.
+
+    A signal that comes during init or finalizer reloads once more when the run begins; several at once count as one, and none
+    counts once the job is stopping. What fails on the way is the task's own error. Wrap outside of `every` and the like, so
+    that a signal finds the task in its wait too.
+
+    Only one receiver in a process should take a signal, and only in a trio run of the main thread: else init fails.
+
+    Args:
+        t: the task, in any of its forms.
+        *signals: `signal.SIGHUP`, say; one or more.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+    check_form("t", t)
+    caught = checked_signals(signals)
+
+    def change(inner: Routines) -> Routines:
+        run = as_async(inner.run)
+        if run is None:
+            return inner
+        reloaded = Reloaded(inner, run, caught)
+        return Routines(reloaded.init, reloaded.run, None if inner.finalize is None else reloaded.finalize)
+
+    return Wrapper(t, change)
+
+
+@final
+class Reloaded:
+    """Runs a task, life after life; a signal ends each but the last."""
+
+    __slots__ = ("_lives", "_pending", "_run", "_running", "_signals", "finalize")
+
+    def __init__(self, inner: Routines, run: AsyncRoutine, signals: tuple[int, ...]) -> None:
+        self._lives = Lives(inner)
+        self._run = run
+        self._signals = signals
+        self._pending = False  # a signal that nothing has been done about
+        self._running = False
+        self.finalize = self._lives.finalize
+
+    async def init(self, task: Task) -> None:
+        """Listen, then initialise."""
+        self._pending = False
+        await task.enter(self._listening(task))
+        await self._lives.begin(task)
+
+    # Between the end of one life and the beginning of the next an interrupt would find neither.
+    @enable_ki_protection
+    async def run(self, task: Task) -> object:
+        """Run until it takes a step; a signal that comes before that reloads."""
+        while True:
+            if self._pending and not task.job.stopping and not await self._renew(task):
+                return None
+            self._running = True
+            try:
+                result = await call(self._run, task)
+            except BaseException as exc:
+                if not self._reloads(task) or without_cancelled(exc) is not None:
+                    raise
+            else:
+                if not self._reloads(task):
+                    return result
+            finally:
+                self._running = False
+
+    def _reloads(self, task: Task) -> bool:
+        """Whether a signal has cancelled the run, so that there is no way but a new life."""
+        struck = self._lives.cut.cancel_called
+        task._struck = task._struck or struck
+        return struck and not task.job.stopping
+
+    async def _renew(self, task: Task) -> bool:
+        self._pending = False
+        faults = await self._lives.end(task, None)
+        if faults:
+            task._phase = Phase.FINALIZE
+            for fault in faults[1:]:
+                engine_of(task).note(task, Phase.FINALIZE, fault)
+            raise faults[0]
+        task._struck = False
+        task._step = BETWEEN
+        await trio.lowlevel.checkpoint()  # no init is entered once the job is cancelled
+        if task.job.stopping:
+            return False
+        task._step = NONE
+        await self._lives.begin(task)
+        return True
+
+    @asynccontextmanager
+    async def _listening(self, task: Task) -> AsyncIterator[None]:
+        with trio.open_signal_receiver(*self._signals) as received:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._listen, task, received)
+                try:
+                    yield
+                finally:
+                    nursery.cancel_scope.cancel()
+
+    async def _listen(self, task: Task, received: AsyncIterator[int]) -> None:
+        async for _ in received:
+            self._pending = True
+            if self._running and not task.job.stopping:
+                self._lives.cut.cancel()

@@ -1,0 +1,147 @@
+"""`restart`: a failing task is finalised, initialised and run again."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from .. import _check
+from .._backoff import Backoff, check_wait, wait_after
+from .._calls import call, without_cancelled
+from .._exceptions import JobCancelledError
+from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._states import Phase
+from .._task import Task
+from .._work import survive
+from ._budget import Budget
+from ._lives import Lives
+from ._pause import pause
+from ._wrapper import Wrapper, check_form
+
+GENTLY: Final = Backoff(initial=1.0, maximum=60.0, jitter=0.1)
+
+
+def restart(
+    t: TaskForm, *, wait: float | Backoff = GENTLY, max_restarts: float = math.inf, within: float = math.inf
+) -> Wrapper:
+    """Return a factory of a task that is set up anew when it fails: finalised, initialised and run again.
+
+    A failure of init counts as one of run does. The errors that it survives, those of finalizers included, go to observers and
+    to the log, not to `Job.errors`; once the budget is spent the error stands. A stop of the job ends the wait at once, and
+    there is no other life: a failure that finds the job stopping is survived too.
+
+    The routines are called again, the factory is not: set up in init what a new life needs. A life that has lasted as long as
+    the `maximum` of the backoff was a good one: the next wait is the `initial` one again.
+
+    Where only the call has to be made again use `retry`.
+
+    Args:
+        t: the task, in any of its forms.
+        wait: seconds between two lives, or a `Backoff`; by default from 1 s up to a minute.
+        max_restarts: how many there may be `within` that many seconds.
+        within: the period of that budget; infinity is the life of the task.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+    check_form("t", t)
+    check_wait("wait", wait)
+    if max_restarts != math.inf and (isinstance(max_restarts, bool) or not isinstance(max_restarts, int)):
+        raise TypeError(f"max_restarts must be a whole number or math.inf, got {max_restarts!r}")
+    if max_restarts < 0:
+        raise ValueError(f"max_restarts must be 0 or more, got {max_restarts!r}")
+    period = _check.positive_seconds("within", within)
+
+    def change(inner: Routines) -> Routines:
+        restarted = Restarted(inner, wait, max_restarts, period)
+        return Routines(
+            restarted.init,
+            None if inner.run is None else restarted.run,
+            None if inner.finalize is None else restarted.finalize,
+        )
+
+    return Wrapper(t, change)
+
+
+@final
+class Restarted:
+    """Keeps a task alive, life after life."""
+
+    __slots__ = ("_failures", "_lives", "_max_restarts", "_period", "_run", "_spent", "_up_since", "_wait", "finalize")
+
+    def __init__(self, inner: Routines, wait: float | Backoff, max_restarts: float, period: float) -> None:
+        self._lives = Lives(inner)
+        self._run = as_async(inner.run)
+        self._wait = wait
+        self._max_restarts = max_restarts
+        self._period = period
+        self._spent = Budget(max_restarts, period)
+        self._failures = 0  # in a row
+        self._up_since = math.inf
+        self.finalize = self._lives.finalize
+
+    async def init(self, task: Task) -> None:
+        """Come to life, in as many attempts as it takes; with a fresh budget, as this may be a restart around it."""
+        self._spent = Budget(self._max_restarts, self._period)
+        self._failures = 0
+        await self._live(task, None)
+
+    async def run(self, task: Task) -> object:
+        """Run, and where that fails come to life again."""
+        if not self._lives.alive and task.job.stopping:  # a stop found init waiting for its next attempt
+            return None
+        return await self._live(task, self._run)
+
+    # Between the end of one life and the beginning of the next an interrupt would find neither.
+    @enable_ki_protection
+    async def _live(self, task: Task, run: AsyncRoutine | None) -> object:
+        while True:
+            try:
+                if not self._lives.alive:
+                    await self._begin(task)
+                return None if run is None else await call(run, task)
+            except BaseException as exc:
+                wait = await self._survived(task, exc)
+                if wait is None:
+                    raise
+            if not await pause(task, wait):
+                return None
+
+    async def _begin(self, task: Task) -> None:
+        self._up_since = math.inf
+        await self._lives.begin(task)
+        self._up_since = trio.current_time()
+
+    async def _survived(self, task: Task, exc: BaseException) -> float | None:
+        """End a life, unless its error stands; return how long to wait for the next."""
+        error = self._failure(task, exc)
+        if error is None or not self._spent.spend(trio.current_time()):
+            return None
+        phase = Phase.RUN if self._lives.alive else Phase.INIT
+        dead_scope = without_cancelled(exc) is None
+        if not dead_scope:
+            survive(task, error, phase)
+        faults = await self._lives.end(task, exc)
+        for fault in faults:
+            survive(task, fault, Phase.FINALIZE)
+        if dead_scope and not faults:
+            survive(task, error, phase)
+        return self._next_wait()
+
+    def _failure(self, task: Task, exc: BaseException) -> Exception | None:
+        """Return the failure that an exception stands for; None for one that is not to be survived."""
+        error = without_cancelled(exc)
+        if error is not exc and (task.job.stopping or not self._lives.died_inside()):
+            return None  # a cancellation from outside
+        if error is None:
+            return JobCancelledError("a scope of the task was cancelled")
+        return error if isinstance(error, Exception) else None
+
+    def _next_wait(self) -> float:
+        if isinstance(self._wait, Backoff) and trio.current_time() - self._up_since >= self._wait.maximum:
+            self._failures = 0
+        self._failures += 1
+        return wait_after(self._wait, self._failures)
