@@ -27,8 +27,8 @@ from job import (
     current_task,
     register_default_logger,
 )
-from job._backoff import Backoff, Retry
 from job.background import Manager
+from job.tasks import Backoff, Retry
 from job.testing import Ask, Recorder, cancel_at_each_checkpoint, check_trace
 
 

@@ -45,7 +45,7 @@ class Pool:
                 if await _is_silent(wire):
                     return wire
             except BaseException:
-                wire.abandon()
+                await close_now(wire)
                 raise
             await close_now(wire)
         return None

@@ -1,34 +1,16 @@
 """A stream is a trio stream, in memory and on a socket alike, and can put bytes back and cut off what a handshake needs."""
 
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock, assert_checkpoints, check_half_closeable_stream, wait_all_tasks_blocked
 
-import job
 from job import net
 from job.testing import MemoryTransport
-
-
-@asynccontextmanager
-async def connected(transport: Any = None, **options: Any) -> AsyncIterator[tuple[net.Stream, net.Stream]]:
-    """Give the two ends of a connection, dialed and accepted."""
-    server = net.Endpoint("127.0.0.1:0", transport=transport, **options)
-    accepting = job.Job[net.Stream](keep_open=True)
-    accepting.add_oneshot_task(server.accept_task)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(accepting.run_in_background, nursery)
-        while not server.addresses:
-            await trio.lowlevel.checkpoint()
-        async with await net.Endpoint(server.addresses[0], transport=transport, **options).dial() as near:
-            while accepting.state is not job.JobState.RECURRENT_RUNNING:
-                await trio.lowlevel.checkpoint()
-            yield near, accepting.value
-            accepting.finish()
+from tests.net.pairs import connected
 
 
 async def make(transport: Any = None) -> Any:
@@ -49,7 +31,7 @@ async def clog(streams: Any) -> Any:
     while before != (before := sum(stream.bytes_sent for stream in streams)):
         for stream in streams:
             for size in (65536, 1):
-                with trio.move_on_after(0.03):
+                with trio.move_on_after(0.01):
                     while True:
                         await stream._send_some(memoryview(bytes(size)))
     return streams
