@@ -111,20 +111,22 @@ def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe:
     """Return what `Balancer.check_task` promises."""
 
     def check_task(j: Job[Any]) -> Routines:
-        grid = Grid(interval)
-
-        async def init(task: Task) -> None:
-            grid.start(trio.current_time())
+        grid: Grid | None = None
 
         async def run(task: Task) -> None:
+            nonlocal grid
+            now = trio.current_time()
+            if grid is None:  # not in init: by now its first point would have passed
+                grid = Grid(interval)
+                grid.start(now)
             with task.cancel_on_stop():
-                await trio.sleep_until(grid.next_point(trio.current_time()))
+                await trio.sleep_until(grid.next_point(now))
                 async with trio.open_nursery() as nursery:
                     for upstream in balancer.upstreams:
                         nursery.start_soon(_check, task, balancer, upstream, probe or _connect, timeout)
             task.tick()
 
-        return Routines(init, run)
+        return Routines(run=run)
 
     return check_task
 

@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, ExitStack, suppress
 from typing import Any, Final, Protocol, TypeAlias, final
 
 import trio
@@ -21,6 +21,7 @@ from ._wire import Wire
 
 _BACKLOG: Final = 65535  # the kernel has its own idea of the most
 _PORT_ATTEMPTS: Final = 8
+_NO_INTERFACE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})  # IPv6, on a machine that has none
 
 
 class Door(Protocol):
@@ -40,7 +41,11 @@ class Door(Protocol):
         ...
 
     def turn_away(self) -> bool:
-        """Let a client in and close, though no descriptor is left; return whether that was possible."""
+        """Let a client in and close, though no descriptor is left; return whether that was possible.
+
+        Raises:
+            trio.WouldBlock: there is no client.
+        """
         ...
 
     async def aclose(self) -> None:
@@ -52,7 +57,7 @@ class Door(Protocol):
 class SocketDoor:
     """A listening socket. Its `accept` does not wait, so that a client can be left in the kernel's queue."""
 
-    __slots__ = ("_file", "_listener", "_sock", "_spare", "address")
+    __slots__ = ("_file", "_listener", "_sock", "_spare", "_watched", "_watchers", "address")
 
     def __init__(
         self, sock: socket.socket, *, file: SocketFile | None = None, listener: trio.SocketListener | None = None
@@ -61,13 +66,23 @@ class SocketDoor:
         self._sock = sock
         self._file = file
         self._listener = listener
+        self._watched = False
+        self._watchers = trio.lowlevel.ParkingLot()
         self._spare: int | None = None
         self._reserve()
         self.address = written(sock.family, sock.getsockname())
 
     async def wait(self) -> None:
-        """Wait for a client."""
-        await trio.lowlevel.wait_readable(self._sock)
+        """Wait for a client. Several may wait, and all wake up; trio allows one for each socket."""
+        if self._watched:
+            await self._watchers.park()
+            return
+        self._watched = True
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+        finally:
+            self._watched = False
+            self._watchers.unpark_all()
 
     async def accept(self) -> Wire | None:
         """Let one in if there is one; no checkpoint."""
@@ -85,9 +100,14 @@ class SocketDoor:
             return False
         os.close(self._spare)
         self._spare = None
-        with suppress(OSError):
+        try:
             self._sock.accept()[0].close()
-        self._reserve()
+        except BlockingIOError:
+            raise trio.WouldBlock from None
+        except OSError:  # somebody else has taken the descriptor
+            return False
+        finally:
+            self._reserve()
         return True
 
     def _reserve(self) -> None:
@@ -96,11 +116,10 @@ class SocketDoor:
 
     async def aclose(self) -> None:
         """Close the socket, and remove its file."""
-        if self._sock.fileno() != -1:
-            trio.lowlevel.notify_closing(self._sock)
-            if self._file is not None:
-                self._file.remove()
-            self._sock.close()
+        trio.lowlevel.notify_closing(self._sock)
+        if self._file is not None:
+            self._file.remove()
+        self._sock.close()
         if self._spare is not None:
             os.close(self._spare)
             self._spare = None
@@ -180,53 +199,36 @@ def _open_unix(address: UnixAddress) -> SocketDoor:
 
 
 def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
-    # With port 0 the first socket finds a port, which must then be free for the others, too.
-    for attempt in range(_PORT_ATTEMPTS):
-        try:
-            return _open_all(address, targets)
-        except OSError as error:
-            if address.port != 0 or error.errno != errno.EADDRINUSE or attempt == _PORT_ATTEMPTS - 1:
-                raise
-    raise AssertionError("the last attempt returns or raises")
+    if address.port == 0:
+        # The first socket finds a port, which must then be free for the others, too.
+        for _ in range(_PORT_ATTEMPTS):
+            try:
+                return _open_all(targets, 0)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+    return _open_all(targets, address.port)
 
 
-def _open_all(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
-    socks: list[socket.socket] = []
-    unsupported: OSError | None = None
-    port = address.port
-    try:
+def _open_all(targets: list[tuple[int, Any]], port: int) -> Doors:
+    missing: OSError | None = None
+    with ExitStack() as undo:
+        socks: list[socket.socket] = []
         for family, (host, _, *rest) in targets:
             try:
-                socks.append(_listen(family, (host, port, *rest)))
+                # It knows which options each system needs.
+                sock = socket.create_server((host, port, *rest), family=family, backlog=_BACKLOG)
             except OSError as error:
-                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+                if error.errno not in _NO_INTERFACE:
                     raise
-                unsupported = error  # IPv6, on a machine that has none
+                missing = error
             else:
-                port = socks[-1].getsockname()[1]
-        if not socks:
-            raise unsupported or OSError(errno.EADDRNOTAVAIL, f"{address} has no interface")
-    except BaseException:
-        for sock in socks:
-            sock.close()
-        raise
+                socks.append(undo.enter_context(sock))
+                port = sock.getsockname()[1]
+        if missing is not None and not socks:
+            raise missing
+        undo.pop_all()
     return [SocketDoor(sock) for sock in socks]
-
-
-def _listen(family: int, name: Any) -> socket.socket:
-    sock = socket.socket(family)
-    try:
-        if os.name == "posix":
-            # A port whose last connections are in TIME_WAIT is free. (On Windows the option means another thing.)
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        sock.bind(name)
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
 
 
 async def close_doors(doors: Doors) -> None:

@@ -154,8 +154,6 @@ class Inbox:
             raise trio.WouldBlock
         self._stream._check_open()
         while not self.ready():
-            if self.reading:
-                raise trio.WouldBlock
             data = self._stream._receive_nowait()
             if not data:
                 self._end()

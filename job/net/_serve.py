@@ -126,17 +126,21 @@ class _Server:
                 return True
             if error.errno not in SHORTAGES:
                 raise
-            self._shortages.note(error)
-            return await self._turn_away(door)
+            return await self._turn_away(door, error)
 
-    async def _turn_away(self, door: Door) -> bool:
-        if door.turn_away():
+    async def _turn_away(self, door: Door, shortage: OSError) -> bool:
+        try:
+            turned_away = door.turn_away()
+        except trio.WouldBlock:  # the kernel looks for a descriptor first, and only then for a client
+            return False
+        self._shortages.note(shortage)
+        if turned_away:
             self._endpoint._tally.accepted += 1
             self._endpoint._tally.rejected += 1
             await trio.lowlevel.checkpoint()
         else:
             await trio.sleep(PAUSE)
-        return True
+        return turned_away
 
     async def _admit_within_limit(self, door: Door) -> bool:
         """Take a place first: who finds none stays in the kernel's queue."""

@@ -189,8 +189,8 @@ class Stream(trio.abc.HalfCloseableStream):
             try:
                 with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
                     await self._wire.aclose()
-            except trio.BrokenResourceError:
-                pass  # the peer was faster
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass  # somebody was faster
             finally:
                 self._tell_closed()
         await checkpoint()

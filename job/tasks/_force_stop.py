@@ -56,21 +56,20 @@ class ForceStop:
     opened before init, and with it a life inside, that the finalizer may be shielded from it.
     """
 
-    __slots__ = ("_after", "_cut", "_init", "_leave_by", "_left", "_run", "_running", "_shields")
+    __slots__ = ("_after", "_cut", "_init", "_left", "_run", "_running", "_shields")
 
     def __init__(self, init: AsyncRoutine | None, run: AsyncRoutine, after: float) -> None:
         self._init = init
         self._run = run
         self._after = after
         self._cut: trio.CancelScope
-        self._leave_by = math.inf
         self._shields = True
         self._running = False
         self._left = False
 
     async def init(self, task: Task) -> None:
         """Open the scopes, then initialise."""
-        self._leave_by, self._shields, self._left = math.inf, True, False
+        self._shields, self._left = True, False
         await task.enter(self._watched(task))
         self._cut = await task.enter(trio.CancelScope())
         task._begin_life()
@@ -80,12 +79,14 @@ class ForceStop:
     async def run(self, task: Task) -> object:
         """Run behind the shield, while there is time."""
         self._running = True
-        self._arm()
+        self._cut.shield = self._shields
+        self._arm(task)
         try:
             return await self._run(task)
         finally:
             self._running = False
             self._cut.shield = False
+            self._arm(task)  # a run that never awaits leaves before the watcher wakes up
             if self._cut.cancel_called:
                 self._overran(task)
             self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
@@ -109,16 +110,17 @@ class ForceStop:
                 await engine_of(task).stop.look_outside(task)
             raise
         finally:
-            if task.job.stopping:
-                self._leave_by = trio.current_time() + self._after
-            else:
-                self._shields = False  # what was cancelled is this task alone, by a wrapper around this one
-            if self._running:
-                self._arm()
+            if not task.job.stopping:  # what is cancelled is this task alone, by a wrapper around this one, say
+                self._shields = self._cut.shield = False
+            elif self._running:
+                self._arm(task)
 
-    def _arm(self) -> None:
-        self._cut.shield = self._shields
-        self._cut.deadline = self._leave_by
+    def _arm(self, task: Task) -> None:
+        """Set when the run has to have left, once that is known."""
+        ending = task.job._ending
+        stop = ending.asked or ending.cause
+        if stop is not None and stop.at is not None:
+            self._cut.deadline = stop.at + self._after
 
     def _overran(self, task: Task) -> None:
         if not task._struck:

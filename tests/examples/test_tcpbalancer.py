@@ -390,7 +390,7 @@ def test_a_picture_that_would_fill_the_memory_is_refused() -> None:
 
 async def test_work_given_back_is_taken_again(capsys: pytest.CaptureFixture[str]) -> None:
     """A picture whose connections end, while others get answers, is given up after some tries, and named."""
-    work = Work([Path("a.jpg"), *map(Path, "bcdef")], times=1)
+    work = Work([Path("a.jpg"), *(Path(f"other-{number}.jpg") for number in range(TRIES))], times=1)
     for _ in range(TRIES):
         picture = await work.take()
         other = await work.take()
@@ -401,7 +401,7 @@ async def test_work_given_back_is_taken_again(capsys: pytest.CaptureFixture[str]
         work.waiting.rotate()
     assert await work.take() is None
     report = work.report()
-    assert (report.done, report.failed, report.retried, report.complete) == (5, 1, TRIES - 1, False)
+    assert (report.done, report.failed, report.retried, report.complete) == (TRIES, 1, TRIES - 1, False)
     assert capsys.readouterr().err.startswith("error: a.jpg: no answer")
 
 

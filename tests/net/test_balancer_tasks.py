@@ -216,6 +216,21 @@ async def test_checks_all_at_once_on_a_grid(autojump_clock: MockClock) -> None:
     assert [await end.receive_some() for end in network.ends] == [b""] * 6
 
 
+async def test_first_check_is_at_the_start_of_the_loop(autojump_clock: MockClock) -> None:
+    """However long the inits after its own take, the first probe does not wait for another point."""
+    network = Network()
+
+    async def slow_init(task: job.Task) -> None:
+        await trio.sleep(0.5)
+
+    j = job.Job[Any]()
+    j.add_task(balance(network, A).check_task(interval=2))
+    j.add_task(lambda j: job.Routines(slow_init))
+    with trio.move_on_after(3):
+        await j.run()
+    assert network.dialed == [(0.5, A), (2.5, A)]
+
+
 async def test_check_takes_out_and_lets_in(autojump_clock: MockClock) -> None:
     """What refuses is taken out, all of them if it must be, and comes back when it answers."""
     network = Network(down=dict.fromkeys((A, B), REFUSED))

@@ -1,5 +1,6 @@
 """An endpoint dials, listens for one client, keeps connections for reuse and counts all of it."""
 
+import errno
 import socket
 import ssl
 from collections.abc import Iterator
@@ -12,8 +13,11 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 import job
 from job import net
 from job.net import frames
+from job.net._address import TcpAddress
+from job.net._doors import _open_tcp
 from job.testing import MemoryStream, MemoryTransport
 from tests.net.pairs import connected
+
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
@@ -232,6 +236,26 @@ async def test_accept_within_the_limit(autojump_clock: MockClock) -> None:
         second.finish()
 
 
+async def test_accept_one_each() -> None:
+    """On a socket one client wakes all that wait for one, and one of them gets it."""
+    endpoint = net.Endpoint("127.0.0.1:0", close_timeout=0.05)
+    jobs = [job.Job[net.Stream](keep_open=True) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for j in jobs:
+            j.add_oneshot_task(endpoint.accept_task)
+            nursery.start_soon(j.run)
+        await wait_all_tasks_blocked()
+        for count in (1, 2):
+            client = socket.create_connection(("127.0.0.1", int(endpoint.addresses[0].split(":")[1])))
+            while endpoint.statistics().inbound < count:
+                await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()
+            assert sum(j.value is not None for j in jobs) == count
+            client.close()
+        for j in jobs:
+            j.finish()
+
+
 async def test_accept_cancelled(autojump_clock: MockClock) -> None:
     """An accept that is cancelled gives its place back."""
     endpoint = net.Endpoint("server:80", transport=MemoryTransport(), limit=1)
@@ -264,6 +288,23 @@ async def test_all_interfaces() -> None:
             pass
 
 
+async def test_missing_interface() -> None:
+    """An interface that this machine does not have is passed over, unless it is the only one."""
+    here, nowhere = (socket.AF_INET, ("127.0.0.1", 0)), (socket.AF_INET, ("192.0.2.1", 0))
+    [door] = _open_tcp(TcpAddress(None, 0), [nowhere, here])
+    await door.aclose()
+    with pytest.raises(OSError, match=r"192\.0\.2\.1") as caught:
+        _open_tcp(TcpAddress(None, 0), [nowhere])
+    assert caught.value.errno == errno.EADDRNOTAVAIL
+
+
+def test_no_common_port() -> None:
+    """Where no port is free on all interfaces it gives up in the end, with nothing left open."""
+    twice = [(socket.AF_INET, ("127.0.0.1", 0))] * 2
+    with pytest.raises(OSError, match="in use"):
+        _open_tcp(TcpAddress(None, 0), twice)
+
+
 async def test_accept_at_either_door() -> None:
     """One client is let in through whichever door it comes."""
 
@@ -272,7 +313,10 @@ async def test_accept_at_either_door() -> None:
             raise AssertionError(address)
 
         async def listen(self, address: str) -> Any:
-            return [*await trio.open_tcp_listeners(0, host="127.0.0.1"), *await trio.open_tcp_listeners(0, host="127.0.0.1")]
+            return [
+                *await trio.open_tcp_listeners(0, host="127.0.0.1"),
+                *await trio.open_tcp_listeners(0, host="127.0.0.1"),
+            ]
 
     endpoint = net.Endpoint("any", transport=Doors())
     j = job.Job[net.Stream](keep_open=True)
@@ -377,7 +421,9 @@ async def cut_bytes(stream: net.Stream) -> None:
         await stream.send_all(bytes(100_000))
 
 
-@pytest.mark.parametrize("spoil", [put_back, make_raw, cut_a_message, cut_bytes, net.Stream.send_eof, net.Stream.aclose])
+@pytest.mark.parametrize(
+    "spoil", [put_back, make_raw, cut_a_message, cut_bytes, net.Stream.send_eof, net.Stream.aclose]
+)
 async def test_not_reusable(spoil: Any, autojump_clock: MockClock) -> None:
     """A stream that is raw, closed, or not between two messages both ways is closed instead."""
     endpoint, stream, _, _ = await released()

@@ -17,7 +17,7 @@ FRAMES = frames.Codec()
 
 def memory(**options: Any) -> Any:
     """Connect two streams in memory."""
-    return connected(MemoryTransport(**{"buffer": options.pop("buffer", 65536)}), **options)
+    return connected(MemoryTransport(buffer=options.pop("buffer", 65536)), **options)
 
 
 class Stepper:

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock, assert_checkpoints, check_half_closeable_stream, wait_all_tasks_blocked
 
 from job import net
+from job.net._socket_wire import SocketWire
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 
@@ -79,7 +80,7 @@ async def test_unread(autojump_clock: MockClock) -> None:
 
 async def test_unread_is_a_checkpoint(autojump_clock: MockClock) -> None:
     """To receive what is there already is a checkpoint, too."""
-    async with connected(MemoryTransport()) as (near, far):
+    async with connected(MemoryTransport()) as (near, _):
         near.unread(b"abcd")
         with assert_checkpoints():
             assert await near.receive_some(1) == b"a"
@@ -180,6 +181,7 @@ async def test_receive_until_empty_delimiter(autojump_clock: MockClock) -> None:
 async def test_two_receivers(name: str, autojump_clock: MockClock) -> None:
     """A second task that receives gets BusyResourceError, also where bytes were put back meanwhile."""
     async with connected(MemoryTransport()) as (near, far), trio.open_nursery() as nursery:
+        await far.wait_send_all_might_not_block()
         nursery.start_soon(near.receive_some)
         await wait_all_tasks_blocked()
         near.unread(b"xy")
@@ -295,18 +297,17 @@ async def test_close_without_a_last_reply() -> None:
 
 async def test_close_at_a_flood() -> None:
     """A stream that sent nothing does not wait for the end of a flood."""
-    async with connected(close_timeout=60) as (near, far):
-        async with trio.open_nursery() as nursery:
+    async with connected(close_timeout=60) as (near, far), trio.open_nursery() as nursery:
 
-            async def flood() -> None:
-                with suppress(trio.BrokenResourceError):
-                    while True:
-                        await near.send_all(bytes(1_000_000))
+        async def flood() -> None:
+            with suppress(trio.BrokenResourceError):
+                while True:
+                    await near.send_all(bytes(1_000_000))
 
-            nursery.start_soon(flood)
-            await far.receive_some()
-            with trio.fail_after(5):
-                await far.aclose()
+        nursery.start_soon(flood)
+        await far.receive_some()
+        with trio.fail_after(5):
+            await far.aclose()
 
 
 async def test_close_is_shielded(autojump_clock: MockClock) -> None:
@@ -373,3 +374,13 @@ async def test_reset() -> None:
             await far.aclose()
         with pytest.raises(trio.ClosedResourceError):
             await near.send_all(b"x")
+
+
+async def test_wire_without_a_peer() -> None:
+    """A socket that is not connected any more tells no addresses; a closed one may not be waited for."""
+    wire = SocketWire(socket.socket())
+    assert wire.peer == "unknown"
+    wire.abandon()
+    await wire.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await wire.wait_send_all_might_not_block()
