@@ -73,7 +73,10 @@ def stderr_logger() -> Any:
     if terminal:
         processors.append(structlog.dev.ConsoleRenderer())
     else:
-        processors += [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(default=repr)]
+        # Without the locals of each frame: they may hold what is nobody's business.
+        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+        processors.append(structlog.processors.ExceptionRenderer(tracebacks))
+        processors.append(structlog.processors.JSONRenderer(default=repr))
     return structlog.wrap_logger(
         structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=structlog.BoundLogger
     )

@@ -9,7 +9,18 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from job import AssertFailedError, CauseKind, Job, JobState, Routines, StopTimeoutError, Task, TaskState
+from job import (
+    AssertFailedError,
+    CauseKind,
+    Job,
+    JobState,
+    Routines,
+    StopTimeoutError,
+    Task,
+    TaskState,
+    register_default_logger,
+)
+from job.background import Manager
 from tests.journal import done, failing, forever, lasting, nothing
 
 
@@ -214,3 +225,20 @@ def test_repr() -> None:
     """It says who the job is and where it stands."""
     j = Job[None](name="reader")
     assert repr(j) == f"<Job {j.id} 'reader' new, 0 tasks>"
+
+
+async def test_drain_of_an_ended_job() -> None:
+    """There is nothing to wait for."""
+    j = Job[None]()
+    j.finish()
+    await j._drain()
+    assert j.state is JobState.DONE
+
+
+async def test_stall_that_nobody_observes(autojump_clock: MockClock) -> None:
+    """It is logged all the same."""
+    heard: list[str] = []
+    register_default_logger({0: lambda event, fields: heard.append(event)})
+    async with Manager[None](stalled_after=10) as bg:
+        bg.run(trio.sleep, 15)
+    assert heard == ["task.stalled"]

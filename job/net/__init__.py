@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from . import balancer, frames
+from . import balancer as balancer
+from . import frames as frames
 from ._endpoint import Endpoint
 from ._errors import PEER_FAULTS, ConnectTimeoutError, FrameError, NoUpstreamError, ProtocolError
 from ._options import Transport
@@ -33,9 +34,7 @@ __all__ = [
     "Side",
     "Stream",
     "Transport",
-    "balancer",
     "end_reason",
-    "frames",
     "read_task",
     "relay",
     "relay_task",

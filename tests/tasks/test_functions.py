@@ -194,7 +194,9 @@ async def test_factory_is_refused(routines: object, autojump_clock: MockClock) -
     """A user's factory taken for a function gets an error that says so."""
     j = Job[Any]()
     j.add_task(once(lambda task: routines), name="mixed up")
-    with pytest.raises(TypeError, match="'mixed up' was called with a task and returned routines: it is a factory already"):
+    with pytest.raises(
+        TypeError, match="'mixed up' was called with a task and returned routines: it is a factory already"
+    ):
         await j.run()
 
 

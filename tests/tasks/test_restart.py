@@ -87,7 +87,8 @@ async def test_oneshot(autojump_clock: MockClock) -> None:
     j.add_oneshot_task(restart(journal.task("connect", run=in_turn(failing(OSError()), done)), wait=1))
     j.add_task(journal.task("read"))
     assert await j.run() is JobState.DONE
-    assert journal == [*["connect.init", "connect.run", "connect.finalize"] * 2][:5] + [
+    assert journal == [
+        *[*(["connect.init", "connect.run", "connect.finalize"] * 2)][:5],
         "read.init",
         "read.run",
         "read.finalize",

@@ -59,7 +59,9 @@ async def test_survived_errors_are_told(autojump_clock: MockClock) -> None:
     j.register_logger({0: lambda event, fields: lines.append(f"{event} {fields['error']}")}, level=0)
     task = j.add_task(retry(Flaky(OSError("1"), OSError("2")), attempts=3))
     await j.run()
-    told = [(event.task, event.survived, event.error.phase, str(event.error.error)) for event in recorder.of(TaskFailed)]
+    told = [
+        (event.task, event.survived, event.error.phase, str(event.error.error)) for event in recorder.of(TaskFailed)
+    ]
     assert told == [(task, True, Phase.RUN, "1"), (task, True, Phase.RUN, "2")]
     assert lines == ["task.failed OSError('1')", "task.failed OSError('2')"]
     assert task.error is None
