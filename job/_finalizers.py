@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Protocol, final
 
@@ -152,10 +152,16 @@ def _close(task: Task, fault: Callable[[BaseException], None]) -> None:
 
 def _same_news(error: BaseException, known: BaseException | None) -> bool:
     """Whether an exit only passed on the error that it was told of, bare or in a group (as a nursery does)."""
-    if error is known:
-        return True
-    return (
-        isinstance(error, BaseExceptionGroup)
-        and known is not None
-        and all(_same_news(e, known) for e in error.exceptions)
-    )
+    if known is None:
+        return False
+    told = {id(leaf) for leaf in _leaves(known)}
+    return all(id(leaf) in told for leaf in _leaves(error))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Give the errors in a group: nurseries inside of each other make groups of groups, each a new object."""
+    if isinstance(error, BaseExceptionGroup):
+        for part in error.exceptions:
+            yield from _leaves(part)
+    else:
+        yield error

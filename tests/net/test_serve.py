@@ -19,6 +19,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import job
 from job import net
 from job.net._doors import SocketDoor
+from job.net._serve import _Server
 from job.net._slots import Slots
 from job.testing import MemoryStream, MemoryTransport
 
@@ -646,3 +647,14 @@ def test_slots_are_given_back_in_order() -> None:
         return order
 
     assert trio.run(main) == [0, 1, 2]
+
+
+async def test_shortage_with_nobody_at_the_door() -> None:
+    """The kernel says that descriptors run out before it looks for a client: with none there, nobody is turned away."""
+    endpoint = net.Endpoint("127.0.0.1:0")
+    j = job.Job[None]()
+    task = j.add_task(net.serve(endpoint, lambda stream: job.Job(stream)))
+    async with endpoint._listening() as (door,):
+        server = _Server(endpoint, lambda stream: job.Job(stream), task)
+        assert not await server._turn_away(door, OSError(errno.EMFILE, "Too many open files"))
+    assert endpoint.statistics().rejected == 0
