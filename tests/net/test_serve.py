@@ -653,8 +653,8 @@ async def test_shortage_with_nobody_at_the_door() -> None:
     """The kernel says that descriptors run out before it looks for a client: with none there, nobody is turned away."""
     endpoint = net.Endpoint("127.0.0.1:0")
     j = job.Job[None]()
-    task = j.add_task(net.serve(endpoint, lambda stream: job.Job(stream)))
+    task = j.add_task(net.serve(endpoint, job.Job))
     async with endpoint._listening() as (door,):
-        server = _Server(endpoint, lambda stream: job.Job(stream), task)
+        server = _Server(endpoint, job.Job, task)
         assert not await server._turn_away(door, OSError(errno.EMFILE, "Too many open files"))
     assert endpoint.statistics().rejected == 0
