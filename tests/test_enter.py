@@ -328,6 +328,21 @@ async def test_nursery_entered_in_run(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 4
 
 
+async def test_nurseries_that_pass_on_an_error(autojump_clock: MockClock) -> None:
+    """One in another makes a group of a group of the error that they were told of: that is no news."""
+
+    async def run(task: Task) -> None:
+        await task.enter(trio.open_nursery())
+        await task.enter(trio.open_nursery())
+        raise OSError
+
+    j = Job[None]()
+    j.add_task(run)
+    with pytest.raises(OSError):
+        await j.run()
+    assert len(j.errors) == 1
+
+
 async def test_dead_nursery(autojump_clock: MockClock) -> None:
     """A child's error that kills an entered nursery is the cause: kind ERROR, and the task is FAILED."""
 
