@@ -86,6 +86,7 @@ class Job(Generic[V]):
         "_log",
         "_loggers",
         "_notices",
+        "_on_end",
         "_on_ready",
         "_on_shutdown",
         "_oneshot",
@@ -148,6 +149,7 @@ class Job(Generic[V]):
         self._ended = False
         self._ended_at: float | None = None
         self._on_ready: Callable[[], None] | None = None
+        self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
         self._block: AbstractAsyncContextManager[None] | None = None
         self._block_scope: trio.CancelScope | None = None
         self._claimed = False
@@ -559,6 +561,8 @@ class Job(Generic[V]):
             parent._children.discard(self)
         if self._notices is not None:
             self._notices.job_ended()
+        if self._on_end is not None:
+            self._on_end(self)
         if self._audience is not None and (verdict := self.verdict) is not None:
             self._audience.hear(JobEnded(self, verdict, now))
         cause = self._ending.cause

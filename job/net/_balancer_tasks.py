@@ -12,6 +12,7 @@ import trio
 
 from .._forms import Factory, Routines
 from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
+from ._story import DialStory
 from ._upstream import Lease, Upstream
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
     """Return what `Balancer.connect_task` promises."""
 
     def connect_task(j: Job[Any]) -> Routines:
-        connection = _Connection(balancer, key, attempts, timeout)
+        connection = _Connection(balancer, DialStory(j), key, attempts, timeout)
 
         async def run(task: Task) -> None:
             j.value = await connection.open()
@@ -48,10 +49,11 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
 class _Connection:
     """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
 
-    __slots__ = ("_attempts", "_balancer", "_held", "_key", "_timeout")
+    __slots__ = ("_attempts", "_balancer", "_held", "_key", "_story", "_timeout")
 
-    def __init__(self, balancer: Balancer, key: Any, attempts: int, timeout: float) -> None:
+    def __init__(self, balancer: Balancer, story: DialStory, key: Any, attempts: int, timeout: float) -> None:
         self._balancer = balancer
+        self._story = story
         self._key = key
         self._attempts = attempts
         self._timeout = timeout
@@ -90,7 +92,8 @@ class _Connection:
         with ExitStack() as undo:
             upstream = undo.enter_context(lease)
             try:
-                stream = await _dial(upstream, self._timeout)
+                with self._story.attempt(upstream.address):
+                    stream = await _dial(upstream, self._timeout)
             except PEER_FAULTS as error:
                 # Before the place is free, or the next in line would be sent to an upstream that is just being ejected.
                 _report(self._balancer, upstream, error)

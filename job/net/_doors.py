@@ -238,8 +238,8 @@ async def close_doors(doors: Doors) -> None:
             stack.push_async_callback(door.aclose)
 
 
-async def accept_one(doors: Doors) -> Wire:
-    """Let one client in, through whichever door it comes."""
+async def accept_one(doors: Doors) -> tuple[Wire, Door]:
+    """Let one client in, through whichever door it comes; return which one that was, too."""
     while True:
         door = await _first_ready(doors)
         try:
@@ -250,7 +250,7 @@ async def accept_one(doors: Doors) -> Wire:
             await trio.lowlevel.checkpoint()
         else:
             if wire is not None:
-                return wire
+                return wire, door
 
 
 async def _first_ready(doors: Doors) -> Door:

@@ -118,7 +118,10 @@ class Endpoint:
     # -- dialing
 
     def connect_task(self, j: Job[Any]) -> Routines:
-        """Be a oneshot task that dials and leaves the `Stream` in `j.value`; its finalizer closes that."""
+        """Be a oneshot task that dials and leaves the `Stream` in `j.value`; its finalizer closes that.
+
+        The job's `fields` get upstream, attempts and connect_time, also where the dial fails.
+        """
         return connect_routines(self, j)
 
     async def dial(self, address: str | None = None) -> Stream:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._forms import Routines
 from ._doors import accept_one
+from ._story import DialStory, Story
 
 if TYPE_CHECKING:
     from .._job import Job
@@ -17,9 +18,11 @@ if TYPE_CHECKING:
 def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that dial."""
     opened = AsyncExitStack()
+    story = DialStory(j)
 
     async def run(task: Task) -> None:
-        stream = j.value = await endpoint.dial()
+        with story.attempt(endpoint.address):
+            stream = j.value = await endpoint.dial()
         opened.push_async_callback(stream.aclose)
         task.done()
 
@@ -39,8 +42,9 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     async def run(task: Task) -> None:
         await endpoint._slots.take()
         opened.callback(endpoint._slots.give_back)
-        wire = await accept_one(endpoint._doors)
+        wire, door = await accept_one(endpoint._doors)
         endpoint._tally.accepted += 1
+        Story(j).tell(client=wire.peer, listener=door.address)
         stream = j.value = await endpoint._welcome(wire)
         opened.callback(endpoint._inbound_closed)
         opened.push_async_callback(stream.aclose)

@@ -61,6 +61,21 @@ class Side(StrEnum):
     PROXY = "proxy"
 
 
+# Who ends a connection for these reasons. For the others either side may have.
+_SIDES: Final[Mapping[EndReason, Side]] = MappingProxyType(
+    {
+        EndReason.CONNECT_FAILED: Side.UPSTREAM,
+        EndReason.TIMEOUT_CONNECT: Side.PROXY,
+        EndReason.TIMEOUT_IDLE: Side.PROXY,
+        EndReason.TIMEOUT_HALF_CLOSE: Side.PROXY,
+        EndReason.DRAINED: Side.PROXY,
+        EndReason.CANCELLED: Side.PROXY,
+        EndReason.LIMIT: Side.PROXY,
+        EndReason.NO_UPSTREAM: Side.PROXY,
+        EndReason.PROXY_ERROR: Side.PROXY,
+    }
+)
+
 # The first row that fits an error, or anything that it was raised from, has the reason. A truncation comes before the
 # errors of TLS, of which it is one, and those before OSError, which they are.
 _REASONS: Final[tuple[tuple[type[BaseException], EndReason], ...]] = (
@@ -114,6 +129,11 @@ def end_reason(j: Job[Any]) -> EndReason:
     if j.verdict is None:
         raise JobStateError(f"job {j.name!r} has no reason for its end yet, it is {j.state.value}")
     return reason_of_verdict(j.verdict, connected=_is_connected(j))
+
+
+def side_of(reason: EndReason) -> Side | None:
+    """Return who ends a connection for this reason; None where the reason does not tell."""
+    return _SIDES.get(reason)
 
 
 def reason_of_verdict(verdict: Verdict, *, connected: bool) -> EndReason:

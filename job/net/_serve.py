@@ -15,6 +15,8 @@ from .._job import Job
 from ._accepting import PASSED_OVER, PAUSE, SHORTAGES, ShortageLog
 from ._errors import PEER_FAULTS
 from ._foreign_wire import close_now
+from ._reason import EndReason, Side, reason_of_fault
+from ._story import tell_of_client
 
 if TYPE_CHECKING:
     from .._task import Task
@@ -36,6 +38,9 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
     A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
     `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS`. An error of `build_job` is
     logged with its traceback, and closes that client only.
+
+    The jobs' `fields` get, where the program has not set them itself: client, listener and queue_time, and at the end
+    reason, closed_by, bytes_up and bytes_down, unless a relay has told them.
 
     Args:
         endpoint: where to listen, and with what limit.
@@ -154,7 +159,7 @@ class _Server:
                 slots.give_back()
         if wire is None:
             return False
-        self._start(wire, placed=True)
+        self._start(wire, door, placed=True)
         return True
 
     async def _admit_all(self, door: Door) -> bool:
@@ -163,20 +168,25 @@ class _Server:
         if wire is None:
             return False
         placed = self._endpoint._slots.take_nowait()
-        self._start(wire, placed=placed)
+        self._start(wire, door, placed=placed)
         return True
 
-    def _start(self, wire: Wire, *, placed: bool) -> None:
+    def _start(self, wire: Wire, door: Door, *, placed: bool) -> None:
         self._endpoint._tally.accepted += 1
-        self._connections.start_soon(self._guarded, self._connection, wire, placed)
+        self._connections.start_soon(self._guarded, self._connection, wire, door.address, placed)
 
     # -- one client
 
-    async def _connection(self, wire: Wire, placed: bool) -> None:
-        if not placed and not await self._find_place(wire):
+    async def _connection(self, wire: Wire, listener: str, placed: bool) -> None:
+        came_at = trio.current_time()
+        placed = placed or await self._find_place(wire)
+        queue_time = round(trio.current_time() - came_at, 6)
+        if not placed:
+            told = {"reason": EndReason.LIMIT.value, "closed_by": Side.PROXY.value}
+            self._log.info("client.rejected", client=wire.peer, listener=listener, queue_time=queue_time, **told)
             return
         try:
-            await self._serve_client(wire)
+            await self._serve_client(wire, listener, queue_time)
         finally:
             self._endpoint._slots.give_back()
 
@@ -195,21 +205,23 @@ class _Server:
                 await close_now(wire)
         return placed
 
-    async def _serve_client(self, wire: Wire) -> None:
+    async def _serve_client(self, wire: Wire, listener: str, queue_time: float) -> None:
         try:
             stream = await self._endpoint._welcome(wire)
         except PEER_FAULTS as error:
-            self._log.debug("handshake.failed", client=wire.peer, error=repr(error))
+            reason = reason_of_fault(error).value
+            self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason, error=repr(error))
             return
         try:
-            await self._run_job(stream)
+            await self._run_job(stream, listener, queue_time)
         finally:
             await stream.aclose()
 
-    async def _run_job(self, stream: Stream) -> None:
+    async def _run_job(self, stream: Stream, listener: str, queue_time: float) -> None:
         job = self._build(stream)
         if job is None:
             return
+        tell_of_client(job, stream, listener=listener, queue_time=queue_time)
         self._endpoint._tally.inbound += 1
         try:
             await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)

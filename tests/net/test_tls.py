@@ -246,12 +246,12 @@ async def test_handshake_ends_with_the_grace(autojump_clock: MockClock) -> None:
 
 
 async def test_no_handshake(autojump_clock: MockClock) -> None:
-    """A client that speaks no TLS is a line for debugging, no more."""
+    """A client that speaks no TLS is one quiet line, which says why it went."""
     network = MemoryTransport()
     endpoint = net.Endpoint("server:80", transport=network, ssl_context=server_context())
-    lines: list[str] = []
+    lines: list[tuple[str, str]] = []
     server = job.Job[None]()
-    server.register_logger({0: lambda event, fields: lines.append(event)}, level=2)
+    server.register_logger({1: lambda event, fields: lines.append((event, fields["reason"]))}, level=1)
     server.add_task(net.serve(endpoint, build))
     async with server:
         client = await network.dial("server:80")
@@ -259,7 +259,7 @@ async def test_no_handshake(autojump_clock: MockClock) -> None:
         while await client.receive_some():
             pass
         await wait_all_tasks_blocked()
-        assert lines == ["handshake.failed"]
+        assert lines == [("handshake.failed", "protocol_error")]
         assert endpoint.statistics().accepted == 1
 
 
