@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import Any, Final
@@ -12,6 +13,9 @@ import trio
 from ._job import Job
 from ._verdict import Cause, CauseKind
 from .log import has_default_logger, register_default_logger
+
+FORMATS: Final = ("auto", "console", "json")
+"""What the log of a program may look like."""
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _SIGNAL_BASE: Final = 128  # a shell's exit code for a program that a signal ended
@@ -63,17 +67,25 @@ async def _obey(job: Job[Any], signals: Any, cut_by: list[int]) -> None:
             cut_by.append(number)
 
 
-def stderr_logger() -> Any:
-    """Return a structlog logger that writes to stderr: readable on a terminal, JSON lines elsewhere."""
+def stderr_logger(style: str = "auto") -> Any:
+    """Return a structlog logger that writes to stderr.
+
+    Args:
+        style: one of `FORMATS`: `console` is readable, with colours on a terminal unless NO_COLOR is set; `json` is one object
+            a line; `auto` is the first on a terminal and the second elsewhere.
+    """
     terminal = sys.stderr.isatty()
     processors: list[Any] = [
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso"),
     ]
-    if terminal:
-        processors.append(structlog.dev.ConsoleRenderer())
+    # Both without the locals of each frame: they may hold what is nobody's business.
+    if style == "console" or (style == "auto" and terminal):
+        colours = terminal and not os.environ.get("NO_COLOR")
+        processors.append(
+            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
+        )
     else:
-        # Without the locals of each frame: they may hold what is nobody's business.
         tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
         processors.append(structlog.processors.ExceptionRenderer(tracebacks))
         processors.append(structlog.processors.JSONRenderer(default=repr))
