@@ -2,13 +2,14 @@
 
 PYTHON ?= python3
 IMAGES ?=
+QUICK ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs clean
+.PHONY: help demo test docs bench clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [PYTHON=python3]'
@@ -33,13 +34,21 @@ docs: $(READY) ## run the code of README and docs, and follow their links
 	@echo 'docs: code blocks and links'
 	@$(PY) -m pytest -q tests/test_docs.py
 
-clean: ## remove all that was made here: .venv, caches, the demo's output
-	@echo 'clean: .venv, caches, demo-output'
-	@rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo-output
+bench: $(VENV)/.bench ## measure jobs and relays beside their peers; QUICK=1 for less than three minutes
+	@$(PY) -m tests.benchmarks $(if $(QUICK),--quick)
+
+clean: ## remove all that was made here: .venv, caches, the output of demo and bench
+	@echo 'clean: .venv, caches, demo-output, bench-output'
+	@rm -rf $(VENV) .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache build dist demo-output bench-output
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(READY): pyproject.toml
 	@echo 'set-up: making $(VENV) and installing into it (once, and when pyproject.toml changes)'
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(PY) -m pip install -qq --disable-pip-version-check --no-compile -e '.[dev]'
+	@touch $@
+
+$(VENV)/.bench: $(READY)
+	@echo 'set-up: the peers of the benchmarks (once)'
+	@$(PY) -m tests.benchmarks.install
 	@touch $@

@@ -1,0 +1,123 @@
+"""What a whole job costs: made, run to its end, and cleaned up after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import trio
+
+import job
+
+from ..effort import Effort
+from ..peers import NOT_HERE, has_module
+from ..results import Row, Section, Table, Target
+from ..rounds import Figure, Samples, Variant, interleaved, ratio
+from ..text import spread
+from . import others, raw
+from .naive import NaiveJob, NaiveTask
+from .routines import full_task, minimal_task, nothing
+
+MINIMAL, FULL = "job", "job with init and finalizer in each task"
+RAW_MINIMAL = "trio by hand, minimal"
+RAW_TYPICAL = "trio by hand, typical"
+RAW_FULL = "trio by hand, order and guards of a job"
+NAIVE, ANYIO, ANYIO_FULL = "naive core", "anyio, typical", "anyio, order and guards"
+TASK_GROUP, TASK_GROUP_UVLOOP = "asyncio.TaskGroup", "asyncio.TaskGroup on uvloop"
+AIOJOBS, MODE = "aiojobs", "mode"
+
+ON_TRIO = (MINIMAL, FULL, RAW_MINIMAL, RAW_TYPICAL, RAW_FULL, NAIVE, ANYIO, ANYIO_FULL)
+NEEDS = {ANYIO: "anyio", ANYIO_FULL: "anyio", TASK_GROUP_UVLOOP: "uvloop", AIOJOBS: "aiojobs", MODE: "mode"}
+
+
+def measure(effort: Effort) -> Section:
+    """Run jobs of one oneshot and two recurrent tasks, each done at its first step."""
+    samples = interleaved(variants(effort.jobs), effort.rounds)
+    rows = [
+        _row("jobs/s", samples, MINIMAL, RAW_MINIMAL, Target(">=", 0.85)),
+        *(_row("jobs/s", samples, MINIMAL, other) for other in (RAW_TYPICAL, NAIVE, ANYIO)),
+        _row("jobs/s with init and finalizers", samples, FULL, RAW_FULL, Target(">=", 0.9)),
+        *(_row("jobs/s with init and finalizers", samples, FULL, o, Target(">", 1)) for o in (ANYIO_FULL, MODE)),
+    ]
+    return Section("Whole jobs", rows, [_table(samples)])
+
+
+def variants(count: int) -> dict[str, Variant]:
+    """Return what runs so many jobs and returns seconds per job, for everybody who is here."""
+    wholes: dict[str, Callable[[], Callable[[], Awaitable[None]]]] = {
+        RAW_MINIMAL: lambda: raw.minimal,
+        MINIMAL: lambda: partial(_run_job, minimal_task),
+        RAW_TYPICAL: lambda: raw.typical,
+        NAIVE: lambda: _run_naive,
+        ANYIO: others.anyio_minimal,
+        RAW_FULL: lambda: raw.full,
+        FULL: lambda: partial(_run_job, full_task),
+        ANYIO_FULL: others.anyio_full,
+        TASK_GROUP: others.asyncio_minimal,
+        TASK_GROUP_UVLOOP: others.asyncio_minimal,
+        AIOJOBS: others.aiojobs_minimal,
+        MODE: others.mode_service,
+    }
+    here = {name: make() for name, make in wholes.items() if name not in NEEDS or has_module(NEEDS[name])}
+    return {name: partial(_runner(name), partial(_timed, whole, count)) for name, whole in here.items()}
+
+
+def _runner(name: str) -> Callable[[Callable[[], Coroutine[Any, Any, float]]], float]:
+    if name in ON_TRIO:
+        return trio.run
+    return _run_uvloop if name == TASK_GROUP_UVLOOP else _run_asyncio
+
+
+def _run_asyncio(main: Callable[[], Coroutine[Any, Any, float]]) -> float:
+    return asyncio.run(main())
+
+
+def _run_uvloop(main: Callable[[], Coroutine[Any, Any, float]]) -> float:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main())
+
+
+async def _timed(whole: Callable[[], Awaitable[None]], count: int) -> float:
+    await whole()
+    started = perf_counter()
+    for _ in range(count):
+        await whole()
+    return (perf_counter() - started) / count
+
+
+async def _run_job(factory: Callable[[job.Job[None]], job.Routines]) -> None:
+    j = job.Job[None]()
+    j.add_oneshot_task(factory)
+    j.add_task(factory)
+    j.add_task(factory)
+    await j.run()
+
+
+async def _run_naive() -> None:
+    naive = NaiveJob()
+    for _ in range(3):
+        naive.add(_naive_run, nothing)
+    await naive.run()
+
+
+async def _naive_run(task: NaiveTask) -> None:
+    task.done()
+
+
+def _row(what: str, samples: Samples, ours: str, other: str, target: Target | None = None) -> Row:
+    if other not in samples:
+        return Row(f"{what} / {other}", None, target, note=f"{NEEDS[other]}: {NOT_HERE}")
+    micro = [f"{Figure.of(samples[name]).median * 1e6:.1f}" for name in (ours, other)]
+    # Seconds per job, so the other way round than jobs per second.
+    return Row(f"{what} / {other}", ratio(samples, other, ours), target, note=f"{' / '.join(micro)} us a job")
+
+
+def _table(samples: Samples) -> Table:
+    lines: list[tuple[str, ...]] = [(name, spread(Figure.of(v).scaled(1e6))) for name, v in samples.items()]
+    note = "The last four run on another loop and promise less: no order of clean-up, no shield, no first cause."
+    return Table("One oneshot and two recurrent tasks, microseconds", ("", "us"), lines, note)

@@ -1,0 +1,59 @@
+"""What the tasks of a measured job do: nothing, in as few calls as can be."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import trio
+
+import job
+
+Step = Callable[[], Awaitable[bool]]
+"""A run written by hand: whether to go on."""
+
+
+async def done() -> bool:
+    """Be done at the first call."""
+    return False
+
+
+async def park() -> bool:
+    """Wait for ever."""
+    await trio.sleep_forever()
+
+
+async def nothing() -> None:
+    """Set nothing up, and clean nothing up."""
+
+
+async def init(task: job.Task) -> None:
+    """Set nothing up."""
+
+
+async def finalize(task: job.Task) -> None:
+    """Clean nothing up."""
+
+
+async def run_done(task: job.Task) -> None:
+    """Be done at the first call."""
+    task.done()
+
+
+async def run_park(task: job.Task) -> None:
+    """Wait for ever."""
+    await trio.sleep_forever()
+
+
+def minimal_task(j: job.Job[None]) -> job.Routines:
+    """Be done at once, with nothing to set up or to clean up."""
+    return job.Routines(run=run_done)
+
+
+def full_task(j: job.Job[None]) -> job.Routines:
+    """Be done at once, between an init and a finalizer."""
+    return job.Routines(init, run_done, finalize)
+
+
+def parked_task(j: job.Job[None]) -> job.Routines:
+    """Never be done."""
+    return job.Routines(run=run_park)
