@@ -30,6 +30,8 @@ async def connect(address: TcpAddress | UnixAddress) -> SocketWire:
         return adopt(await trio.open_tcp_stream(address.host or "localhost", address.port))
     except OSError as error:
         raise _plain(error) from error.__cause__
+    except UnicodeError as error:  # an empty label, or one of more than 63 letters: no resolver is asked
+        raise socket.gaierror(socket.EAI_NONAME, f"{address.host!r} is no name of a host") from error
 
 
 def adopt(stream: trio.SocketStream) -> SocketWire:

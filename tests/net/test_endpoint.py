@@ -99,6 +99,13 @@ async def test_unknown_host() -> None:
         await net.Endpoint("nobody.invalid:80").dial()
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
+async def test_no_name_of_a_host(host: str) -> None:
+    """What can be no name, and may come from a client, is a dial that failed, not a ValueError."""
+    with pytest.raises(OSError, match="is no name of a host"):
+        await net.Endpoint(f"{host}:80").dial()
+
+
 async def test_dial_another_address() -> None:
     """Another address may be dialed with the same options."""
     with socket.create_server(("127.0.0.1", 0)) as server:
