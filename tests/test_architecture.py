@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 WORDS = {"_events", "_exceptions", "_policy", "_states", "_verdict"}
 ROOMS = {"background", "futures", "instrumentation", "net", "tasks", "testing"}
-TOP = {"__main__", "_cli", "proxy"}
+TOP = {"__main__", "_cli", "_target", "proxy"}
 
 MAY_IMPORT = {
     "words": {"words"},
