@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ._exceptions import JobError
+from ._states import Phase
 from ._verdict import TaskError
-from .log import MORE
+from .log import DEBUG, MORE
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -18,11 +19,11 @@ if TYPE_CHECKING:
 
 def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
-    fields: dict[str, Any] = {"error": repr(failure.error), "phase": failure.phase.value if failure.phase else None}
+    fields: dict[str, Any] = {"error": _shown(failure.error), "phase": failure.phase.value if failure.phase else None}
     if isinstance(failure.error, job._quiet):
         task.log.info("task.failed", **fields)
     else:
-        task.log.warning("task.failed", **fields, **_traceback(failure.error))
+        task.log.warning("task.failed", **fields, **_traceback(job, [failure]))
 
 
 def report_stalled(task: Task, since: float) -> None:
@@ -34,7 +35,7 @@ def report_end(job: Job[Any], raised: BaseException | None) -> None:
     """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody."""
     unseen = _unseen(job._ending.errors, raised, job._quiet)
     if unseen:
-        job.log.warning("job.ended", **_summary(job), **_traceback(*(failure.error for failure in unseen)))
+        job.log.warning("job.ended", **_summary(job), **_traceback(job, unseen))
     elif job._loggers.wants(MORE):
         job.log.info("job.ended", **_summary(job))
 
@@ -54,16 +55,36 @@ def _summary(job: Job[Any]) -> dict[str, Any]:
         fields["seconds"] = round(verdict.ended_at - verdict.started_at, 6)
     fields["steps"] = job._steps
     if cause.error is not None:
-        fields["error"] = repr(cause.error)
+        fields["error"] = _shown(cause.error)
     if verdict.cut:
         fields["cut"] = [task.name for task in verdict.cut]
-    later = [repr(failure.error) for failure in verdict.errors if failure.error is not cause.error]
+    later = [_shown(failure.error) for failure in verdict.errors if failure.error is not cause.error]
     if later:
         fields["other_errors"] = later
     return fields
 
 
-def _traceback(*errors: BaseException) -> dict[str, Any]:
-    # A limit that was reached or an assertion that failed says all in its one line; a traceback is for faults of the code.
-    faults = [error for error in errors if not isinstance(error, JobError)]
+def _shown(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None:  # its repr leaves out the file, or the address
+        return f"{type(error).__name__}{(error.errno, error.strerror, error.filename)!r}"
+    return repr(error)
+
+
+def _traceback(job: Job[Any], failures: Sequence[TaskError]) -> dict[str, Any]:
+    faults = [failure.error for failure in failures if not _says_it_all(job, failure)]
     return {"exc_info": faults[0]} if faults else {}
+
+
+def _says_it_all(job: Job[Any], failure: TaskError) -> bool:
+    """Whether one line will do: a limit was reached, an assertion failed, or the system refused what a start asked for.
+
+    A traceback is for faults of the code; of a refused start it is shown to those who debug.
+    """
+    if isinstance(failure.error, JobError):
+        return True
+    return isinstance(failure.error, OSError) and _at_start(failure) and not job._loggers.wants(DEBUG)
+
+
+def _at_start(failure: TaskError) -> bool:
+    oneshot = failure.task is not None and failure.task.index == 0
+    return failure.phase is Phase.INIT or (oneshot and failure.phase is Phase.RUN)

@@ -10,7 +10,7 @@ from structlog.testing import CapturingLogger
 from trio.testing import MockClock
 
 import job
-from job import AssertFailedError, Job, JobState, JobTimeoutError, StopPolicy, Task
+from job import AssertFailedError, Job, JobState, JobTimeoutError, Routines, StopPolicy, Task
 from tests.journal import done, failing, forever, lasting
 
 Record = tuple[int, str, Mapping[str, Any]]
@@ -377,6 +377,34 @@ async def test_limit_has_no_traceback(options: Mapping[str, Any], autojump_clock
     j.add_task(forever, **options)
     level, fields = await ended(j, Heard(), level=0)
     assert (level, "exc_info" in fields) == (0, False)
+
+
+@pytest.mark.parametrize(
+    ("routines", "oneshot", "level", "traceback"),
+    [
+        (Routines(failing(OSError(13, "no", "/x")), None, None), False, 1, False),
+        (Routines(None, failing(OSError(13, "no", "/x")), None), True, 1, False),
+        (Routines(None, failing(OSError(13, "no", "/x")), None), False, 1, True),
+        (Routines(failing(OSError(13, "no", "/x")), None, None), False, 2, True),
+        (Routines(failing(ValueError("mine")), None, None), False, 1, True),
+    ],
+    ids=["init", "oneshot", "later", "at level 2", "fault of ours"],
+)
+async def test_refused_start_has_no_traceback(routines: Routines, oneshot: bool, level: int, traceback: bool) -> None:
+    """What the system refuses to an init or to the oneshot is told in one line; level 2 has the traceback all the same."""
+    j = Job[None]()
+    add = j.add_oneshot_task if oneshot else j.add_task
+    add(lambda _: routines)
+    _, fields = await ended(j, Heard(), level=level)
+    assert ("exc_info" in fields) == traceback
+
+
+async def test_error_with_a_file() -> None:
+    """An error of the system is logged with the file that it is about, which its repr leaves out."""
+    j = Job[None]()
+    j.add_task(failing(FileNotFoundError(2, "no such file", "/x")))
+    _, fields = await ended(j, Heard())
+    assert fields["error"] == "FileNotFoundError(2, 'no such file', '/x')"
 
 
 async def test_quiet() -> None:

@@ -1,7 +1,9 @@
 """`job.run`: a job as a whole program, in a process of its own, with real signals."""
 
+import errno
 import json
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -110,6 +112,76 @@ def test_failed(start: Any) -> None:
     assert (record["event"], record["level"], record["code"]) == ("job.ended", "warning", "error@fail:run")
     assert record["site"] == "here"
     assert "ValueError" in json.dumps(record["exception"])
+
+
+SERVER = """
+from job import net
+
+def nobody(stream):
+    raise NotImplementedError
+
+def serve(address):
+    j = job.Job(name="server")
+    j.add_task(net.serve(net.Endpoint(address), nobody))
+    sys.exit(job.run(j))
+"""
+
+
+def refused_start(program: Program) -> dict[str, Any]:
+    """Return the one line of a program that could not start: exit code 1, and no traceback."""
+    code, lines = program.ends()
+    assert code == 1
+    record: dict[str, Any]
+    (record,) = map(json.loads, lines)
+    assert (record["event"], record["job"], record["level"]) == ("job.ended", "server", "warning")
+    assert "exception" not in record
+    return record
+
+
+def test_port_in_use(start: Any) -> None:
+    """A server whose port is taken ends with one line that names the address."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        record = refused_start(start(f"{SERVER}\nserve({address!r})"))
+    assert record["code"] == "error@serve:init"
+    assert record["error"] == f"OSError({errno.EADDRINUSE}, 'Address already in use', {address!r})"
+
+
+def test_no_such_host(start: Any) -> None:
+    """A host that nobody knows is named, too."""
+    record = refused_start(start(f"{SERVER}\nserve('no.such.host.invalid:80')"))
+    assert record["error"].startswith("gaierror(")
+    assert "no.such.host.invalid:80" in record["error"]
+
+
+def test_no_permission(start: Any, tmp_path: Path) -> None:
+    """A unix socket where the program may not write is named by its path."""
+    tmp_path.chmod(0o500)
+    address = f"unix:{tmp_path}/socket"
+    program = f"""
+import os
+if os.geteuid() == 0:
+    os.seteuid(65534)  # root may write anywhere
+serve({address!r})
+"""
+    record = refused_start(start(SERVER + program))
+    assert record["error"] == f"PermissionError({errno.EACCES}, 'Permission denied', {address!r})"
+
+
+def test_nobody_to_connect_to(start: Any) -> None:
+    """A oneshot that finds nobody at its address ends the program with one line, too."""
+    record = refused_start(
+        start(
+            """
+            from job import net
+            j = job.Job(name="server")
+            j.add_oneshot_task(net.Endpoint("unix:/no/such/socket").connect_task)
+            sys.exit(job.run(j))
+            """
+        )
+    )
+    assert record["code"] == "error@connect:run"
+    assert record["error"] == "FileNotFoundError(2, 'No such file or directory', 'unix:/no/such/socket')"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

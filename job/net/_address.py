@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -64,8 +66,10 @@ def parse_address(address: str) -> Address:
             raise ValueError(f"address must have a path after 'unix:', got {address!r}")
         return UnixAddress(address.removeprefix(_UNIX))
     host, colon, port = address.rpartition(":")
-    if not colon or not _is_port(port):
+    if not colon:
         raise ValueError(f"address must be 'host:port', ':port', '[ipv6]:port' or 'unix:path', got {address!r}")
+    if not _is_port(port):
+        raise ValueError(f"address must end with a port from 0 to {_LARGEST_PORT}, got {address!r}")
     return TcpAddress(_host(address, host), int(port))
 
 
@@ -78,9 +82,13 @@ def _host(address: str, host: str) -> str | None:
         inner = host[1:-1]
         if ":" in inner:
             return inner
-    elif not set(host) & set(":[]/ "):
+    elif _is_name(host):
         return host or None
-    raise ValueError(f"address must have an IPv6 host in brackets, as in '[::1]:80', got {address!r}")
+    raise ValueError(f"address must have a host name, an IPv4 or, in brackets, an IPv6 address, got {address!r}")
+
+
+def _is_name(host: str) -> bool:
+    return host.isprintable() and not set(host) & set(":[]/ ")
 
 
 def join(host: str, port: int) -> str:
@@ -102,3 +110,13 @@ def host_of(address: str) -> str | None:
     except ValueError:
         return None
     return (parsed.host or "localhost") if isinstance(parsed, TcpAddress) else None
+
+
+def named(error: OSError | UnicodeError, address: Address) -> OSError:
+    """Return what the socket module raised with the address in it, which it leaves out or has in a form of its own."""
+    if isinstance(error, UnicodeError):  # an empty label, or one of more than 63 letters: no resolver is asked
+        return socket.gaierror(socket.EAI_NONAME, "no name of a host", str(address))
+    if error.errno is None:  # how it words a unix path that is too long
+        return OSError(errno.ENAMETOOLONG, str(error), str(address))
+    reason = os.strerror(error.errno) if error.errno > 0 else error.strerror  # name resolution has numbers of its own
+    return type(error)(error.errno, reason, str(address))

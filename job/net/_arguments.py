@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 
-def whole(name: str, value: object, *, most: float = math.inf) -> int:
-    """Return `value` as a count: an int from 1 to `most`."""
+def whole(name: str, value: object, *, least: int = 1, most: float = math.inf) -> int:
+    """Return `value` as a count: an int from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {value!r}")
-    if not 1 <= value <= most:
-        raise ValueError(f"{name} must be 1 {'or more' if most == math.inf else f'to {most}'}, got {value!r}")
+    if not least <= value <= most:
+        raise ValueError(f"{name} must be {least} {'or more' if most == math.inf else f'to {most}'}, got {value!r}")
     return value
 
 

@@ -9,29 +9,38 @@ from typing import Any, Final
 
 import trio
 
-from ._address import TcpAddress, UnixAddress
+from ._address import Address, TcpAddress, UnixAddress, named
 from ._socket_wire import SocketWire
 
 _FULL_BACKLOG_PAUSE: Final = 0.01
 
 
-async def connect(address: TcpAddress | UnixAddress) -> SocketWire:
+async def connect(address: Address) -> SocketWire:
     """Connect.
 
     Raises:
-        OSError: why not; of several attempts the first one's.
+        OSError: why not, with the address in the message; of several attempts the first one's.
     """
+    try:
+        return await _connect(address)
+    except (OSError, UnicodeError) as error:
+        raise named(error, address) from error.__cause__
+
+
+async def _connect(address: Address) -> SocketWire:
     if isinstance(address, UnixAddress):
         return await _connect_unix(address)
     numeric = address.numeric
     if numeric is not None:
         return await _connect_to(*numeric)
+    return await _connect_by_name(address)
+
+
+async def _connect_by_name(address: TcpAddress) -> SocketWire:
     try:
         return adopt(await trio.open_tcp_stream(address.host or "localhost", address.port))
     except OSError as error:
         raise _plain(error) from error.__cause__
-    except UnicodeError as error:  # an empty label, or one of more than 63 letters: no resolver is asked
-        raise socket.gaierror(socket.EAI_NONAME, f"{address.host!r} is no name of a host") from error
 
 
 def adopt(stream: trio.SocketStream) -> SocketWire:
@@ -81,5 +90,3 @@ async def _connect_unix(address: UnixAddress) -> SocketWire:
             return await _connect_to(socket.AF_UNIX, address.path)
         except BlockingIOError:
             await trio.sleep(_FULL_BACKLOG_PAUSE)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, address.path) from None

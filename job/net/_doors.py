@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeAlias, final
 import trio
 
 from ._accepting import PASSED_OVER
-from ._address import UNKNOWN, Address, TcpAddress, UnixAddress, written
+from ._address import UNKNOWN, Address, TcpAddress, UnixAddress, named, written
 from ._dial import adopt
 from ._foreign_wire import ForeignWire
 from ._socket_wire import SocketWire
@@ -177,8 +177,15 @@ async def open_doors(address: Address) -> Doors:
     """Bind and listen.
 
     Raises:
-        OSError: it cannot be done on all interfaces of the address; nothing is left open.
+        OSError: it cannot be done on all interfaces of the address, which is in the message; nothing is left open.
     """
+    try:
+        return await _open(address)
+    except (OSError, UnicodeError) as error:
+        raise named(error, address) from None
+
+
+async def _open(address: Address) -> Doors:
     if isinstance(address, UnixAddress):
         await trio.lowlevel.checkpoint()
         return [_open_unix(address)]

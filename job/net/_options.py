@@ -57,8 +57,7 @@ class Options:
         positive_seconds("connect_timeout", self.connect_timeout)
         seconds("close_timeout", self.close_timeout)
         whole("read_size", self.read_size)
-        if self.max_idle != 0 or isinstance(self.max_idle, bool):
-            whole("max_idle", self.max_idle)
+        whole("max_idle", self.max_idle, least=0)
         if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")
         if self.server_hostname is not None:

@@ -44,7 +44,7 @@ def bind_unix(sock: socket.socket, address: UnixAddress) -> SocketFile:
         sock.bind(address.path)
     except OSError as error:
         if error.errno != errno.EADDRINUSE or not _is_stale(address.path):
-            raise _named(error, address) from None
+            raise
         Path(address.path).unlink()
         sock.bind(address.path)
     return SocketFile(address.path)
@@ -62,8 +62,3 @@ def _is_stale(path: str) -> bool:
         except OSError:
             return False
     return False
-
-
-def _named(error: OSError, address: UnixAddress) -> OSError:
-    """Return the same error with the path in it, as the socket module leaves it out."""
-    return OSError(error.errno, error.strerror, address.path)

@@ -1,5 +1,6 @@
 """Addresses: four forms, read and written the same way; anything else is refused by name."""
 
+import errno
 import socket
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.net._address import TcpAddress, UnixAddress, host_of, parse_address, written
+from job.net._address import TcpAddress, UnixAddress, host_of, named, parse_address, written
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_forms(text: str, address: Any) -> None:
     assert str(address) == text
 
 
-REFUSED = "|host|host:|host:http|host:65536|host:-1|host:٣|::1:80|[::1]|[]:80|[a]:80|a b:80|a/b:80|unix:|http://host:80"
+REFUSED = "|host|host:|host:http|host:65536|host:-1|host:٣|::1:80|[::1]|[]:80|[a]:80|a b:80|a/b:80|unix:|http://host:80|a\0b:80"
 
 
 @pytest.mark.parametrize("text", REFUSED.split("|"))
@@ -35,6 +36,13 @@ def test_refused(text: str) -> None:
     with pytest.raises(ValueError, match="address must") as caught:
         parse_address(text)
     assert repr(text) in str(caught.value)
+
+
+@pytest.mark.parametrize("port", ["99999", "-1", "http"])
+def test_port_out_of_range(port: str) -> None:
+    """The message says what a port may be."""
+    with pytest.raises(ValueError, match=f"address must end with a port from 0 to 65535, got 'localhost:{port}'"):
+        parse_address(f"localhost:{port}")
 
 
 def test_no_text() -> None:
@@ -92,3 +100,19 @@ def test_written(family: int, name: Any, text: str) -> None:
 def test_host_of(address: str, host: str | None) -> None:
     """TLS checks the host; a path and a transport's own names have none."""
     assert host_of(address) == host
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (PermissionError(errno.EACCES, "no (while binding)"), f"[Errno {errno.EACCES}] Permission denied: 'a:80'"),
+        (socket.gaierror(-2, "Name or service not known"), "[Errno -2] Name or service not known: 'a:80'"),
+        (UnicodeError("empty label"), f"[Errno {socket.EAI_NONAME}] no name of a host: 'a:80'"),
+        (OSError("AF_UNIX path too long"), f"[Errno {errno.ENAMETOOLONG}] AF_UNIX path too long: 'a:80'"),
+    ],
+)
+def test_named(error: OSError | UnicodeError, shown: str) -> None:
+    """What the socket module raises is told in one way, with the address; an OSError keeps its type."""
+    told = named(error, TcpAddress("a", 80))
+    assert str(told) == shown
+    assert type(told) is (type(error) if isinstance(error, OSError) else socket.gaierror)
