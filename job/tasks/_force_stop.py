@@ -89,7 +89,8 @@ class ForceStop:
             self._arm(task)  # a run that never awaits leaves before the watcher wakes up
             if self._cut.cancel_called:
                 self._overran(task)
-            self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
+            if self._cut.deadline != math.inf:  # to set it costs more than a step
+                self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
 
     @asynccontextmanager
     async def _watched(self, task: Task) -> AsyncIterator[None]:
