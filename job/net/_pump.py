@@ -22,7 +22,7 @@ class Course(Protocol):
         """Whether to take no further chunk."""
         ...
 
-    def moved(self) -> None:
+    def moved(self, now: float) -> None:
         """Bytes have moved."""
         ...
 
@@ -50,7 +50,7 @@ class Pump(ABC):
         poked: it was asked to look again, and has not yet.
     """
 
-    __slots__ = ("_course", "_scope", "bytes", "eof", "poked", "running", "sending", "sink", "source")
+    __slots__ = ("_course", "bytes", "eof", "poked", "running", "sending", "sink", "source")
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         self.source = source
@@ -61,6 +61,23 @@ class Pump(ABC):
         self.running = True
         self.poked = False
         self._course = course
+
+    @abstractmethod
+    def cut(self) -> None:
+        """End it, whatever it is waiting for."""
+
+    @abstractmethod
+    def look_again(self) -> None:
+        """Ask it to look whether its source has something after all; `poked` is False again when it has looked."""
+
+
+class TaskPump(Pump):
+    """One direction in a trio task of its own."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        super().__init__(source, sink, course)
         # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it
         # and ends the pumps in an order that loses nothing.
         self._scope = trio.CancelScope(shield=True)
@@ -73,15 +90,15 @@ class Pump(ABC):
         except BaseException as error:
             self._course.failed(self, error)
         finally:
-            self.running = False
+            self.running = self.poked = False
             self._course.changed()
 
     def cut(self) -> None:
-        """End it, whatever it is waiting for."""
+        """End it."""
         self._scope.cancel()
 
     def look_again(self) -> None:
-        """Ask it to look whether its source has something after all; `poked` is False again when it has looked."""
+        """Interrupt its wait, if it is that for the source."""
         if self.running and not self.sending:
             self.poked = True
             self._interrupt()
@@ -100,7 +117,7 @@ class Pump(ABC):
 
     def _given(self, size: int) -> None:
         self.bytes += size
-        self._course.moved()
+        self._course.moved(trio.current_time())
 
     async def _pass_eof(self) -> None:
         self.eof = True
@@ -110,7 +127,7 @@ class Pump(ABC):
 
 
 @final
-class StreamPump(Pump):
+class StreamPump(TaskPump):
     """Moves the bytes of any trio stream, by `receive_some` and `send_all`."""
 
     __slots__ = ("_wait",)
@@ -124,7 +141,7 @@ class StreamPump(Pump):
             if not data:
                 await self._pass_eof()
                 return
-            self._course.moved()
+            self._course.moved(trio.current_time())
             self.sending = True
             await self.sink.stream.send_all(data)
             self.sending = False

@@ -22,32 +22,38 @@ class End:
         half_closes: whether the peer learns of an EOF while the other direction goes on; over TLS it does not.
         close_timeout: seconds that are left to such a peer to end its own direction.
         plain: the socket under a stream that is nothing but a socket.
+        own: the stream, where it is one of ours.
     """
 
-    __slots__ = ("_own", "close_timeout", "half_closes", "plain", "side", "stream")
+    __slots__ = ("close_timeout", "half_closes", "own", "plain", "side", "stream")
 
     def __init__(self, side: Side, stream: trio.abc.Stream) -> None:
         self.side = side
         self.stream = stream
         # By its type: an object that wraps one of ours and passes on what it does not know itself must not be passed by.
-        self._own = stream if isinstance(stream, Stream) else None
-        self.plain = _socket_of(stream) if self._own is None else self._own.plain
-        self.half_closes = hasattr(stream, "send_eof") if self._own is None else self._own.half_closes
-        self.close_timeout = CLOSE_TIMEOUT if self._own is None else self._own.endpoint.close_timeout
+        self.own = stream if isinstance(stream, Stream) else None
+        self.plain = _socket_of(stream) if self.own is None else self.own.plain
+        self.half_closes = hasattr(stream, "send_eof") if self.own is None else self.own.half_closes
+        self.close_timeout = CLOSE_TIMEOUT if self.own is None else self.own.endpoint.close_timeout
 
     def take_unread(self) -> bytes:
         """Take what was put back into the stream, past which the socket is about to be read."""
-        return b"" if self._own is None else self._own.take_unread()
+        return b"" if self.own is None else self.own.take_unread()
 
     def put_back(self, data: bytes) -> None:
-        """Put back what was received and cannot be passed on; a stream of another make does not take it."""
-        if self._own is not None:
-            self._own.unread(data)
+        """Put back what was received and cannot be passed on; a stream of another make, or a closed one, does not take it."""
+        if self.own is not None and not self.own.closed:
+            self.own.unread(data)
 
-    def count(self, *, received: int = 0, sent: int = 0) -> None:
-        """Tell the stream what went past it."""
-        if self._own is not None:
-            self._own.count(received=received, sent=sent)
+    def count_received(self, size: int) -> None:
+        """Tell the stream what was read past it."""
+        if self.own is not None:
+            self.own.count_received(size)
+
+    def count_sent(self, size: int) -> None:
+        """Tell the stream what was written past it."""
+        if self.own is not None:
+            self.own.count_sent(size)
 
     async def send_eof(self) -> None:
         """Pass on an EOF, where there is a way to."""

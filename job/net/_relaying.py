@@ -6,11 +6,14 @@ import math
 from typing import final
 
 import trio
-from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
+from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
 
 from .._context import current_task
+from .._park import Park, never
+from ._engine import AVAILABLE
+from ._engine_pump import EnginePump, driven
 from ._errors import PEER_FAULTS
-from ._pump import Pump, StreamPump
+from ._pump import Pump, StreamPump, TaskPump
 from ._reason import EndReason, Side, reason_of_fault
 from ._relay_end import End
 from ._socket_pump import SocketPump
@@ -35,6 +38,7 @@ class Relaying:
 
     __slots__ = (
         "_alarm",
+        "_bell",
         "_down",
         "_ended_at",
         "_fault",
@@ -52,14 +56,15 @@ class Relaying:
     )
 
     def __init__(self, client: End, upstream: End, *, idle_timeout: float, half_close_timeout: float) -> None:
-        kind = StreamPump if client.plain is None or upstream.plain is None else SocketPump
-        self._up: Pump = kind(client, upstream, self)
-        self._down: Pump = kind(upstream, client, self)
+        kind = _kind_of_pump(client, upstream)
+        self._up = kind(client, upstream, self)
+        self._down = kind(upstream, client, self)
         self._idle_timeout = idle_timeout
         self._half_close_timeout = half_close_timeout
         self._first_eof: Pump | None = None
         self._fault: BaseException | None = None
-        self._alarm = trio.CancelScope()
+        self._alarm: trio.CancelScope | None = None  # of the watch, while it sleeps
+        self._bell = Park()
         self._started_at = self._moved_at = trio.current_time()
         self._ended_at: float | None = None
         # Each chunk is a heartbeat of the task. Not by tick(), which would also be a step: a run that forgets to take one
@@ -71,6 +76,7 @@ class Relaying:
         self.error: BaseException | None = None
         self.stopping = False
 
+    @enable_ki_protection
     async def run(self) -> None:
         """Relay until the end.
 
@@ -80,10 +86,7 @@ class Relaying:
         """
         try:
             await checkpoint_if_cancelled()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._up.run)
-                nursery.start_soon(self._down.run)
-                struck = await self._guard()
+            struck = await self._move()
         finally:
             self._ended_at = trio.current_time()
         try:
@@ -93,6 +96,19 @@ class Relaying:
             fault = struck = None
         if self.reason is None:
             self._conclude_at_eof()
+
+    async def _move(self) -> BaseException | None:
+        """Set the pumps going, and stand watch over them."""
+        up, down = self._up, self._down
+        if isinstance(up, EnginePump) and isinstance(down, EnginePump):
+            with driven(up, down):
+                return await self._guard()
+        assert isinstance(up, TaskPump)
+        assert isinstance(down, TaskPump)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(up.run)
+            nursery.start_soon(down.run)
+            return await self._guard()
 
     @property
     def bytes_up(self) -> int:
@@ -111,21 +127,23 @@ class Relaying:
 
     # -- as the pumps tell
 
-    def moved(self) -> None:
+    def moved(self, now: float) -> None:
         """Put off both timeouts."""
-        self._moved_at = trio.current_time()
+        self._moved_at = now
         if self._task_clock is not None:
-            self._task_clock.touch()
+            self._task_clock.touched = now
 
     def changed(self) -> None:
-        """Wake the watch."""
-        self._alarm.cancel()
+        """Wake the watch, or have it wake up at another time, which is cheaper."""
+        if self._running and self._alarm is not None and self._alarm.deadline != math.inf:
+            self._alarm.deadline = self._deadline
+        else:
+            self._bell.wake()
 
     def ended(self, pump: Pump) -> None:
         """Go on with the other direction alone."""
         self._first_eof = self._first_eof or pump
-        self.moved()
-        self.changed()
+        self.moved(trio.current_time())
 
     def failed(self, pump: Pump, error: BaseException) -> None:
         """Tell a peer's fault, which is a reason, from our own, which is raised."""
@@ -150,20 +168,17 @@ class Relaying:
     async def _guard(self) -> BaseException | None:
         """Stand watch; return the cancellation, or the interrupt, that struck meanwhile."""
         try:
-            await self._watch()
+            while self._running:
+                await self._sleep_until(self._deadline)
+                if self._is_late:
+                    await self._look_again()
+                    if self._is_late:
+                        self._expire()
         except BaseException as struck:
             self.stopping = True
             await self._let_go()
             return struck
         return None
-
-    async def _watch(self) -> None:
-        while self._running:
-            await self._sleep_until(self._deadline)
-            if self._is_late:
-                await self._look_again()
-                if self._is_late:
-                    self._expire()
 
     async def _look_again(self) -> None:
         """Let the pumps see whether something came in the very moment that the time was up."""
@@ -180,8 +195,9 @@ class Relaying:
 
     async def _sleep_until(self, deadline: float) -> None:
         """Sleep until then, or until a pump tells something."""
+        self._bell = Park()
         with trio.CancelScope(deadline=deadline) as self._alarm:
-            await trio.sleep_forever()
+            await self._bell.wait(never)
 
     def _poke(self) -> None:
         self._up.look_again()
@@ -233,6 +249,12 @@ class Relaying:
         self.reason = reason
         self.closed_by = closed_by
         self.error = error
+
+
+def _kind_of_pump(client: End, upstream: End) -> type[EnginePump | SocketPump | StreamPump]:
+    if client.plain is None or upstream.plain is None:
+        return StreamPump
+    return EnginePump if AVAILABLE and client.own is not None and upstream.own is not None else SocketPump
 
 
 def _seconds(limit: tuple[float, EndReason]) -> float:

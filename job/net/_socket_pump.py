@@ -12,7 +12,7 @@ import trio
 from trio.lowlevel import RunVar
 
 from .._fairness import turns
-from ._pump import Course, Pump
+from ._pump import Course, TaskPump
 from ._relay_end import End
 
 CHUNK: Final = 65536
@@ -22,7 +22,7 @@ _buffer: RunVar[memoryview] = RunVar("job relay buffer")
 
 
 @final
-class SocketPump(Pump):
+class SocketPump(TaskPump):
     """Tries first and waits only where the kernel has nothing to give or no place to take it.
 
     All pumps of a trio run share one buffer. None of them awaits between filling and emptying it: what the sink did not
@@ -67,11 +67,11 @@ class SocketPump(Pump):
     async def _pass_on(self, chunk: memoryview) -> bool:
         """Give a chunk to the sink; return whether it took all of it at once."""
         size = len(chunk)
-        self.source.count(received=size)
+        self.source.count_received(size)
         self.sending = True
         sent = self._give(chunk)
         if sent < size:
-            self._course.moved()  # into our hands at least
+            self._course.moved(trio.current_time())  # into our hands at least
             await self._give_rest(bytes(chunk[sent:]))
         self.sending = False
         return sent == size
@@ -96,7 +96,7 @@ class SocketPump(Pump):
             return 0
         except OSError as error:
             raise_as_stream_error(error)
-        self.sink.count(sent=sent)
+        self.sink.count_sent(sent)
         self._given(sent)
         return sent
 

@@ -24,7 +24,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
     """
 
-    __slots__ = ("_broken", "_closing", "_eof", "_local", "_peer", "_sent", "sock")
+    __slots__ = ("_broken", "_closing", "_local", "_peer", "_sent", "eof", "sock")
 
     half_closes: Final = True
     resumes: Final = True
@@ -39,7 +39,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._local: Any = _name(sock.getsockname)
         self._peer: Any = _name(sock.getpeername) if peer is None else peer
         self._sent = False
-        self._eof = False
+        self.eof = False
         self._broken = False
         self._closing = False
 
@@ -87,7 +87,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         except OSError as exc:
             raise self._fault(exc) from exc
         if not data:
-            self._eof = True
+            self.eof = True
         return data
 
     async def send_some(self, data: Data) -> int:
@@ -124,6 +124,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
     async def send_eof(self) -> None:
         """Send FIN."""
         await checkpoint()
+        self.send_eof_nowait()
+
+    def send_eof_nowait(self) -> None:
+        """Send FIN; no checkpoint."""
         try:
             self.sock.shutdown(socket.SHUT_WR)
         except OSError as exc:
@@ -141,7 +145,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._closing = True
         trio.lowlevel.notify_closing(self.sock)
         try:
-            if not self._eof and not self._broken:
+            if not self.eof and not self._broken:
                 await self._linger()
         finally:
             self.sock.close()
@@ -155,7 +159,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         looks = 0
         with suppress(trio.BrokenResourceError, OSError):
             self.sock.shutdown(socket.SHUT_WR)
-            while not self._eof:
+            while not self.eof:
                 await checkpoint()
                 looks += 1
                 try:

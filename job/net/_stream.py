@@ -45,6 +45,7 @@ class Stream(trio.abc.HalfCloseableStream):
         "_bytes_received",
         "_bytes_sent",
         "_closed",
+        "_closing",
         "_codec",
         "_endpoint",
         "_eof",
@@ -75,6 +76,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._bytes_received = 0
         self._bytes_sent = 0
         self._closed = False
+        self._closing: Callable[[], None] | None = None  # tells who has been lent the stream
         self._eof = False
         self._eof_sent = False
         self._receiving = False
@@ -332,17 +334,48 @@ class Stream(trio.abc.HalfCloseableStream):
         sends_next = not self._eof_sent and self._outbox.clean
         return self._wire.lend() if isinstance(self._wire, SocketWire) and sends_next else None
 
+    def lend(self, closing: Callable[[], None]) -> None:
+        """Receive nothing until `take_back`; call `closing` when somebody closes the stream nevertheless.
+
+        Raises:
+            trio.BusyResourceError: another task is receiving from this stream.
+        """
+        self._begin_receiving()
+        self._closing = closing
+
+    def take_back(self) -> None:
+        """Receive as before."""
+        self._receiving = False
+        self._closing = None
+
+    def end_nowait(self) -> None:
+        """Say EOF on a plain socket, without a checkpoint.
+
+        Raises:
+            OSError: the peer is gone.
+        """
+        assert isinstance(self._wire, SocketWire)
+        self._wire.send_eof_nowait()
+        self._eof_sent = True
+
+    def note_eof(self) -> None:
+        """Take note that the peer has said EOF, which went past."""
+        assert isinstance(self._wire, SocketWire)
+        self._eof = self._wire.eof = True
+
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""
         return self._inbox.take_bytes(len(self._inbox.buffer))
 
-    def count(self, *, received: int = 0, sent: int = 0) -> None:
-        """Count bytes that were moved."""
-        self._bytes_received += received
-        self._bytes_sent += sent
-        tally = self._endpoint._tally
-        tally.bytes_received += received
-        tally.bytes_sent += sent
+    def count_received(self, size: int) -> None:
+        """Count bytes that came in."""
+        self._bytes_received += size
+        self._endpoint._tally.bytes_received += size
+
+    def count_sent(self, size: int) -> None:
+        """Count bytes that went out."""
+        self._bytes_sent += size
+        self._endpoint._tally.bytes_sent += size
 
     # -- for its halves
 
@@ -351,15 +384,18 @@ class Stream(trio.abc.HalfCloseableStream):
         return self._endpoint._options.read_size
 
     async def _receive(self, most: int | None = None) -> bytes:
-        self._check_open()
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this stream")
-        self._receiving = True
+        self._begin_receiving()
         try:
             data = await self._wire.receive_some(most or self._read_size)
         finally:
             self._receiving = False
         return self._arrived(data)
+
+    def _begin_receiving(self) -> None:
+        self._check_open()
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this stream")
+        self._receiving = True
 
     def _receive_nowait(self) -> bytes:
         if self._receiving:
@@ -368,7 +404,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def _arrived(self, data: bytes) -> bytes:
         if data:
-            self.count(received=len(data))
+            self.count_received(len(data))
         else:
             self._eof = True
         return data
@@ -392,7 +428,7 @@ class Stream(trio.abc.HalfCloseableStream):
     async def _send_some(self, data: memoryview) -> int:
         self._check_open()
         sent = await self._wire.send_some(data)
-        self.count(sent=sent)
+        self.count_sent(sent)
         return sent
 
     def _check_open(self) -> None:
@@ -415,6 +451,8 @@ class Stream(trio.abc.HalfCloseableStream):
     def _shut(self) -> None:
         """Take no more part in anything."""
         self._closed = True
+        if self._closing is not None:
+            self._closing()
         self._inbox.close()
         self._outbox.close()
 

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import random
 import socket
 import ssl
@@ -604,8 +605,17 @@ async def unix_pair() -> tuple[trio.SocketStream, trio.SocketStream]:
     return trio.SocketStream(near), trio.SocketStream(far)
 
 
-Pair = Callable[[], Awaitable[tuple[trio.SocketStream, trio.SocketStream]]]
-REAL = pytest.mark.parametrize("pair", [tcp_pair, unix_pair])
+async def engine_pair() -> tuple[net.Stream, trio.SocketStream]:
+    """Connect over TCP, with a stream of our own at the near end: the engine moves its bytes."""
+    (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    async with listener:
+        near = await net.Endpoint(f"127.0.0.1:{listener.socket.getsockname()[1]}").dial()
+        return near, await listener.accept()
+
+
+Pair = Callable[[], Awaitable[tuple[Any, trio.SocketStream]]]
+REAL = pytest.mark.parametrize("pair", [tcp_pair, unix_pair, engine_pair])
+TCP = pytest.mark.parametrize("pair", [tcp_pair, engine_pair])
 
 
 @asynccontextmanager
@@ -678,9 +688,10 @@ async def test_sockets_one_large_write(pair: Pair) -> None:
         run.scope.cancel()
 
 
-async def test_reset_by_client() -> None:
+@TCP
+async def test_reset_by_client(pair: Pair) -> None:
     """A client that resets its connection ended it."""
-    async with real(tcp_pair) as run:
+    async with real(pair) as run:
         await run.client.send_all(b"x")
         await run.upstream.receive_some()
         run.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -688,9 +699,10 @@ async def test_reset_by_client() -> None:
     assert summary(run.result) == (EndReason.RESET, Side.CLIENT)
 
 
-async def test_last_words_before_a_reset() -> None:
+@TCP
+async def test_last_words_before_a_reset(pair: Pair) -> None:
     """A reply that the upstream sent before it closed on an unread request is passed on."""
-    async with real(tcp_pair) as run:
+    async with real(pair) as run:
         await run.client.send_all(bytes(100_000))
         await run.upstream.receive_some(10)
         await run.upstream.send_all(b"413")
@@ -747,15 +759,23 @@ async def test_sockets_cancelled_while_stuck(pair: Pair) -> None:
     assert run.scope.cancelled_caught
 
 
+async def fill(stream: Any) -> int:
+    """Send zeros until there is no more room; return how many."""
+    below = stream.plain if isinstance(stream, net.Stream) else stream.socket
+    sent = 0
+    with trio.socket.from_stdlib_socket(socket.socket(fileno=os.dup(below.fileno()))) as sock:
+        with trio.move_on_after(0.05):
+            while True:
+                sent += await sock.send(bytes(MIB))
+    return sent
+
+
 @REAL
 async def test_sink_that_is_full(pair: Pair) -> None:
     """A chunk for which the sink has no place at all waits, and comes after what was there before."""
     near, far = await pair(), await pair()
     async with near[0], near[1], far[0], far[1]:
-        before = 0
-        with trio.move_on_after(0.05):
-            while True:
-                before += await far[0].socket.send(bytes(MIB))
+        before = await fill(far[0])
         async with running(near, far) as run:
             await run.client.send_all(b"after")
             await wait_all_tasks_blocked()
@@ -816,9 +836,22 @@ async def own(**options: float) -> AsyncIterator[tuple[net.Stream, net.Stream, R
         yield client[0], upstream[0], run
 
 
-async def test_unread_first() -> None:
+@asynccontextmanager
+async def foreign_pair() -> AsyncIterator[tuple[Stream, trio.SocketStream]]:
+    """Connect with streams of trio's."""
+    near, far = await tcp_pair()
+    async with near, far:
+        yield near, far
+
+
+OWN = pytest.mark.parametrize("second", [own_pair, foreign_pair])
+"""The first stream is ours, and the second one is too, or is not."""
+
+
+@OWN
+async def test_unread_first(second: Any) -> None:
     """What was put back into a stream, or came with a handshake, is relayed first."""
-    async with own_pair() as client, own_pair() as upstream:
+    async with own_pair() as client, second() as upstream:
         await client[1].send_all(b"PROXY\r\nhello")
         assert await client[0].receive_until(b"\r\n", limit=100) == b"PROXY\r\n"
         client[0].unread(b"PROXY again\r\n")
@@ -855,7 +888,17 @@ async def test_stream_counts() -> None:
     assert (run.result.bytes_up, run.result.bytes_down) == (8, 3)
 
 
-async def test_cut_chunk_is_put_back() -> None:
+async def test_stream_counts_beside_a_foreign_socket() -> None:
+    """So they do where the engine cannot serve."""
+    async with own_pair() as client, foreign_pair() as upstream, running(client, upstream) as run:
+        await run.upstream.send_all(b"yes")
+        assert await run.client.receive_some() == b"yes"
+        assert client[0].bytes_sent == 3
+        run.scope.cancel()
+
+
+@OWN
+async def test_cut_chunk_is_put_back(second: Any) -> None:
     """What the relay holds when it is cut, as its sink is stuck, goes back to its source: nothing is lost."""
     data = random.Random(9).randbytes(32 * MIB)
     sent = 0
@@ -866,7 +909,7 @@ async def test_cut_chunk_is_put_back() -> None:
             await stream.send_all(data[at : at + 1000])
             sent = at + 1000
 
-    async with own_pair() as client, own_pair() as upstream:
+    async with own_pair() as client, second() as upstream:
         async with running(client, upstream, idle_timeout=0.1) as run, trio.open_nursery() as nursery:
             nursery.start_soon(send, run.client)
             await run.ended.wait()

@@ -1,0 +1,178 @@
+"""The pump that the engine drives: one direction between two plain sockets of ours, without a trio task."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import final
+
+import trio
+
+from ._engine import Engine, engine
+from ._pump import Course, Pump
+from ._relay_end import End
+from ._socket_pump import raise_as_stream_error, shared_buffer
+from ._stream import Stream
+
+
+@final
+class EnginePump(Pump):
+    """Moves a chunk whenever its source has one. What the sink does not take of it is copied out, and comes first.
+
+    All pumps of a trio run share one buffer: nothing is ever awaited between filling and emptying it. Only for streams of
+    ours, which tell when somebody closes them: a descriptor that is closed would be silent, and then be somebody else's.
+    """
+
+    __slots__ = ("_engine", "_from", "_giver", "_lent", "_rest", "_sink_fd", "_source_fd", "_taker", "_to")
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        super().__init__(source, sink, course)
+        assert source.own is not None
+        assert source.plain is not None
+        assert sink.own is not None
+        assert sink.plain is not None
+        self._giver: Stream = source.own
+        self._taker: Stream = sink.own
+        self._from: socket.socket = source.plain
+        self._to: socket.socket = sink.plain
+        self._source_fd = self._from.fileno()
+        self._sink_fd = self._to.fileno()
+        self._rest = memoryview(b"")
+        self._lent = False
+        self._engine: Engine
+
+    def borrow(self, engine: Engine) -> None:
+        """Have the source to itself until `give_back`; where that cannot be, end."""
+        self._engine = engine
+        try:
+            self._giver.lend(self._source_closed)
+            self._lent = True
+        except Exception as error:
+            self.fail(error)
+
+    def give_back(self) -> None:
+        """Let others use the source again."""
+        if self._lent:
+            self._giver.take_back()
+
+    def start(self) -> None:
+        """Begin, unless the other one could not."""
+        if not self.running:
+            return
+        if unread := self._giver.take_unread():
+            self._hold(unread)
+        else:
+            self._engine.read(self._source_fd, self)
+
+    def cut(self) -> None:
+        """End it. A rest is given to the sink if it takes that at once, else put back."""
+        if not self.running:
+            return
+        self._stop()
+        if self._rest:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                self._rest = self._rest[self._give(self._rest, trio.current_time()) :]
+            self.source.put_back(bytes(self._rest))
+        self._course.changed()
+
+    def look_again(self) -> None:
+        """Look at once."""
+        if self.running and not self._rest and not self._course.stopping:
+            try:
+                self.readable(trio.current_time())
+            except BaseException as error:
+                self.fail(error)
+
+    # -- as the engine tells
+
+    def readable(self, now: float) -> None:
+        """Move what is there, up to a chunk."""
+        buffer = shared_buffer()
+        try:
+            size = self._from.recv_into(buffer)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise_as_stream_error(error)
+        if size:
+            self._pass_on(buffer[:size], now)
+        else:
+            self._pass_eof()
+
+    def writable(self, now: float) -> None:
+        """Give the sink some more of the rest."""
+        self._rest = self._rest[self._give(self._rest, now) :]
+        if not self._rest:
+            self._engine.read(self._source_fd, self)
+            self._engine.write(self._sink_fd, None)
+
+    def fail(self, error: BaseException) -> None:
+        """End for an error."""
+        self._stop()
+        self._course.failed(self, error)
+        self._course.changed()
+
+    def _source_closed(self) -> None:
+        self.fail(trio.ClosedResourceError("this stream was closed while it was relayed"))
+
+    # -- moving
+
+    def _pass_on(self, chunk: memoryview, now: float) -> None:
+        self._giver.count_received(len(chunk))
+        sent = self._give(chunk, now)
+        if sent < len(chunk):
+            self._course.moved(now)  # into our hands at least
+            self._hold(bytes(chunk[sent:]))
+
+    def _give(self, data: memoryview, now: float) -> int:
+        """Return how many bytes the sink took."""
+        self.sending = True
+        try:
+            sent = self._to.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise_as_stream_error(error)
+        self.sending = False
+        self.bytes += sent
+        self._taker.count_sent(sent)
+        self._course.moved(now)
+        return sent
+
+    def _hold(self, rest: bytes) -> None:
+        """Wait for the sink, and not for the source any more."""
+        self._rest = memoryview(rest)
+        self._engine.write(self._sink_fd, self)
+        self._engine.read(self._source_fd, None)
+
+    def _pass_eof(self) -> None:
+        self.eof = True
+        self._stop()
+        self._course.ended(self)
+        self.sending = True
+        self._giver.note_eof()
+        self._taker.end_nowait()
+        self._course.changed()
+
+    def _stop(self) -> None:
+        self.running = False
+        if self._lent:
+            self._engine.read(self._source_fd, None)
+            self._engine.write(self._sink_fd, None)
+
+
+@contextmanager
+def driven(*pumps: EnginePump) -> Iterator[None]:
+    """Have the engine drive the pumps of a relay for the length of the block, at whose end they are cut."""
+    with engine() as running:
+        try:
+            for pump in pumps:
+                pump.borrow(running)
+            for pump in pumps:
+                pump.start()
+            yield
+        finally:
+            for pump in pumps:
+                pump.cut()
+                pump.give_back()
