@@ -274,6 +274,22 @@ def test_log_level(level: list[str], events: list[str], write: Write, capsys: Sa
     assert [json.loads(line)["event"] for line in capsys.readouterr().err.splitlines()] == events
 
 
+@pytest.mark.parametrize(("level", "shown"), [([], False), (["--log-level=2"], True)])
+def test_refused_start(level: list[str], shown: bool, write: Write, capsys: Say) -> None:
+    """What the system refuses at the start is one record, with a traceback only for those who debug."""
+    module = write(
+        """
+        def init(task):
+            raise OSError("port in use")
+        j = job.Job()
+        j.add_task(lambda j: (init, None, None))
+        """
+    )
+    assert main(["run", f"{module}:j", *level]) == 1
+    record = json.loads(capsys.readouterr().err)
+    assert (record["error"], "exception" in record) == ("OSError('port in use')", shown)
+
+
 def test_console(write: Write, capsys: Say) -> None:
     """The readable format has no colours where there is no terminal, and shows tracebacks without the locals."""
     module = write(
