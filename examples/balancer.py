@@ -23,7 +23,7 @@ def connection(balancer: Balancer, client: net.Stream) -> job.Job[net.Stream]:
     return j
 
 
-def server(inbound: net.Endpoint, balancer: Balancer) -> job.Job[None]:
+def server(inbound: net.Endpoint, balancer: Balancer, *, interval: float) -> job.Job[None]:
     """Build the job of the whole program."""
 
     async def announce(task: job.Task) -> None:
@@ -39,8 +39,8 @@ def server(inbound: net.Endpoint, balancer: Balancer) -> job.Job[None]:
 
     j: job.Job[None] = job.Job(name="balancer", grace=20, quiet=[OSError])
     j.add_task(net.serve(inbound, partial(connection, balancer)))
-    j.add_task(balancer.check_task(interval=0.5))
-    j.add_task(tasks.every(0.5, watch))
+    j.add_task(balancer.check_task(interval=interval))
+    j.add_task(tasks.every(interval, watch))
     j.add_task(announce)
     return j
 
@@ -49,5 +49,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="balancer", description="Give each connection to an upstream that is up.")
     parser.add_argument("--listen", type=net.Endpoint, default="127.0.0.1:8080", metavar="ADDRESS")
     parser.add_argument("--upstream", type=Upstream, action="append", required=True, metavar="ADDRESS")
+    parser.add_argument("--interval", type=float, default=1, metavar="SECONDS", help="from one check to the next")
     options = parser.parse_args()
-    sys.exit(job.run(server(options.listen, Balancer(options.upstream))))
+    sys.exit(job.run(server(options.listen, Balancer(options.upstream), interval=options.interval)))
