@@ -20,10 +20,16 @@ def seconds(name: str, value: object) -> float:
 
 def positive_seconds(name: str, value: object) -> float:
     """Return `value` as a duration longer than nothing."""
-    duration = seconds(name, value)
-    if duration == 0:
-        raise ValueError(f"{name} must be more than 0 seconds, got {value!r}")
-    return duration
+    if not isinstance(value, (int, float)) or value > 0:
+        return seconds(name, value)
+    raise ValueError(f"{name} must be more than 0 seconds, got {value!r}")
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value` as True or False, one of which it must be: a string that says no is true."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
 
 
 def optional_callable(name: str, value: object) -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -119,6 +119,15 @@ def register_observer(observer: Observer) -> Callable[[], None]:
         _seats_for_all.pop(seat, None)
 
     return unregister
+
+
+def seats_of(observers: Iterable[Observer]) -> tuple[Seat, ...]:
+    """Return the places of a job's own observers."""
+    try:
+        found = iter(observers)
+    except TypeError:
+        raise TypeError(f"observers must be a list of observers, or the like, got {observers!r}") from None
+    return tuple(map(Seat, found))
 
 
 def seats_for_all() -> tuple[Seat, ...]:

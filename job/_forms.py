@@ -46,10 +46,20 @@ def make_routines(form: object, job: object) -> Routines:
     if not isinstance(form, type) and callable(getattr(form, "run", None)):
         return _from_object(form_name(form), form)
     if callable(form):
-        return _from_factory(form_name(form), form(job))
+        return _from_factory(form_name(form), _made_by(form, job))
     raise TypeError(
         f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
     )
+
+
+def _made_by(factory: Callable[..., object], job: object) -> object:
+    try:
+        return factory(job)
+    except Exception as error:
+        error.add_note(
+            f"in the factory {form_name(factory)!r}, called with the job; a run of its own must be an async def"
+        )
+        raise
 
 
 def form_name(form: object) -> str:

@@ -19,7 +19,7 @@ from ._block import run_beside
 from ._children import Children
 from ._context import current_job, current_task
 from ._ending import Ending, ErrorWrapper, as_error
-from ._events import JobEnded, JobStateChanged, Observer, Seat, TaskAdded, TaskFailed, TaskStalled, seats_for_all
+from ._events import JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled, seats_for_all, seats_of
 from ._exceptions import JobCancelledError, JobStateError
 from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
@@ -133,7 +133,7 @@ class Job(Generic[V]):
         self._grace = _check.seconds("grace", grace)
         self._finalize_timeout = _check.seconds("finalize_timeout", finalize_timeout)
         self._stop_timeout = _check.seconds("stop_timeout", stop_timeout)
-        self._keep_open = keep_open
+        self._keep_open = _check.flag("keep_open", keep_open)
         self._on_shutdown = on_shutdown
         self._quiet = _check.exception_types("quiet", quiet)
         self._state = JobState.NEW
@@ -159,7 +159,7 @@ class Job(Generic[V]):
         self._log: JobLog | None = None
         self._steps_of_gone = 0
         self._parent = self._join(current_job() if parent is _CURRENT else parent)
-        seats = tuple(map(Seat, observers))
+        seats = seats_of(observers)
         self._audience = Audience(seats, self.log) if seats else None
 
     def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
@@ -234,7 +234,7 @@ class Job(Generic[V]):
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
-        if transient and policy is not StopPolicy.CONTAIN:
+        if _check.flag("transient", transient) and policy is not StopPolicy.CONTAIN:
             raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
         idle = _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
@@ -258,6 +258,8 @@ class Job(Generic[V]):
 
     def get_task(self, index: int) -> Task | None:
         """Return the task with this index, or None; the oneshot has index 0."""
+        if not isinstance(index, int):
+            raise TypeError(f"index must be an int, got {index!r}")
         return self._oneshot if index == 0 else self._tasks.get(index)
 
     # -- running

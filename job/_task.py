@@ -261,6 +261,8 @@ class Task:
         """
         if self._home is None or trio.lowlevel.current_task() is not self._home:
             raise JobStateError(f"enter() of task {self.name!r} was called outside of the task's own trio task")
+        if not any(hasattr(type(context_manager), way) for way in ("__aenter__", "__enter__")):
+            raise TypeError(f"context_manager must have __aenter__ or __enter__, got {context_manager!r}")
         self._open_guard()
         stack = AsyncExitStack()
         if hasattr(type(context_manager), "__aenter__"):

@@ -132,6 +132,8 @@ class JobLog:
 
     def __call__(self, level: int, event: str, /, **fields: Any) -> None:
         """Write `event` where `level` is not above the logger's level: 0 and 1 as info, 2 and more as debug."""
+        if not isinstance(level, int):
+            raise TypeError(f"level must be an int, got {level!r}")
         self._write("info" if level < DEBUG else "debug", level, event, fields)
 
     def debug(self, event: str, /, **fields: Any) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 import job
 from job import IdleClock, Job
+from tests.journal import done
 
 REFUSED = [
     (TypeError, r"timeout .*'soon'", lambda: Job[None](timeout="soon")),  # type: ignore[arg-type]
@@ -27,6 +28,20 @@ REFUSED = [
     (ValueError, r"seconds .*0", lambda: IdleClock(0)),
     (ValueError, r"grace .*-1", lambda: Job[None]().finish(-1)),
     (TypeError, r"observer .*5", lambda: job.register_observer(5)),  # type: ignore[arg-type]
+    (TypeError, r"observers must be .*5", lambda: Job[None](observers=5)),  # type: ignore[arg-type]
+    (TypeError, r"keep_open must be True or False, got 'no'", lambda: Job[None](keep_open="no")),  # type: ignore[arg-type]
+    (TypeError, r"transient must be .*'no'", lambda: Job[None]().add_task(done, transient="no")),  # type: ignore[arg-type]
+    (TypeError, r"policy .*'strict'", lambda: Job[None]().add_task(done, policy="strict")),  # type: ignore[arg-type]
+    (ValueError, r"idle_timeout .*more than 0.*-1", lambda: Job[None]().add_task(done, idle_timeout=-1)),
+    (TypeError, r"idle_timeout .*'2'", lambda: Job[None]().add_task(done, idle_timeout="2")),  # type: ignore[arg-type]
+    (TypeError, r"a task must be .*5", lambda: Job[None]().add_task(5)),
+    (TypeError, r"a task must be .*None", lambda: Job[None]().add_oneshot_task(None)),
+    (TypeError, r"index must be an int, got '1'", lambda: Job[None]().get_task("1")),  # type: ignore[arg-type]
+    (TypeError, r"logger .*5", lambda: Job[None]().register_logger(5)),
+    (ValueError, r"logger .*{}", lambda: Job[None]().register_logger({})),
+    (TypeError, r"level .*'1'", lambda: Job[None]().register_logger({0: print}, level="1")),  # type: ignore[arg-type]
+    (TypeError, r"level must be an int, got 'event'", lambda: Job[None]().log("event", "1")),  # type: ignore[arg-type]
+    (TypeError, r"job .*5", lambda: job.run(5)),  # type: ignore[arg-type]
 ]
 
 

@@ -359,3 +359,16 @@ def test_error_of_a_factory() -> None:
         j.add_task(lambda job: 1 / 0)
     assert j.tasks == ()
     assert j.add_task(done).index == 1
+
+
+def test_plain_function_taken_for_a_factory() -> None:
+    """A plain run given as it is was called as a factory; a note says so."""
+
+    def work(task: Task) -> None:
+        task.done()
+
+    with pytest.raises(AttributeError, match="done") as caught:
+        Job[None]().add_task(work)
+    assert caught.value.__notes__ == [
+        "in the factory 'work', called with the job; a run of its own must be an async def"
+    ]

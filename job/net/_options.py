@@ -62,10 +62,11 @@ class Options:
             raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")
         if self.server_hostname is not None:
             text("server_hostname", self.server_hostname)
-        _check_methods("codec", self.codec, "encode", "decode")
-        _check_methods("transport", self.transport, "dial", "listen")
+        check_methods("codec", self.codec, "encode", "decode")
+        check_methods("transport", self.transport, "dial", "listen")
 
 
-def _check_methods(name: str, value: object, *methods: str) -> None:
+def check_methods(name: str, value: object, *methods: str) -> None:
+    """Refuse what is neither None nor has these methods."""
     if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
         raise TypeError(f"{name} must have the methods {' and '.join(methods)}, or be None, got {value!r}")

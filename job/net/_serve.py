@@ -13,6 +13,7 @@ from .._check import seconds
 from .._forms import Factory, Routines
 from .._job import Job
 from ._accepting import PASSED_OVER, PAUSE, SHORTAGES, ShortageLog
+from ._endpoint import Endpoint
 from ._errors import PEER_FAULTS
 from ._foreign_wire import close_now
 from ._reason import EndReason, Side, reason_of_fault
@@ -21,7 +22,6 @@ from ._story import tell_of_client
 if TYPE_CHECKING:
     from .._task import Task
     from ._doors import Door, Doors
-    from ._endpoint import Endpoint
     from ._stream import Stream
     from ._wire import Wire
 
@@ -50,6 +50,8 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
     Raises, in the task:
         OSError: the endpoint cannot be bound, or its listener broke.
     """
+    if not isinstance(endpoint, Endpoint):
+        raise TypeError(f"endpoint must be an Endpoint, got {endpoint!r}")
     if not callable(build_job):
         raise TypeError(f"build_job must be callable, got {build_job!r}")
     seconds("lame_duck", lame_duck)

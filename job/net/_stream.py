@@ -13,6 +13,7 @@ from .._forms import Routines
 from ._arguments import whole
 from ._errors import ProtocolError
 from ._inbox import Inbox, Received
+from ._options import check_methods
 from ._outbox import Outbox
 from ._socket_wire import SocketWire
 from ._stream_tasks import read_routines, write_routines
@@ -125,6 +126,8 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             ProtocolError: it would be longer, or EOF came first; what had come before stays in the stream.
         """
+        if not isinstance(delimiter, (bytes, bytearray, memoryview)):
+            raise TypeError(f"delimiter must be bytes, bytearray or memoryview, got {delimiter!r}")
         end = bytes(delimiter)
         if not end:
             raise ValueError(f"delimiter must not be empty, got {delimiter!r}")
@@ -269,6 +272,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @codec.setter
     def codec(self, codec: Codec[Any] | None) -> None:
+        check_methods("codec", codec, "encode", "decode")
         self._codec = codec
         self._inbox.spoil()
 

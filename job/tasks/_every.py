@@ -36,6 +36,7 @@ def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
     if seconds == math.inf:
         raise ValueError(f"interval must be finite, got {interval!r}")
     check_form("t", t)
+    _check.flag("immediate", immediate)
 
     def change(inner: Routines) -> Routines:
         run = as_async(inner.run)

@@ -96,6 +96,12 @@ def test_arguments(arguments: Any, error: type[Exception]) -> None:
         net.serve(net.Endpoint(":80"), build_job, lame_duck=lame_duck[0] if lame_duck else 0)
 
 
+def test_no_endpoint() -> None:
+    """An address is no endpoint."""
+    with pytest.raises(TypeError, match="endpoint must be an Endpoint, got ':80'"):
+        net.serve(":80", echo)  # type: ignore[arg-type]
+
+
 # -- a job for each client
 
 

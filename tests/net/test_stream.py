@@ -171,10 +171,12 @@ async def test_receive_until_eof(autojump_clock: MockClock) -> None:
 
 
 async def test_receive_until_empty_delimiter(autojump_clock: MockClock) -> None:
-    """An empty delimiter is refused."""
+    """An empty delimiter is refused, and so is what is no bytes."""
     async with connected(MemoryTransport()) as (near, _):
         with pytest.raises(ValueError, match="delimiter must not be empty"):
             await near.receive_until(b"", limit=10)
+        with pytest.raises(TypeError, match=r"delimiter must be bytes.*, got 5"):
+            await near.receive_until(5, limit=10)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["receive_some", "receive_exactly"])
@@ -235,6 +237,8 @@ async def test_attributes(autojump_clock: MockClock) -> None:
         assert repr(far) == "<Stream client:1 -> 127.0.0.1:49152 open, 0 bytes received, 0 sent>"
         near.codec = codec = net.frames.Codec()
         assert near.codec is codec
+        with pytest.raises(TypeError, match="codec must have the methods encode and decode, or be None, got 5"):
+            near.codec = 5  # type: ignore[assignment]
 
 
 async def test_take_unread(autojump_clock: MockClock) -> None:

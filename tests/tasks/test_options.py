@@ -13,10 +13,10 @@ from job.tasks import cron, every, force_stop, once, recurrent, reload_on_signal
 from tests.journal import done
 
 WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
-    (lambda: every(-1, done), ValueError, "interval must be 0 or more seconds, got -1"),
+    (lambda: every(-1, done), ValueError, "interval must be more than 0 seconds, got -1"),
     (lambda: every(0, done), ValueError, "interval must be more than 0 seconds, got 0"),
     (lambda: every(math.inf, done), ValueError, "interval must be finite, got inf"),
-    (lambda: every(math.nan, done), ValueError, "interval must be 0 or more seconds, got nan"),
+    (lambda: every(math.nan, done), ValueError, "interval must be more than 0 seconds, got nan"),
     (lambda: every("1", done), TypeError, "interval must be a number of seconds, got '1'"),  # type: ignore[arg-type]
     (lambda: retry(done, attempts=0), ValueError, "attempts must be 1 or more, got 0"),
     (lambda: retry(done, attempts=1.5), TypeError, "attempts must be a whole number or math.inf, got 1.5"),

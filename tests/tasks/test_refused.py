@@ -18,6 +18,7 @@ REFUSED: list[tuple[type[Exception], str, Callable[[], Any]]] = [
     (ValueError, "interval .*-1", lambda: tasks.every(-1, work)),
     (TypeError, "max_restarts .*'x'", lambda: tasks.restart(work, max_restarts="x")),  # type: ignore[arg-type]
     (ValueError, "max_restarts .*-1", lambda: tasks.restart(work, max_restarts=-1)),
+    (TypeError, "immediate .*'no'", lambda: tasks.every(1, work, immediate="no")),  # type: ignore[arg-type]
     (TypeError, "t must be a factory.* 5", lambda: tasks.every(1, 5)),
     (TypeError, "t must be a factory.*coroutine", lambda: tasks.every(1, work(None))),
 ]
