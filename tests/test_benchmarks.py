@@ -1,12 +1,17 @@
 """The benchmarks run; what they measure is said by `make bench`, and never asserted."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
 
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.core.parked import SHAPES, park_all
+from tests.benchmarks.effort import TINY
+from tests.benchmarks.relay import integrity, speed
+from tests.benchmarks.relay.designs import JOBS, NAIVE
 from tests.benchmarks.results import Row, Target
 from tests.benchmarks.rounds import Figure, interleaved, ratio
 
@@ -24,6 +29,33 @@ def test_section(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 async def test_parked_jobs_are_cancelled(shape: str) -> None:
     """Parked jobs of every shape end when they are cancelled."""
     assert (await park_all(shape, 2)).cancel > 0
+
+
+def test_relay() -> None:
+    """A relay of jobs is found to be byte-exact, and is measured beside a naive one."""
+    section = speed.measure(TINY, [JOBS, NAIVE])
+    assert not [line for table in section.tables for line in table.lines if "FAILS" in " ".join(line)]
+    assert section.rows
+
+
+async def test_integrity_check_finds_what_is_lost() -> None:
+    """A proxy that ends a connection with the first EOF, or loses a byte, is found out."""
+
+    async def lossy(client: trio.SocketStream) -> None:
+        async with client, await trio.open_tcp_stream("127.0.0.1", port) as upstream, trio.open_nursery() as nursery:
+            nursery.start_soon(pump, client, upstream, nursery.cancel_scope)
+            nursery.start_soon(pump, upstream, client, nursery.cancel_scope)
+
+    async def pump(source: trio.SocketStream, sink: trio.SocketStream, ends: trio.CancelScope) -> None:
+        while data := await source.receive_some():
+            await sink.send_all(data[:60_000])
+        ends.cancel()
+
+    async with integrity.backend() as port, trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, lossy, 0, host="127.0.0.1"))
+        failed = await integrity.failures(listener.socket.getsockname()[1], integrity.TINY)
+        assert failed == [name for name in integrity.CHECKS if name != "small exchanges"]
+        nursery.cancel_scope.cancel()
 
 
 def test_every_variant_has_its_turn() -> None:

@@ -3,4 +3,5 @@
 - `effort`, `rounds`, `results`, `text`: sizes, rounds taken in turn, rows with a target, tables
 - `peers`, `install`: who else is here to be measured
 - `core`: ticks, whole jobs, parked jobs
+- `relay`: proxies of all makes, and the load for them
 """

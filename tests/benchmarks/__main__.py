@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from .core import jobs, standing, ticks
 from .effort import FULL, QUICK, TINY, Effort
+from .relay import speed
 from .results import Section
 from .text import section_text
 
@@ -22,6 +23,7 @@ SECTIONS: Final[dict[str, Callable[[Effort], Section]]] = {
     "ticks": ticks.measure,
     "jobs": jobs.measure,
     "parked": standing.measure,
+    "relay": speed.measure,
 }
 GROUPS: Final = {"core": ["ticks", "jobs", "parked"]}
 CHOICE: Final = ",".join([*GROUPS, *SECTIONS])

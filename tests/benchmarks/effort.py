@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from .relay import integrity
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -17,6 +19,10 @@ class Effort:
         parked: parked jobs whose memory is taken.
         cancelled: how many parked jobs are cancelled, one row for each number.
         cancel_rounds: rounds of that.
+        relay_rounds: rounds of relayed traffic.
+        relay_seconds: of each kind of traffic in a round.
+        idle: relayed connections that are idle, to see what each costs.
+        checks: sizes of the check that a relay is byte-exact.
     """
 
     rounds: int
@@ -25,6 +31,10 @@ class Effort:
     parked: int
     cancelled: tuple[int, ...]
     cancel_rounds: int
+    relay_rounds: int
+    relay_seconds: float
+    idle: int
+    checks: integrity.Sizes
 
 
 FULL: Final = Effort(
@@ -34,6 +44,10 @@ FULL: Final = Effort(
     parked=10_000,
     cancelled=(10_000, 50_000),
     cancel_rounds=3,
+    relay_rounds=7,
+    relay_seconds=0.7,
+    idle=1000,
+    checks=integrity.Sizes(),
 )
 
 QUICK: Final = Effort(
@@ -43,6 +57,10 @@ QUICK: Final = Effort(
     parked=10_000,
     cancelled=(10_000, 50_000),
     cancel_rounds=1,
+    relay_rounds=3,
+    relay_seconds=0.35,
+    idle=500,
+    checks=integrity.QUICK,
 )
 
 TINY: Final = Effort(
@@ -52,5 +70,9 @@ TINY: Final = Effort(
     parked=10,
     cancelled=(10,),
     cancel_rounds=1,
+    relay_rounds=1,
+    relay_seconds=0.02,
+    idle=2,
+    checks=integrity.TINY,
 )
 """Says nothing about speed; shows that the benchmarks run."""

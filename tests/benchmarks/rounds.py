@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def interleaved(variants: Mapping[str, Variant], rounds: int) -> dict[str, list[
 
 def ratio(samples: Samples, above: str, below: str) -> Figure:
     """Divide two variants round by round: what slowed a whole round down cancels out."""
-    return Figure.of(a / b for a, b in zip(samples[above], samples[below], strict=True))
+    return Figure.of(a / b if b else math.inf for a, b in zip(samples[above], samples[below], strict=True))
 
 
 def difference(samples: Samples, more: str, less: str) -> Figure:

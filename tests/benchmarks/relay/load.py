@@ -1,0 +1,83 @@
+"""The load generator, from Python: compile it, start it, give it work."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from .process import LOAD_CORE, processor_seconds, running
+
+SOURCE: Final = Path(__file__).with_name("load.c")
+
+
+class NoCompilerError(Exception):
+    """There is no C compiler here, so there is no load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What came of one piece of work.
+
+    Attributes:
+        answer: the generator's own figures.
+        seconds: that it took, all in all.
+        proxy_share: of its core that the proxy used meanwhile.
+        load_share: the same of the generator.
+    """
+
+    answer: dict[str, Any]
+    seconds: float
+    proxy_share: float
+    load_share: float
+
+    def per_second(self, what: str) -> float:
+        """Return one of the counts per second of the time that counted."""
+        return float(self.answer[what]) / float(self.answer["seconds"])
+
+
+class Load:
+    """A generator that runs, with its backend on `port`."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.port = int(self._line())
+
+    def work(self, words: str, proxy: int) -> Work:
+        """Do one piece of work through the proxy of that process id."""
+        before = time.monotonic(), processor_seconds(proxy), processor_seconds(self._process.pid)
+        assert self._process.stdin is not None
+        self._process.stdin.write(words + "\n")
+        self._process.stdin.flush()
+        answer = json.loads(self._line())
+        after = time.monotonic(), processor_seconds(proxy), processor_seconds(self._process.pid)
+        seconds, proxy_time, load_time = (b - a for a, b in zip(before, after, strict=True))
+        return Work(answer, seconds, proxy_time / seconds, load_time / seconds)
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+@contextmanager
+def loading() -> Iterator[Load]:
+    """Compile and start the generator.
+
+    Raises:
+        NoCompilerError: neither `cc` nor `gcc` is here.
+    """
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        raise NoCompilerError
+    with tempfile.TemporaryDirectory(prefix="job-bench-") as folder:
+        binary = f"{folder}/load"
+        subprocess.run([compiler, "-O2", "-o", binary, str(SOURCE)], check=True)
+        with running((binary,), LOAD_CORE) as process:
+            yield Load(process)

@@ -1,0 +1,82 @@
+"""A process that is measured: on a core of its own, with its processor time and its memory."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from .designs import Design
+
+ROOT: Final = Path(__file__).parents[3]
+TICK: Final = os.sysconf("SC_CLK_TCK")
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+PATIENCE: Final = 10.0
+
+PROXY_CORE, LOAD_CORE = 0, -1
+"""Which of the cores that we may use: the first one, and the last."""
+
+
+@contextmanager
+def running(words: tuple[str, ...], core: int) -> Iterator[subprocess.Popen[str]]:
+    """Start a program on one of our cores; kill it at the block's end."""
+    process = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
+    )
+    try:
+        pin(process.pid, core)
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def pin(pid: int, core: int) -> None:
+    """Keep a process on one core, where the system has such a thing and more than one core."""
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:
+        os.sched_setaffinity(pid, {cores[core]})
+
+
+@contextmanager
+def proxying(design: Design, backend: int) -> Iterator[tuple[int, int]]:
+    """Start a proxy in front of a backend; give its process id and its port."""
+    command = design.command(backend)
+    with running(command.words, PROXY_CORE) as process:
+        port = command.port
+        if port is None:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+        else:
+            wait_for(port)
+        yield process.pid, port
+
+
+def wait_for(port: int) -> None:
+    """Return when somebody listens there.
+
+    Raises:
+        TimeoutError: nobody does.
+    """
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.02)
+    raise TimeoutError(f"nobody listens on port {port}")
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def resident(pid: int) -> int:
+    """Return a process's resident memory in bytes."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE
