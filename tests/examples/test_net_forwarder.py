@@ -1,5 +1,6 @@
 """The forwarder between a client and a server."""
 
+import ast
 import os
 import threading
 import time
@@ -8,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.examples.programs import Program, ask, connect, free_port, greeter, receive, rest, running
+from tests.examples.programs import ROOT, Program, ask, connect, free_port, greeter, receive, rest, running
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +78,14 @@ def test_nobody_to_forward_to() -> None:
         record = forwarder.ended()
         assert (record["reason"], record["closed_by"], record["level"]) == ("connect_failed", "upstream", "info")
         assert forwarder.stop() == 0
+
+
+def test_the_tutorial_builds_it() -> None:
+    """Each function of the program stands in the tutorial, word by word."""
+    source = (ROOT / "examples/forwarder.py").read_text()
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    tutorial = (ROOT / "docs/tutorial/forwarder.md").read_text()
+    assert [each.name for each in functions if str(ast.get_source_segment(source, each)) not in tutorial] == []
 
 
 def wait_until_refused(address: str) -> None:
