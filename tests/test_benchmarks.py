@@ -1,22 +1,25 @@
 """The benchmarks run; what they measure is said by `make bench`, and never asserted."""
 
 import json
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
+from tests.benchmarks import fairness
 from tests.benchmarks.__main__ import main
+from tests.benchmarks.core.crowd import cost_of_a_checkpoint, cost_of_a_job, cost_of_a_raw_job, cost_of_a_tick
 from tests.benchmarks.core.parked import SHAPES, park_all
 from tests.benchmarks.effort import TINY
 from tests.benchmarks.relay import integrity, speed
-from tests.benchmarks.relay.designs import JOBS, NAIVE
+from tests.benchmarks.relay.designs import JOBS
 from tests.benchmarks.results import Row, Target
 from tests.benchmarks.rounds import Figure, interleaved, ratio
 
 
-@pytest.mark.parametrize("name", ["ticks", "jobs"])
+@pytest.mark.parametrize("name", ["ticks", "jobs", "balancer"])
 def test_section(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every row is measured, whatever its figure, and kept as JSON."""
     assert main(["--tiny", "--only", name, "--json", str(tmp_path / "bench.json")]) == 0
@@ -32,10 +35,23 @@ async def test_parked_jobs_are_cancelled(shape: str) -> None:
 
 
 def test_relay() -> None:
-    """A relay of jobs is found to be byte-exact, and is measured beside a naive one."""
-    section = speed.measure(TINY, [JOBS, NAIVE])
+    """A relay of jobs is found to be byte-exact, and is measured."""
+    section = speed.measure(TINY, [JOBS])
     assert not [line for table in section.tables for line in table.lines if "FAILS" in " ".join(line)]
     assert section.rows
+
+
+def test_fairness() -> None:
+    """A greedy connection, and loops that never await, are measured."""
+    section = fairness.measure(TINY, [JOBS])
+    assert section.rows
+    assert section.tables
+
+
+@pytest.mark.parametrize("cost", [cost_of_a_job, cost_of_a_raw_job, cost_of_a_tick, cost_of_a_checkpoint])
+async def test_crowd(cost: Callable[[int], Awaitable[float]]) -> None:
+    """Many jobs at once are measured."""
+    assert await cost(2) > 0
 
 
 async def test_integrity_check_finds_what_is_lost() -> None:

@@ -4,4 +4,5 @@
 - `peers`, `install`: who else is here to be measured
 - `core`: ticks, whole jobs, parked jobs
 - `relay`: proxies of all makes, and the load for them
+- `fairness`, `scale`, `image_balancer`
 """

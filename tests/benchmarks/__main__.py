@@ -13,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
+from . import fairness, image_balancer, scale
 from .core import jobs, standing, ticks
 from .effort import FULL, QUICK, TINY, Effort
 from .relay import speed
@@ -24,6 +25,9 @@ SECTIONS: Final[dict[str, Callable[[Effort], Section]]] = {
     "jobs": jobs.measure,
     "parked": standing.measure,
     "relay": speed.measure,
+    "fairness": fairness.measure,
+    "scale": scale.measure,
+    "balancer": image_balancer.measure,
 }
 GROUPS: Final = {"core": ["ticks", "jobs", "parked"]}
 CHOICE: Final = ",".join([*GROUPS, *SECTIONS])

@@ -23,6 +23,8 @@ class Effort:
         relay_seconds: of each kind of traffic in a round.
         idle: relayed connections that are idle, to see what each costs.
         checks: sizes of the check that a relay is byte-exact.
+        scale: how many there are at once, one line for each number.
+        requests: to the image balancer in a round.
     """
 
     rounds: int
@@ -35,6 +37,8 @@ class Effort:
     relay_seconds: float
     idle: int
     checks: integrity.Sizes
+    scale: tuple[int, ...]
+    requests: int
 
 
 FULL: Final = Effort(
@@ -48,6 +52,8 @@ FULL: Final = Effort(
     relay_seconds=0.7,
     idle=1000,
     checks=integrity.Sizes(),
+    scale=(100, 1_000, 10_000, 50_000),
+    requests=2000,
 )
 
 QUICK: Final = Effort(
@@ -61,6 +67,8 @@ QUICK: Final = Effort(
     relay_seconds=0.35,
     idle=500,
     checks=integrity.QUICK,
+    scale=(100, 1_000, 10_000),
+    requests=500,
 )
 
 TINY: Final = Effort(
@@ -74,5 +82,7 @@ TINY: Final = Effort(
     relay_seconds=0.02,
     idle=2,
     checks=integrity.TINY,
+    scale=(2,),
+    requests=1,
 )
 """Says nothing about speed; shows that the benchmarks run."""

@@ -57,6 +57,6 @@ def _cells(row: Row) -> tuple[str, ...]:
     target = "" if row.target is None else str(row.target)
     if row.figure is None:
         return row.what, target, "-", "", "", row.note
-    unit = row.unit if row.unit == "x" else f" {row.unit}"
+    unit = f" {row.unit}" if row.unit not in {"x", ""} else row.unit
     median, low, high = (number(value) for value in (row.figure.median, row.figure.low, row.figure.high))
     return row.what, target, f"{median}{unit}", f"{low}-{high}", row.verdict, row.note

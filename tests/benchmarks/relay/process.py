@@ -23,13 +23,14 @@ PROXY_CORE, LOAD_CORE = 0, -1
 
 
 @contextmanager
-def running(words: tuple[str, ...], core: int) -> Iterator[subprocess.Popen[str]]:
-    """Start a program on one of our cores; kill it at the block's end."""
+def running(words: tuple[str, ...], core: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """Start a program, on one of our cores or on any; kill it at the block's end."""
     process = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
     )
     try:
-        pin(process.pid, core)
+        if core is not None:
+            pin(process.pid, core)
         yield process
     finally:
         process.kill()
