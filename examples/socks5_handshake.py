@@ -2,6 +2,7 @@
 
 from errno import EAFNOSUPPORT, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EOPNOTSUPP
 from ipaddress import IPv4Address, IPv6Address
+from socket import EAI_NONAME
 
 from job import net
 
@@ -10,8 +11,8 @@ NO_AUTHENTICATION, NO_METHOD = 0, 0xFF
 CONNECT = 1
 IPV4, NAME, IPV6 = 1, 3, 4
 
-# What the client is told for the number of an error; 1 is a failure of any other kind, names that lead nowhere included.
-REPLIES = {ENETUNREACH: 3, EHOSTUNREACH: 4, ECONNREFUSED: 5, EOPNOTSUPP: 7, EAFNOSUPPORT: 8}
+# What the client is told for the number of an error; 1 is a failure of any other kind.
+REPLIES = {ENETUNREACH: 3, EHOSTUNREACH: 4, EAI_NONAME: 4, ECONNREFUSED: 5, EOPNOTSUPP: 7, EAFNOSUPPORT: 8}
 
 
 async def greet(client: net.Stream) -> None:
