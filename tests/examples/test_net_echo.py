@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.examples.programs import Program, ask, connect, receive, rest, running
+from tests.examples.programs import Program, ask, connect, receive, rest, run_here, running
 
 
 @pytest.fixture(scope="module")
@@ -47,21 +47,16 @@ def test_it_stops_at_once_although_a_client_is_there(echo: Program) -> None:
     assert echo.result()[0] == 0
 
 
-def test_a_port_in_use() -> None:
+def test_a_port_in_use(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Who cannot listen says why in one line and exits with 1."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with running("echo_server", "--listen", address) as program:
-            code, _, errors = program.result()
-    assert code == 1
-    assert len(errors.splitlines()) == 1
-    assert "Address already in use" in errors
+        assert run_here(monkeypatch, "echo_server", "--listen", address) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Address already in use" in line
 
 
-def test_an_address_that_is_none() -> None:
+def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong address is wrong usage."""
-    with running("echo_server", "--listen", "nowhere") as program:
-        code, _, errors = program.result()
-    assert code == 2
-    assert "--listen" in errors
-    assert "'nowhere'" in errors
+    assert run_here(monkeypatch, "echo_server", "--listen", "nowhere") == 2
+    assert "argument --listen: invalid Endpoint value: 'nowhere'" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from examples.framed_messages import SAMPLES, Sample, Summary
-from tests.examples.programs import Program, ask, connect, free_port, receive, running
+from tests.examples.programs import Program, ask, connect, free_port, receive, run_here, running
 
 
 @pytest.fixture(scope="module")
@@ -62,13 +62,11 @@ def test_it_stops_at_once_although_a_client_is_there(service: Program) -> None:
     assert service.result()[0] == 0
 
 
-def test_no_service() -> None:
+def test_no_service(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """A client without a service exits with 1 and says why in one line."""
-    with running("framed_client", "--to", f"127.0.0.1:{free_port()}", "1") as client:
-        code, _, errors = client.result()
-    assert code == 1
-    assert len(errors.splitlines()) == 1
-    assert "Connection refused" in errors
+    assert run_here(monkeypatch, "framed_client", "--to", f"127.0.0.1:{free_port()}", "1") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Connection refused" in line
 
 
 def reply(client: socket.socket) -> Summary:
