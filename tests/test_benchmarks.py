@@ -14,7 +14,9 @@ from tests.benchmarks.core.crowd import cost_of_a_checkpoint, cost_of_a_job, cos
 from tests.benchmarks.core.parked import SHAPES, park_all
 from tests.benchmarks.effort import TINY
 from tests.benchmarks.relay import integrity, speed
-from tests.benchmarks.relay.designs import JOBS
+from tests.benchmarks.relay.designs import JOBS, NAIVE, designs
+from tests.benchmarks.relay.load import loading
+from tests.benchmarks.relay.process import proxying
 from tests.benchmarks.results import Row, Target
 from tests.benchmarks.rounds import Figure, interleaved, ratio
 
@@ -39,6 +41,16 @@ def test_relay() -> None:
     section = speed.measure(TINY, [JOBS])
     assert not [line for table in section.tables for line in table.lines if "FAILS" in " ".join(line)]
     assert section.rows
+
+
+def test_load_without_a_compiler() -> None:
+    """Where nothing can be compiled the load is in Python, does the same, and says so."""
+    (design,) = (each for each in designs() if each.name == NAIVE)
+    with loading(compiler=None) as load, proxying(design, load.port) as (pid, port):
+        assert load.note
+        assert load.work(f"open {port} 3", pid).answer["held"] == 3
+        assert load.work("close", pid).answer["failed"] == 0
+        assert load.work(f"echo {port} 2 64 0.1 1", pid).answer["messages"] > 0
 
 
 def test_fairness() -> None:

@@ -14,7 +14,7 @@ from .core.parked import JOB_OF_TWO, RAW_SAME, trial
 from .effort import Effort
 from .relay.designs import JOBS, NAIVE, designs
 from .relay.idle import kilobytes
-from .relay.load import NoCompilerError, loading
+from .relay.load import loading
 from .results import Section, Table
 from .rounds import Figure, interleaved
 from .text import number
@@ -38,7 +38,7 @@ def measure(effort: Effort) -> Section:
     """Measure everything at each size."""
     note = "trio: the same by hand. What grows with the number does so in both columns, or it is ours."
     lines = [_line(count, effort) for count in effort.scale]
-    return Section("Scale", tables=[Table("What each costs among so many", COLUMNS, lines, note), *_idle(effort)])
+    return Section("Scale", tables=[Table("What each costs among so many", COLUMNS, lines, note), _idle(effort)])
 
 
 def _line(count: int, effort: Effort) -> tuple[str, ...]:
@@ -56,20 +56,14 @@ def _line(count: int, effort: Effort) -> tuple[str, ...]:
     return f"{count:,}", *micros, *memory, *cancel
 
 
-def _idle(effort: Effort) -> list[Table]:
+def _idle(effort: Effort) -> Table:
     chosen = [design for design in designs() if design.name in (JOBS, NAIVE)]
-    title, columns = "Resident memory of an idle relayed connection, kB", ("at once", *(d.name for d in chosen))
-    try:
-        with loading() as load:
-            lines = [
-                (f"{count:,}", *(number(kilobytes(design, load, count)) for design in chosen))
-                for count in sorted({min(count, _most_connections()) for count in effort.scale})
-            ]
-    except NoCompilerError:
-        return []
-    note = f"{_most_connections():,} are as many as the descriptors of one process allow here."
-    return [Table(title, columns, list(lines), note)]
-
-
-def _most_connections() -> int:
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE) // 2
+    most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE) // 2
+    with loading() as load:
+        lines: list[tuple[str, ...]] = [
+            (f"{count:,}", *(number(kilobytes(design, load, count)) for design in chosen))
+            for count in sorted({min(count, most) for count in effort.scale})
+        ]
+    note = f"{most:,} are as many as the descriptors of one process allow here."
+    columns = ("at once", *(design.name for design in chosen))
+    return Table("Resident memory of an idle relayed connection, kB", columns, lines, note)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,8 +19,8 @@ from .process import LOAD_CORE, processor_seconds, running
 SOURCE: Final = Path(__file__).with_name("load.c")
 
 
-class NoCompilerError(Exception):
-    """There is no C compiler here, so there is no load."""
+COMPILER: Final = shutil.which("cc") or shutil.which("gcc")
+IN_PYTHON: Final = "No C compiler here: the load is in Python, and may be the limit."
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,10 @@ class Work:
 
 
 class Load:
-    """A generator that runs, with its backend on `port`."""
+    """A generator that runs, with its backend on `port`; `note` is what a reader of its figures must know."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: subprocess.Popen[str], note: str) -> None:
+        self.note = note
         self._process = process
         self.port = int(self._line())
 
@@ -67,17 +69,12 @@ class Load:
 
 
 @contextmanager
-def loading() -> Iterator[Load]:
-    """Compile and start the generator.
-
-    Raises:
-        NoCompilerError: neither `cc` nor `gcc` is here.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        raise NoCompilerError
+def loading(compiler: str | None = COMPILER) -> Iterator[Load]:
+    """Start the generator, compiled where there is a compiler."""
     with tempfile.TemporaryDirectory(prefix="job-bench-") as folder:
-        binary = f"{folder}/load"
-        subprocess.run([compiler, "-O2", "-o", binary, str(SOURCE)], check=True)
-        with running((binary,), LOAD_CORE) as process:
-            yield Load(process)
+        words: tuple[str, ...] = (sys.executable, "-m", f"{__package__}.load_in_python")
+        if compiler is not None:
+            words = (f"{folder}/load",)
+            subprocess.run([compiler, "-O2", "-o", *words, str(SOURCE)], check=True)
+        with running(words, LOAD_CORE) as process:
+            yield Load(process, "" if compiler else IN_PYTHON)

@@ -29,7 +29,7 @@ from .designs import (
     designs,
 )
 from .idle import kilobytes
-from .load import Load, NoCompilerError, Work, loading
+from .load import Load, Work, loading
 from .process import proxying
 
 
@@ -81,12 +81,9 @@ def measure(effort: Effort, names: Sequence[str] = ()) -> Section:
     found = {design.name: Found(design) for design in designs()}
     here = [one for one in found.values() if one.design.here and (not names or one.design.name in names)]
     trio.run(_check, here, effort.checks)
-    try:
-        with loading() as load:
-            _measure_all(here, load, effort)
-    except NoCompilerError:
-        return Section("Relay", [Row("relay", None, AHEAD, note="no C compiler here, so no load")])
-    return Section("Relay", _rows(found), [_rates(here, effort), _per_core(here)])
+    with loading() as load:
+        _measure_all(here, load, effort)
+    return Section("Relay", _rows(found), [_rates(here, effort, load.note), _per_core(here)])
 
 
 async def _check(here: Sequence[Found], sizes: integrity.Sizes) -> None:
@@ -133,7 +130,7 @@ def _idle_row(ours: Found) -> Row:
     return Row("memory of an idle connection", Figure.of(ours.idle), IDLE_TARGET, unit="kB", note="resident memory")
 
 
-def _rates(here: Sequence[Found], effort: Effort) -> Table:
+def _rates(here: Sequence[Found], effort: Effort, load: str) -> Table:
     columns = ("", *(f"{traffic.name}, {traffic.unit}" for traffic in TRAFFIC), "proxy's share", "idle, kB", "")
     lines: list[tuple[str, ...]] = [
         (
@@ -147,7 +144,7 @@ def _rates(here: Sequence[Found], effort: Effort) -> Table:
     ]
     note = (
         "proxy's share: of its core, for each kind of traffic; well below 100 % the load, or somebody else on this machine, "
-        f"was the limit. idle: resident memory of each of {effort.idle:,} more connections."
+        f"was the limit. idle: resident memory of each of {effort.idle:,} more connections. {load}"
     )
     return Table("Proxies, one core for the proxy, one for the load", columns, lines, note)
 
