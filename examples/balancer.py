@@ -51,4 +51,8 @@ if __name__ == "__main__":
     parser.add_argument("--upstream", type=Upstream, action="append", required=True, metavar="ADDRESS")
     parser.add_argument("--interval", type=float, default=1, metavar="SECONDS", help="from one check to the next")
     options = parser.parse_args()
-    sys.exit(job.run(server(options.listen, Balancer(options.upstream), interval=options.interval)))
+    try:
+        main = server(options.listen, Balancer(options.upstream), interval=options.interval)
+    except ValueError as error:
+        parser.error(str(error))
+    sys.exit(job.run(main))

@@ -40,4 +40,8 @@ if __name__ == "__main__":
     parser.add_argument("--to", type=net.Endpoint, required=True, metavar="ADDRESS")
     parser.add_argument("--grace", type=float, default=20, metavar="SECONDS")
     options = parser.parse_args()
-    sys.exit(job.run(forwarder(options.listen, options.to, grace=options.grace)))
+    try:
+        server = forwarder(options.listen, options.to, grace=options.grace)
+    except ValueError as error:
+        parser.error(str(error))
+    sys.exit(job.run(server))

@@ -6,11 +6,13 @@ import msgspec
 
 from job import net
 
+Number = Annotated[float, msgspec.Meta(ge=-1e300, le=1e300)]  # a thousand of them have a sum
+
 
 class Sample(msgspec.Struct):
     """Ask for a summary of some numbers."""
 
-    numbers: Annotated[list[float], msgspec.Meta(min_length=1, max_length=1000)]
+    numbers: Annotated[list[Number], msgspec.Meta(min_length=1, max_length=1000)]
 
 
 class Summary(msgspec.Struct):

@@ -2,7 +2,9 @@
 
 from contextlib import AbstractContextManager, ExitStack
 
-from tests.examples.programs import Program, ask, connect, free_port, greeter, receive, running
+import pytest
+
+from tests.examples.programs import Program, ask, connect, free_port, greeter, receive, run_here, running
 
 
 def test_a_server_goes_and_comes_back() -> None:
@@ -29,6 +31,25 @@ def test_no_server_at_all() -> None:
             assert receive(client, 1) == b""
         assert balancer.ended()["reason"] == "no_upstream"
         assert balancer.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--upstream", "a:1", "--upstream", "a:1"), "'a:1' twice"),
+        (("--upstream", "a:1", "--interval", "0"), "interval must be"),
+        ((), "required: --upstream"),
+    ],
+)
+def test_wrong_usage(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    complaint: str,
+) -> None:
+    """What cannot be is said in a line, and the exit code is 2."""
+    assert run_here(monkeypatch, "balancer", *arguments) == 2
+    assert complaint in capsys.readouterr().err
 
 
 def balancing(*upstreams: str) -> AbstractContextManager[Program]:

@@ -36,13 +36,14 @@ def test_two_requests_in_three_pieces(service: Program) -> None:
     service.ended()
 
 
-def test_a_request_of_the_wrong_type(service: Program) -> None:
-    """No numbers are no sample: the client is hung up on, and the line says why."""
+@pytest.mark.parametrize(("numbers", "complaint"), [([], "length >= 1"), ([1e308, 1e308], "<= 1e+300")])
+def test_a_request_that_is_none(service: Program, numbers: list[float], complaint: str) -> None:
+    """Too few numbers, or too large ones, are no sample: the client is hung up on, and the line says why."""
     with connect(service.address) as client:
-        assert ask(client, SAMPLES.encode(Sample([])), 1) == b""
+        assert ask(client, SAMPLES.encode(Sample(numbers)), 1) == b""
     record = service.ended()
     assert (record["reason"], record["level"]) == ("protocol_error", "info")
-    assert "length >= 1" in record["error"]
+    assert complaint in record["error"]
 
 
 def test_a_frame_that_claims_a_gigabyte(service: Program) -> None:
