@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from typing import Any, Final
 
 import structlog
@@ -32,14 +33,23 @@ def run(job: Job[Any]) -> int:
 
     Raises:
         JobStateError: the job has been run before.
-        RuntimeError: called from within a trio run; use `Job.run` there.
+        RuntimeError: called from within a trio run, where `await job.run()` is right, or outside of the main thread, where
+            `trio.run(job.run)` is. The job is as it was.
         TypeError: `job` is none.
     """
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
+    _check_place()
     if not has_default_logger():
         register_default_logger(stderr_logger(), level=1)
     return trio.run(_main, job)
+
+
+def _check_place() -> None:
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("job.run(j) starts trio; within a trio run use await j.run()")
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError("job.run(j) obeys signals, which needs the main thread; elsewhere use trio.run(j.run)")
 
 
 async def _main(job: Job[Any]) -> int:

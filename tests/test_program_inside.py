@@ -5,12 +5,13 @@ import os
 import pty
 import signal
 import sys
+import threading
 
 import pytest
 import trio
 
 import job
-from job import CauseKind, Job, Task
+from job import CauseKind, Job, JobState, Task
 
 
 def signalling(*numbers: signal.Signals) -> Job[None]:
@@ -62,6 +63,33 @@ def test_second_signal_too_late() -> None:
     j = Job[None]()
     j.add_task(lambda _: (None, run, finalize))
     assert job.run(j) == 0
+
+
+def test_not_within_trio() -> None:
+    """Within a trio run it says what to use there, and the job is as it was."""
+    j = Job[None]()
+
+    async def main() -> None:
+        with pytest.raises(RuntimeError, match=r"within a trio run use await j\.run\(\)"):
+            job.run(j)
+        assert await j.run() is JobState.DONE
+
+    trio.run(main)
+
+
+def test_not_in_a_thread() -> None:
+    """Outside of the main thread no signal can be obeyed: it says what to use there."""
+
+    def work() -> None:
+        with pytest.raises(RuntimeError, match=r"the main thread; elsewhere use trio\.run\(j\.run\)"):
+            job.run(Job[None]())
+        told.append("refused")
+
+    told: list[str] = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == ["refused"]
 
 
 def test_exit_goes_on() -> None:
