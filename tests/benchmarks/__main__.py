@@ -18,7 +18,7 @@ from .core import jobs, standing, ticks
 from .effort import FULL, QUICK, TINY, Effort
 from .relay import speed
 from .results import Section
-from .text import section_text
+from .text import put_into_page, section_text
 
 SECTIONS: Final[dict[str, Callable[[Effort], Section]]] = {
     "ticks": ticks.measure,
@@ -37,13 +37,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure what was asked for."""
     options = _options(arguments)
     effort = TINY if options.tiny else QUICK if options.quick else FULL
-    print(_heading(effort), flush=True)
+    heading = f"{_about(effort)}\n"
+    print(f"# Benchmarks\n\n{heading}", flush=True)
     sections = []
     for name in options.only:
         sections.append(SECTIONS[name](effort))
         print(section_text(sections[-1]), flush=True)
     print(_summary(sections))
     _write(options.json, effort, sections)
+    if options.page is not None:
+        put_into_page(options.page, "\n".join([heading, *(section_text(section) for section in sections)]))
     return 0
 
 
@@ -53,6 +56,7 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="seconds; shows that the benchmarks run, and nothing else")
     parser.add_argument("--only", type=_names, default=list(SECTIONS), help=f"some of {CHOICE}")
     parser.add_argument("--json", type=Path, default=Path("bench-output/bench.json"), help="where to write the figures")
+    parser.add_argument("--page", type=Path, help="a page of the documentation whose figures are replaced")
     return parser.parse_args(arguments)
 
 
@@ -72,9 +76,9 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _heading(effort: Effort) -> str:
+def _about(effort: Effort) -> str:
     about = ", ".join(f"{key} {value}" for key, value in _machine().items())
-    return f"# Benchmarks\n\n{about}; medians of {effort.rounds} rounds taken in turn, with their range.\n"
+    return f"{about}; medians of {effort.rounds} rounds ({effort.relay_rounds} of traffic) taken in turn, with their range."
 
 
 def _summary(sections: list[Section]) -> str:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
 
 from .results import Row, Section, Table
 from .rounds import Figure
 
 ROW_COLUMNS = ("", "target", "median", "range", "", "")
+
+FIGURES: Final = re.compile(r"(?<=<!-- figures).*(?=<!-- end of figures -->)", re.DOTALL)
+
+
+def put_into_page(page: Path, figures: str) -> None:
+    """Put figures, one level of headings lower, between the marks in a page."""
+    lower = re.sub(r"^#", "##", figures, flags=re.MULTILINE)
+    page.write_text(FIGURES.sub(lambda old: f"{old[0].splitlines()[0]}\n\n{lower}\n", page.read_text()))
 
 
 def number(value: float) -> str:
