@@ -7,31 +7,14 @@ from typing import Any
 
 import pytest
 import trio
-import trustme
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import job
 from job import net
 from job.net import frames
 from job.testing import MemoryTransport
+from tests.net.certificates import client_context, server_context
 from tests.net.pairs import connected
-
-AUTHORITY = trustme.CA()
-
-
-def server_context() -> ssl.SSLContext:
-    """Return a context with a certificate for localhost."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert("localhost").configure_cert(context)
-    return context
-
-
-def client_context(*, trusting: bool = True) -> ssl.SSLContext:
-    """Return a context that checks certificates."""
-    context = ssl.create_default_context()
-    if trusting:
-        AUTHORITY.configure_trust(context)
-    return context
 
 
 @asynccontextmanager

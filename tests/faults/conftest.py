@@ -1,0 +1,29 @@
+"""What all fault scenarios share: a network to run on, and an end at which no descriptor is left."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.networks import NETWORKS, Network
+
+
+@pytest.fixture(autouse=True)
+def descriptors() -> Iterator[None]:
+    """Hold the open descriptors of the process to what they were."""
+    before = open_descriptors()
+    yield
+    gc.collect()
+    assert open_descriptors() == before
+
+
+def open_descriptors() -> set[str]:
+    """Name the open descriptors, but the one that it takes to look."""
+    return {f"{each.name}: {each.readlink()}" for each in Path("/proc/self/fd").iterdir() if each.is_symlink()}
+
+
+@pytest.fixture(params=NETWORKS)
+def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
+    """Give each network in turn."""
+    return NETWORKS[request.param](tmp_path)
