@@ -14,7 +14,7 @@ from .._forms import Factory, Routines
 from .._job import Job
 from ._accepting import PASSED_OVER, PAUSE, SHORTAGES, ShortageLog
 from ._endpoint import Endpoint
-from ._errors import PEER_FAULTS
+from ._errors import PEER_FAULTS, NoUpstreamError
 from ._foreign_wire import close_now
 from ._reason import EndReason, Side, reason_of_fault
 from ._story import tell_of_client
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._wire import Wire
 
 _BATCH: Final = 64
+_QUIET: Final = (*PEER_FAULTS, NoUpstreamError)  # that all upstreams are down is the peers' doing, too
 
 
 def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_duck: float = 0) -> Factory:
@@ -36,7 +37,8 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
     done when the last connection has ended. The connections' jobs are finished with the grace of the task's job.
 
     A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
-    `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS`. An error of `build_job` is
+    `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS` and
+    `NoUpstreamError`. An error of `build_job` is
     logged with its traceback, and closes that client only.
 
     The jobs' `fields` get, where the program has not set them itself: client, listener and queue_time, and at the end
@@ -238,7 +240,7 @@ class _Server:
         except Exception:
             self._log.exception("build_job.failed", client=stream.peer)
             return None
-        job._quiet = (*job._quiet, *PEER_FAULTS)
+        job._quiet = (*job._quiet, *_QUIET)
         return job
 
 

@@ -39,10 +39,14 @@ class Network:
         """Return an address to listen at."""
         return "127.0.0.1:0"
 
-    async def connect(self, address: str) -> Any:
-        """Be a client."""
+    async def reach(self, address: str) -> trio.SocketStream:
+        """Connect a socket, and no more."""
         host, _, port = address.rpartition(":")
         return await trio.open_tcp_stream(host, int(port))
+
+    async def connect(self, address: str) -> Any:
+        """Be a client."""
+        return await self.reach(address)
 
     async def listen(self, address: str | None = None, *, backlog: int | None = None) -> tuple[Any, str]:
         """Return a listener, and its address."""
@@ -77,8 +81,8 @@ class Unix(Network):
         """Return the path of a file that is not there yet."""
         return f"unix:{self.folder}/{next(self._numbers)}"
 
-    async def connect(self, address: str) -> Any:
-        """Be a client."""
+    async def reach(self, address: str) -> trio.SocketStream:
+        """Connect a socket."""
         return await trio.open_unix_socket(address.removeprefix("unix:"))
 
     async def listen(self, address: str | None = None, *, backlog: int | None = None) -> tuple[Any, str]:
@@ -120,8 +124,12 @@ class Tls(Network):
 
     async def connect(self, address: str) -> Any:
         """Be a client; the handshake is done."""
-        stream = trio.SSLStream(await super().connect(address), self.client_context, server_hostname="localhost")
-        await stream.do_handshake()
+        stream = trio.SSLStream(await self.reach(address), self.client_context, server_hostname="localhost")
+        try:
+            await stream.do_handshake()
+        except trio.BrokenResourceError:
+            await trio.aclose_forcefully(stream)
+            raise
         return stream
 
     async def listen(self, address: str | None = None, *, backlog: int | None = None) -> tuple[Any, str]:

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -18,18 +19,19 @@ Line = tuple[int, str, dict[str, Any]]
 
 
 class Server:
-    """A server of connection jobs, and its log."""
+    """A server of connection jobs, and its log; `jobs` is how many there were, `most` how many at once."""
 
     def __init__(self, network: Network, build_job: Callable[[net.Stream], job.Job[Any]], **options: Any) -> None:
         self.front = net.Endpoint(network.free_address(), **network.listening, **{"close_timeout": 0.5, **options})
         self.lines: list[Line] = []
-        self.jobs = 0
+        self.jobs = self.most = 0
         self.job = job.Job[None](name="server", grace=5)
         self.job.register_logger({level: partial(self._hear, level) for level in range(3)}, level=2)
         self.job.add_task(net.serve(self.front, partial(self._build, build_job)))
 
     def _build(self, build_job: Callable[[net.Stream], job.Job[Any]], stream: net.Stream) -> job.Job[Any]:
         self.jobs += 1
+        self.most = max(self.most, self.front.statistics().inbound + 1)
         return build_job(stream)
 
     def _hear(self, level: int, event: str, fields: Mapping[str, Any]) -> None:
@@ -86,13 +88,18 @@ async def serving(
 
 @asynccontextmanager
 async def proxying(
-    network: Network, behind: Behind, *, relay: Relay = net.relay_task, **options: Any
+    network: Network,
+    behind: Behind,
+    *,
+    relay: Relay = net.relay_task,
+    connect: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
 ) -> AsyncIterator[Server]:
     """Run a proxy to `behind` for the length of the block; then all has to be as it was before."""
 
     def build(client: net.Stream) -> job.Job[Any]:
         j = job.Job[Any](name="conn")
-        j.add_oneshot_task(behind.connect_task() if isinstance(behind, Balancer) else behind.connect_task)
+        j.add_oneshot_task(behind.connect_task(**connect) if isinstance(behind, Balancer) else behind.connect_task)
         j.add_task(relay(client))
         return j
 
