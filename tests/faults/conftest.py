@@ -1,6 +1,7 @@
 """What all fault scenarios share: a network to run on, and an end at which no descriptor is left."""
 
 import gc
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,3 +28,11 @@ def open_descriptors() -> set[str]:
 def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
     """Give each network in turn."""
     return NETWORKS[request.param](tmp_path)
+
+
+@pytest.fixture
+def traced() -> Iterator[None]:
+    """Trace what Python allocates."""
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()

@@ -125,7 +125,8 @@ def check_behind(behind: Behind) -> None:
     if isinstance(behind, Balancer):
         assert [upstream.active for upstream in behind.upstreams] == [0] * len(behind.upstreams)
     endpoints = [upstream.endpoint for upstream in behind.upstreams] if isinstance(behind, Balancer) else [behind]
-    assert [endpoint.statistics().outbound for endpoint in endpoints] == [0] * len(endpoints)
+    for statistics in (endpoint.statistics() for endpoint in endpoints):
+        assert (statistics.outbound, statistics.idle) == (0, 0)
 
 
 def behind(network: Network, address: str, **options: Any) -> net.Endpoint:

@@ -1,10 +1,8 @@
 """Scenario 4: clients that never read cost next to nothing, and nobody else notices."""
 
 import tracemalloc
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import trio
 import trio.testing
 
@@ -14,14 +12,6 @@ from tests.faults.proxies import Server, forwarding, read_exactly
 SIZE = 200 * 1024 * 1024
 PIECE = bytes(16384)
 SLOW = {"tcp": 20, "unix": 20, "tls": 5}
-
-
-@pytest.fixture
-def traced() -> Iterator[None]:
-    """Trace what Python allocates."""
-    tracemalloc.start()
-    yield
-    tracemalloc.stop()
 
 
 async def test_slow_readers(network: Network, traced: None) -> None:
