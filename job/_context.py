@@ -42,19 +42,30 @@ def enter_context_of(owner: Task | Job[Any]) -> None:
 
 
 @coroutine
-def in_context(context: Context, work: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+def in_context(
+    context: Context, work: Coroutine[Any, Any, T], suspends: Callable[[], None]
+) -> Generator[Any, Any, T]:
     """Await `work` in the caller's trio task, but in a context of its own, so that the caller's stays what it was.
 
     Giving a context back afterwards would not do: a variable that was not set before cannot be unset, and in a copy of the old
     context the caller's own tokens are worth nothing.
+
+    Args:
+        context: in which `work` runs.
+        work: what to await.
+        suspends: called when `work` is about to suspend for the first time, if ever it does.
     """
     resume: Callable[[Any], Any] = work.send
     value: Any = None
+    suspended = False
     while True:
         try:
             trap = context.run(resume, value)
         except StopIteration as end:
             return cast("T", end.value)
+        if not suspended:
+            suspended = True
+            suspends()
         try:
             value = yield trap
             resume = work.send

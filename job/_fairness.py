@@ -20,22 +20,29 @@ SLICE = 0.001
 class Turns:
     """The loops of one trio run that are waiting for their next share of the slice."""
 
-    __slots__ = ("slice", "waiting")
+    __slots__ = ("slice", "slice_ends", "waiting")
 
     def __init__(self) -> None:
         # A mock clock means a test that looks at each step: there every tick is a checkpoint.
         self.slice = 0.0 if isinstance(trio.lowlevel.current_clock(), MockClock) else SLICE
         self.waiting = 0
+        self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
 
     async def give_way(self) -> float:
-        """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again."""
+        """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again.
+
+        Where the present slice is not used up, the caller goes on at once: a short job need not suspend at all.
+        """
+        if monotonic() < self.slice_ends:
+            return self.slice_ends
         self.waiting += 1
         try:
             await trio.lowlevel.checkpoint()
         finally:
             share = self.slice / self.waiting
             self.waiting -= 1
-        return monotonic() + share
+        self.slice_ends = monotonic() + share
+        return self.slice_ends
 
 
 _turns: RunVar[Turns] = RunVar("job turns")

@@ -1,8 +1,8 @@
 """One run of a job, from the first init to the last finalizer.
 
-The layout of trio tasks: the caller's own (the host) runs the oneshot and, where nothing forbids it, the first recurrent loop;
-every other task has a trio task in one nursery, for its init, its loop and its finalizer (G4). Nobody supervises: the trio
-task that takes a step of the life cycle starts the next one. An init that has passed starts the next init, the last one opens
+The layout of trio tasks: the caller's own (the host) runs the oneshot and, where nothing forbids it, the first recurrent loop,
+and the next one if that has ended without ever suspending; every other task has a trio task in one nursery, for its init, its
+loop and its finalizer (G4). Nobody supervises: the trio task that takes a step of the life cycle starts the next one. An init that has passed starts the next init, the last one opens
 the gate for all loops, the loop that exits last begins the finalizers, and each finalizer hands the turn to the one before it.
 So a job pays for no coordinator, and the order (G1) is the order of these calls.
 
@@ -11,6 +11,7 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Coroutine
 from contextvars import Context, copy_context
 from functools import partial
@@ -49,7 +50,6 @@ class Lifecycle:
         "_held",
         "_host_free",
         "_host_park",
-        "_host_task",
         "_idle",
         "_initialising",
         "_job",
@@ -70,7 +70,7 @@ class Lifecycle:
         self._context: Context
         self._nursery: trio.Nursery
         self._queue: list[Task] = []  # not looked at yet, the last one first
-        self._ready: list[Task] = []  # plain tasks that wait for the gate
+        self._ready: deque[Task] = deque()  # plain tasks that wait for the gate or, behind it, for the host
         self._gate: list[Park] = []  # the others that wait for the gate
         self._released = False  # the gate is open: all inits of the start have passed
         self._initialising = False
@@ -79,7 +79,6 @@ class Lifecycle:
         self._kept = 0  # holds that a stop ends
         self._held = 0  # holds of a block, which a failure of the job has to wait for
         self._host_free = False
-        self._host_task: Task | None = None
         self._host_park = Park()
         self._idle: IdleWatch | None = None
         self.stop = Stop(job, ending, self)
@@ -107,20 +106,25 @@ class Lifecycle:
 
     async def _live_host(self) -> None:
         oneshot = self._job._oneshot
+        self._job._move(JobState.RECURRENT_RUNNING if oneshot is None else JobState.ONESHOT_RUNNING)
+        self._meet_parent()
+        await self._meet_cancellation()
         if oneshot is None:
-            self._job._move(JobState.RECURRENT_RUNNING)
-            self._meet_parent()
             self._begin_recurrents(host_free=True)
             self.close_if_empty()
         else:
-            self._job._move(JobState.ONESHOT_RUNNING)
-            self._meet_parent()
             await self._lent_to(oneshot)
-        if self._host_task is not None:
-            task, self._host_task = self._host_task, None
-            await self._lent_to(task)
-        elif self._job._watches_idle and not self.stop.winding_up:
+        while self._released and self._ready:
+            await self._lent_to(self._ready.popleft())
+        if self._job._watches_idle and not self.stop.winding_up:
             await self._idle_watch().run()
+
+    async def _meet_cancellation(self) -> None:
+        """Start in a scope that may be cancelled already; no routine of a short job need ever look."""
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except BaseException as exc:
+            self._host_struck(exc)
 
     def _meet_parent(self) -> None:
         """Start under a parent that may be stopping already."""
@@ -130,7 +134,7 @@ class Lifecycle:
 
     def _lent_to(self, task: Task) -> Awaitable[None]:
         """Run a task in the host's trio task, and leave that as it was."""
-        return in_context(self._context.copy(), self._live_task(task))
+        return in_context(self._context.copy(), self._live_task(task), self._spawn_ready)
 
     def _host_struck(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
@@ -200,17 +204,17 @@ class Lifecycle:
         self._released = True
         for park in self._gate:
             park.wake()
-        ready, self._ready = self._ready, []
-        for task in ready:
-            # The watch needs the host more than a loop does: either way it is one trio task less.
-            if self._host_free and not self._job._watches_idle:
-                self._host_free = False
-                self._host_task = task
-            else:
-                self._spawn(task)
+        # The watch needs the host more than a loop does: either way it is one trio task less.
+        if self._job._watches_idle or not self._host_free:
+            self._spawn_ready()
         if self._job._oneshot is None and self._open:  # an empty job has ended before anybody looks
             self._job._set_ready()
         self._check_group()
+
+    def _spawn_ready(self) -> None:
+        """Start the loops that the host cannot run: it is about to be busy for longer."""
+        while self._released and self._ready:
+            self._spawn(self._ready.popleft())
 
     def _spawn(self, task: Task) -> None:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.

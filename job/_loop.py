@@ -33,7 +33,6 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
         MissingStepError: `run` returned without a step while the job was not stopping.
         BaseException: whatever `run` raises.
     """
-    # The first tick gives way: a job whose runs never suspend passes a checkpoint.
     until = 0.0
     pause = 0.0
     to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
