@@ -10,6 +10,7 @@ from typing import Protocol, final
 import trio
 
 from ._calls import call, without_cancelled
+from ._drive import drive
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
 from ._forms import AsyncRoutine
 from ._task import Task
@@ -31,10 +32,10 @@ class Finalizers:
         over: called when the last one has ended.
     """
 
-    __slots__ = ("_current", "_fault", "_over", "_seconds", "_share_ends", "order", "stop_at", "stop_seconds")
+    __slots__ = ("_current", "_due", "_fault", "_over", "_seconds", "_share_ends", "stop_at", "stop_seconds")
 
     def __init__(self, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
-        self.order: list[Task] = []
+        self._due: list[Task] = []
         self.stop_at = math.inf
         self.stop_seconds = math.inf
         self._seconds = seconds
@@ -43,14 +44,19 @@ class Finalizers:
         self._share_ends = math.inf  # when what runs has used up its own time
         self._current: trio.CancelScope | None = None  # the bound of what runs
 
+    def begin(self, due: list[Task]) -> None:
+        """Take those that have something to clean up, in the order of their inits, and give the turn to the last one."""
+        self._due = due
+        self.next()
+
     def next(self) -> None:
-        """Give the turn to the latest of those that are left and have something to clean up."""
-        while self.order:
-            task = self.order.pop()
-            if task._baton is not None:
-                task._baton.wake()
-                return
-        self._over()
+        """Give the turn to the latest of those that are left."""
+        if self._due:
+            baton = self._due.pop()._baton
+            assert baton is not None
+            baton.wake()
+        else:
+            self._over()
 
     def limit(self, stop_at: float, seconds: float) -> None:
         """Set the bound of all that is still to come."""
@@ -66,12 +72,16 @@ class Finalizers:
     def bound(self, scope: trio.CancelScope) -> bool:
         """Give a scope its share of the time; return whether there was any left."""
         self._share_ends = trio.current_time() + self._seconds
-        return self._bind(scope, self._share_ends)
+        self._bind(scope, self._share_ends)
+        return self._in_time(self._share_ends)
 
-    def _bind(self, scope: trio.CancelScope, share_ends: float) -> bool:
+    def _in_time(self, share_ends: float) -> bool:
+        return trio.current_time() < min(share_ends, self.stop_at)
+
+    def _bind(self, scope: trio.CancelScope, share_ends: float) -> None:
         self._current = scope
+        scope.shield = True
         scope.deadline = min(share_ends, self.stop_at)
-        return scope.deadline > trio.current_time()
 
     def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
         """Return the error of what overran its bound."""
@@ -113,18 +123,20 @@ class Finalizers:
         for _ in range(lives):
             guard, before = task._guard, last
             assert guard is not None
-            in_time = self._bind(guard, share_ends)
-            guard.shield = True
+            in_time = self._in_time(share_ends)
+            suspends = partial(self._bind, guard, share_ends)
+            if not in_time or trio.current_effective_deadline() == -math.inf:
+                suspends()  # else it can wait until something suspends, which most finalizers never do
             if finalize is not None:
-                last = await _attempt(call(finalize, task), fault) or last
+                last = await _attempt(drive(call(finalize, task), suspends), fault) or last
                 finalize = None
             while task._exits:
                 leave = task._exits.pop().__aexit__
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
-                last = await _attempt(leave(*about), fault, known=last) or last
+                last = await _attempt(drive(leave(*about), suspends), fault, known=last) or last
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             struck = last is not before and isinstance(last, trio.Cancelled)
-            if guard.cancel_called and (struck or in_time):
+            if not self._in_time(share_ends) and (struck or in_time):
                 fault(self.overrun(f"finalizer of task {task.name!r}"))
             self._current = None
             _close(task, fault)

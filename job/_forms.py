@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Awaitable, Callable
+from inspect import CO_COROUTINE
 from types import FunctionType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
@@ -44,9 +45,9 @@ def make_routines(form: object, job: object) -> Routines:
     if is_async(form):
         return Routines(run=cast("AsyncRoutine", form))
     if not isinstance(form, type) and callable(getattr(form, "run", None)):
-        return _from_object(form_name(form), form)
+        return _from_object(form, form)
     if callable(form):
-        return _from_factory(form_name(form), _made_by(form, job))
+        return _from_factory(form, _made_by(form, job))
     raise TypeError(
         f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
     )
@@ -70,35 +71,41 @@ def form_name(form: object) -> str:
     return name.removesuffix("_task") or name
 
 
-def _from_factory(name: str, made: object) -> Routines:
+def _from_factory(form: object, made: object) -> Routines:
     if isinstance(made, tuple):
-        return _from_tuple(name, made)
+        return _from_tuple(form, made)
     if inspect.isawaitable(made):
         if inspect.iscoroutine(made):
             made.close()
         raise TypeError(
-            f"the factory of {name!r} returned a coroutine; a factory is a plain function that returns routines"
+            f"the factory of {form_name(form)!r} returned a coroutine; a factory is a plain function that returns routines"
         )
     if callable(getattr(made, "run", None)):
-        return _from_object(name, made)
-    raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
+        return _from_object(form, made)
+    raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
 
 
-def _from_tuple(name: str, made: tuple[Any, ...]) -> Routines:
+def _from_tuple(form: object, made: tuple[Any, ...]) -> Routines:
     if len(made) != len(Routines._fields):
-        raise TypeError(f"the factory of {name!r} must return (init, run, finalize), got {made!r}")
-    return _checked(name, Routines._make(made))
+        raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
+    return _checked(form, Routines(*made))
 
 
-def _from_object(name: str, thing: object) -> Routines:
-    return _checked(name, Routines._make(getattr(thing, part, None) for part in Routines._fields))
+def _from_object(form: object, thing: object) -> Routines:
+    return _checked(form, Routines(*(getattr(thing, part, None) for part in Routines._fields)))
 
 
-def _checked(name: str, routines: Routines) -> Routines:
+def _checked(form: object, routines: Routines) -> Routines:
+    for routine in routines:
+        if routine is not None and not callable(routine):
+            _refuse_part(form, routines)
+    return routines
+
+
+def _refuse_part(form: object, routines: tuple[object, ...]) -> None:
     for part, routine in zip(Routines._fields, routines, strict=True):
         if routine is not None and not callable(routine):
-            raise TypeError(f"{part} of {name!r} must be callable or None, got {routine!r}")
-    return routines
+            raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
 
 
 def refuse_routines(name: str, result: object) -> None:
@@ -112,8 +119,10 @@ def refuse_routines(name: str, result: object) -> None:
 
 def as_async(routine: Routine | None) -> AsyncRoutine | None:
     """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
-    if routine is None or is_async(routine):
-        return cast("AsyncRoutine | None", routine)
+    if routine is None:
+        return None
+    if is_async(routine):
+        return cast("AsyncRoutine", routine)
 
     async def call(task: Task) -> None:
         result = routine(task)
@@ -125,7 +134,10 @@ def as_async(routine: Routine | None) -> AsyncRoutine | None:
 
 def is_async(function: object) -> bool:
     """Whether calling `function` gives a coroutine; partials and bound methods are looked through."""
-    # The shortcut is for speed: this is asked four times for each task of each job, nearly always of a plain function.
-    if type(function) is FunctionType and not function.__dict__:
-        return bool(function.__code__.co_flags & inspect.CO_COROUTINE)
+    # The shortcuts are for speed: this is asked for each routine of each task, nearly always of a plain function.
+    if type(function) is FunctionType:
+        if function.__code__.co_flags & CO_COROUTINE:
+            return True
+        if not function.__dict__:  # where a mark would be
+            return False
     return inspect.iscoroutinefunction(function)

@@ -359,23 +359,14 @@ class Job(Generic[V]):
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
         self._claimed = True
 
-    async def _live(self, *, contained: bool = False, held: bool = False) -> None:
+    def _live(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
         if self._ended:  # cancelled or finished before its run
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            return
+            return trio.lowlevel.cancel_shielded_checkpoint()
         self._listen()
         self._started_at = trio.current_time()
-        life = self._life = Lifecycle(self, self._ending)
-        for task in self.tasks:
-            life.enrol(task)
-        if self._keep_open:
-            life.hold()
-        if held:
-            life.hold_for_block()
-        await life.live()
-        self._life = None
-        self._conclude(contained=contained)
+        self._life = Lifecycle(self, self._ending, held=held)
+        return self._life.live(contained=contained)
 
     async def _outcome(self) -> JobState:
         """Return or raise what the job has come to."""
@@ -553,6 +544,7 @@ class Job(Generic[V]):
         return self._verdict
 
     def _conclude(self, *, contained: bool) -> None:
+        self._life = None
         now = self.clock()
         self._ended_at = now
         self._ended = True

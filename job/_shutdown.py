@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
 import trio
@@ -14,7 +15,6 @@ from ._calls import without_cancelled
 from ._context import CURRENT
 from ._exceptions import StopTimeoutError
 from ._finalizers import Finalizers
-from ._states import JobState
 from ._stop import Stop
 from ._verdict import Cause, CauseKind
 
@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 class Shutdown:
     """The end of a job, from when its run loops have exited; one `stop_timeout` bounds all of it."""
 
-    __slots__ = ("_finalizers", "_job", "_stop")
+    __slots__ = ("_finalize", "_finalizers", "_job", "_stop")
 
-    def __init__(self, job: Job[Any], stop: Stop, finalizers: Finalizers) -> None:
+    def __init__(self, job: Job[Any], stop: Stop, finalizers: Finalizers, finalize: Callable[[], None]) -> None:
         self._job = job
         self._stop = stop
         self._finalizers = finalizers
+        self._finalize = finalize
 
     def begin(self, nursery: trio.Nursery) -> None:
         """Start the budget, and go on to the finalizers: at once, where there is nobody to wait for."""
@@ -43,11 +44,6 @@ class Shutdown:
             nursery.start_soon(self._first_the_others)
         else:
             self._finalize()
-
-    def _finalize(self) -> None:
-        self._stop.seal()
-        self._job._move(JobState.FINALIZING)
-        self._finalizers.next()
 
     @enable_ki_protection
     async def _first_the_others(self) -> None:

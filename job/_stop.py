@@ -150,19 +150,16 @@ class Stop:
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
-        self._set_deadline(self.timeout_at)
+        if self.ending.asked is not None:
+            self.scope.deadline = self.timeout_at
         for helper in self._helpers:
             helper.cancel()
 
     def seal(self) -> None:
         """The finalizers begin: nothing can interrupt the job any more."""
         self.sealed = True
-        self._set_deadline(math.inf)
-
-    def _set_deadline(self, deadline: float) -> None:
-        # Ten times the price of looking, and nearly always no change.
-        if self.scope.deadline != deadline:
-            self.scope.deadline = deadline
+        if self.timeout_at != math.inf:
+            self.scope.deadline = math.inf
 
     def _announce(self) -> None:
         if self._job.state is not JobState.STOPPING:
@@ -172,7 +169,7 @@ class Stop:
             scope.cancel()
 
     def _arm_cut(self) -> None:
-        self._set_deadline(min(self.timeout_at, self.ending.cut_at))
+        self.scope.deadline = min(self.timeout_at, self.ending.cut_at)
 
     async def _cut_after_children(self) -> None:
         """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""

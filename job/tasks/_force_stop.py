@@ -127,4 +127,4 @@ class ForceStop:
         if not task._struck:
             task._struck = True
             error = StopTimeoutError(f"task {task.name!r} did not leave within {self._after:g} s of the stop")
-            engine_of(task).note(task, Phase.RUN, error)
+            engine_of(task).failures.note(task, Phase.RUN, error)

@@ -98,7 +98,7 @@ class Reloaded:
         if faults:
             task._phase = Phase.FINALIZE
             for fault in faults[1:]:
-                engine_of(task).note(task, Phase.FINALIZE, fault)
+                engine_of(task).failures.note(task, Phase.FINALIZE, fault)
             raise faults[0]
         task._struck = False
         task._step = BETWEEN

@@ -1,0 +1,43 @@
+"""Awaiting a coroutine step by step: in a context of its own, or with an eye on whether it ever suspends."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, TypeVar, cast
+
+T = TypeVar("T")
+
+
+@coroutine
+def drive(
+    work: Coroutine[Any, Any, T], suspends: Callable[[], None], step: Callable[..., Any] = operator.call
+) -> Generator[Any, Any, T]:
+    """Await `work` in the caller's trio task.
+
+    Args:
+        work: what to await.
+        suspends: called when `work` is about to suspend for the first time, if ever it does. Trio has not seen that yet, so
+            a scope that is around `work` may still be cancelled, shielded or bounded here.
+        step: makes each step of `work`. With `context.run` it happens in a context of its own, so that the caller's stays
+            what it was. Giving a context back afterwards would not do: a variable that was not set before cannot be unset,
+            and in a copy of the old context the caller's own tokens are worth nothing.
+    """
+    resume: Callable[[Any], Any] = work.send
+    value: Any = None
+    suspended = False
+    while True:
+        try:
+            trap = step(resume, value)
+        except StopIteration as end:
+            return cast("T", end.value)
+        if not suspended:
+            suspended = True
+            suspends()
+        try:
+            value = yield trap
+            resume = work.send
+        except BaseException as exc:
+            value = exc
+            resume = work.throw

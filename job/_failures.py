@@ -1,0 +1,122 @@
+"""How a task ends before its time: what came out of its routines, whose doing it was, and what its policy makes of it.
+
+Recorded in the trio task where it arises, before anything is cancelled (G5). Where a Cancelled came from is never told by its
+type: the job looks at its own scope, then outside of it; if neither is cancelled, a scope of the task has died.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from ._calls import without_cancelled
+from ._ending import Ending, idle_error, is_fatal, kind_of
+from ._exceptions import JobCancelledError, UnexpectedStopError
+from ._policy import StopPolicy
+from ._states import Phase, TaskState
+from ._stop import Stop
+from ._task import BETWEEN, DONE, Task
+from ._verdict import Cause, CauseKind, TaskError
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+
+@final
+class Failures:
+    """Records how the tasks of one job end before their time."""
+
+    __slots__ = ("_ending", "_job", "_stop")
+
+    def __init__(self, job: Job[Any], ending: Ending, stop: Stop) -> None:
+        self._job = job
+        self._ending = ending
+        self._stop = stop
+
+    async def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+        """Record what ended a task; no phase: it struck the engine's own wait."""
+        await self.explain(task, phase, exc)
+        if not task.ended:
+            task._move(TaskState.CANCELLED if task.error is None else TaskState.FAILED)
+
+    async def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+        """Record what struck a task, in whatever state it is."""
+        error = without_cancelled(exc)
+        await self._stop.look_outside(task)
+        if error is not None:
+            self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
+        elif self._ending.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):
+            self._scope_died(task, phase or Phase.RUN)
+        elif self._ending.cause is None and task.error is None and phase is not None:
+            self._cut(task, phase)
+        elif self._ending.outside and task._home is self._stop.nursery.parent_task and isinstance(exc, trio.Cancelled):
+            self._ending.cancelled = exc
+
+    def _cut(self, task: Task, phase: Phase) -> None:
+        if task._step == BETWEEN:
+            task._move(TaskState.FINISHED)
+        elif not task._cut_alone:
+            self._ending.cut.append((task, phase))
+
+    def fail(
+        self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, provisional: bool = False
+    ) -> None:
+        """Record an error of a task, and let its policy decide."""
+        contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
+        record = self._contain if contained else partial(self._stop.interrupt, kind, provisional=provisional)
+        failure = record(task, phase, error)
+        task.error = task.error or failure
+        self._job._task_failed(task, failure, survived=contained)
+
+    def _contain(self, task: Task, phase: Phase, error: BaseException) -> TaskError:
+        # A transient task leaves the job, and its error with it: observers and the log have heard of it.
+        return TaskError(task, phase, error) if task.transient else self._ending.add(task, phase, error)
+
+    def note(self, task: Task, phase: Phase, error: Exception) -> None:
+        """Record an error of a task that does not change the job's end."""
+        failure = self._contain(task, phase, error)
+        self._job._task_failed(task, failure, survived=task.policy is StopPolicy.CONTAIN)
+
+    def loop_returned(self, task: Task) -> None:
+        """Record that a task's run loop has come to its end by itself, or was stopped at a step."""
+        if task.policy is StopPolicy.STRICT and task._step == DONE and not self._ending.stopping:
+            error = UnexpectedStopError(
+                f"task {task.name!r} with StopPolicy.STRICT was done before the job was stopping"
+            )
+            self.fail(task, Phase.RUN, error, CauseKind.UNEXPECTED_STOP)
+        task._move(TaskState.FINISHED if task.error is None else TaskState.FAILED)
+
+    def idle_expired(self, task: Task) -> None:
+        """Record that a task's idle clock ran out; where it is contained, cancel its loop alone."""
+        if self._stop.halted:  # by another holder of the same clock: this one is cancelled like all the others
+            return
+        assert task._idle is not None
+        self.fail(task, Phase.RUN, idle_error(task, task._idle.seconds), CauseKind.IDLE)
+        if task._loop_scope is not None:
+            task._loop_scope.cancel()
+
+    def finalizer_failed(self, task: Task, error: BaseException) -> None:
+        """Record an error of a finalizer or an exit; alone it makes the job CANCELLED."""
+        contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
+        if contained:
+            failure = self._contain(task, Phase.FINALIZE, error)
+        elif (replaced := self._ending.replace_provisional(task, Phase.FINALIZE, error)) is not None:
+            failure = replaced
+        elif self._ending.cause is None:
+            at = trio.current_time()
+            failure = self._ending.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
+        else:
+            failure = self._ending.add(task, Phase.FINALIZE, error)
+        task.error = task.error or failure
+        self._job._task_failed(task, failure, survived=contained)
+
+    def _scope_died(self, task: Task, phase: Phase) -> None:
+        error = JobCancelledError("a scope of the task was cancelled")
+        self.fail(task, phase, error, CauseKind.ERROR, provisional=True)
+
+
+def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
+    """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
+    return task._cut_alone or task._struck or (phase is None and task.error is not None)
