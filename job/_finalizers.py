@@ -71,16 +71,15 @@ class Finalizers:
 
     def bound(self, scope: trio.CancelScope) -> bool:
         """Give a scope its share of the time; return whether there was any left."""
-        self._share_ends = trio.current_time() + self._seconds
-        self._bind(scope, self._share_ends)
-        return self._in_time(self._share_ends)
+        self._share_ends = share_ends = trio.current_time() + self._seconds
+        self._bind(scope, share_ends)
+        return self._in_time(share_ends)
 
     def _in_time(self, share_ends: float) -> bool:
         return trio.current_time() < min(share_ends, self.stop_at)
 
     def _bind(self, scope: trio.CancelScope, share_ends: float) -> None:
         self._current = scope
-        scope.shield = True
         scope.deadline = min(share_ends, self.stop_at)
 
     def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
@@ -124,8 +123,9 @@ class Finalizers:
             guard, before = task._guard, last
             assert guard is not None
             in_time = self._in_time(share_ends)
+            guard.shield = True
             suspends = partial(self._bind, guard, share_ends)
-            if not in_time or trio.current_effective_deadline() == -math.inf:
+            if not in_time:
                 suspends()  # else it can wait until something suspends, which most finalizers never do
             if finalize is not None:
                 last = await _attempt(drive(call(finalize, task), suspends), fault) or last

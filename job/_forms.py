@@ -119,10 +119,8 @@ def refuse_routines(name: str, result: object) -> None:
 
 def as_async(routine: Routine | None) -> AsyncRoutine | None:
     """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
-    if routine is None:
-        return None
-    if is_async(routine):
-        return cast("AsyncRoutine", routine)
+    if routine is None or is_async(routine):
+        return cast("AsyncRoutine | None", routine)
 
     async def call(task: Task) -> None:
         result = routine(task)

@@ -27,7 +27,7 @@ from ._lifecycle import Lifecycle
 from ._notices import Notices
 from ._policy import StopPolicy
 from ._report import report_end, report_stalled, report_survived
-from ._states import JOB_MOVES, JobState, checked
+from ._states import JOB_MOVES, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict
@@ -362,7 +362,7 @@ class Job(Generic[V]):
     def _live(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
         if self._ended:  # cancelled or finished before its run
-            return trio.lowlevel.cancel_shielded_checkpoint()
+            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
         self._listen()
         self._started_at = trio.current_time()
         self._life = Lifecycle(self, self._ending, held=held)
@@ -635,7 +635,9 @@ class Job(Generic[V]):
 
     def _move(self, new: JobState) -> None:
         old = self._state
-        self._state = checked(JOB_MOVES, old, new)
+        if new not in JOB_MOVES[old]:
+            raise illegal_move(old, new)
+        self._state = new
         if self._audience is not None:
             self._audience.hear(JobStateChanged(self, old, new, self.clock()))
 

@@ -112,6 +112,7 @@ class Lifecycle:
             for error in group.exceptions:
                 self._ending.add(None, None, error)
         self._job._conclude(contained=contained)
+        del self.stop, self.failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
 
     async def _live_host(self) -> None:
         oneshot = self._job._oneshot

@@ -15,7 +15,7 @@ from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
 from ._forms import Routines, as_async
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import TASK_MOVES, Phase, TaskState, checked
+from ._states import TASK_MOVES, Phase, TaskState, illegal_move
 
 if TYPE_CHECKING:
     from ._audience import Audience
@@ -117,9 +117,10 @@ class Task:
         self.steps = 0
         self._host = host
         self._state = TaskState.PENDING
-        self._init = as_async(routines.init)
-        self._run = as_async(routines.run)
-        self._finalize = as_async(routines.finalize)
+        init, run, finalize = routines
+        self._init = None if init is None else as_async(init)
+        self._run = None if run is None else as_async(run)
+        self._finalize = None if finalize is None else as_async(finalize)
         self._idle = idle
         self._step = NONE
         self._phase = Phase.RUN  # to which an end of its run loop is put down
@@ -131,7 +132,7 @@ class Task:
         # A contained task's idle clock cancels its loop and nothing else.
         contained = policy is StopPolicy.CONTAIN
         self._loop_scope = trio.CancelScope() if contained and idle is not None else None
-        self._plain = routines.init is None and routines.finalize is None and self._loop_scope is None
+        self._plain = init is None and finalize is None and self._loop_scope is None
         self._exits: list[AsyncExitStack] | None = None
         self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
         self._home: trio.lowlevel.Task | None = None
@@ -298,7 +299,9 @@ class Task:
     def _move(self, new: TaskState) -> None:
         """Move to the next state: the one place that writes it."""
         old = self._state
-        self._state = checked(TASK_MOVES, old, new)
+        if new not in TASK_MOVES[old]:
+            raise illegal_move(old, new)
+        self._state = new
         audience = self._host._audience
         if audience is not None:
             audience.hear(TaskStateChanged(self, old, new, self._host.clock()))
