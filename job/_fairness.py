@@ -11,7 +11,8 @@ from time import monotonic
 
 import trio
 from trio.lowlevel import RunVar
-from trio.testing import MockClock
+
+from ._mocked import clock_is_mocked
 
 SLICE = 0.001
 """Seconds of processor time between two rounds of trio's scheduler, spent by all spinning loops together."""
@@ -24,7 +25,7 @@ class Turns:
 
     def __init__(self) -> None:
         # A mock clock means a test that looks at each step: there every tick is a checkpoint.
-        self.slice = 0.0 if isinstance(trio.lowlevel.current_clock(), MockClock) else SLICE
+        self.slice = 0.0 if clock_is_mocked() else SLICE
         self.waiting = 0
         self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
 

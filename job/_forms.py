@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from inspect import CO_COROUTINE
 from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -102,10 +102,12 @@ def _checked(form: object, routines: Routines) -> Routines:
     return routines
 
 
-def _refuse_part(form: object, routines: tuple[object, ...]) -> None:
-    for part, routine in zip(Routines._fields, routines, strict=True):
-        if routine is not None and not callable(routine):
-            raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
+def _refuse_part(form: object, routines: Routines) -> NoReturn:
+    wrong = {
+        part: routine for part, routine in routines._asdict().items() if routine is not None and not callable(routine)
+    }
+    part, routine = next(iter(wrong.items()))
+    raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
 
 
 def refuse_routines(name: str, result: object) -> None:

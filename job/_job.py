@@ -80,11 +80,13 @@ class Job(Generic[V]):
         "_finalize_timeout",
         "_grace",
         "_has_group",
+        "_id",
         "_indexes",
         "_keep_open",
         "_life",
         "_log",
         "_loggers",
+        "_name",
         "_notices",
         "_on_end",
         "_on_ready",
@@ -101,8 +103,6 @@ class Job(Generic[V]):
         "_timeout",
         "_verdict",
         "_watches_idle",
-        "id",
-        "name",
         "value",
     )
 
@@ -126,8 +126,8 @@ class Job(Generic[V]):
         _check.optional_callable("error_wrapper", error_wrapper)
         _check.optional_callable("on_shutdown", on_shutdown)
         self.value = value
-        self.id = next(_ids)
-        self.name = f"job-{self.id}" if name is None else _check.text("name", name)
+        self._id = next(_ids)
+        self._name = f"job-{self._id}" if name is None else _check.text("name", name)
         self._fields = {} if fields is None else _check.fields("fields", fields)
         self._timeout = _check.seconds("timeout", timeout)
         self._grace = _check.seconds("grace", grace)
@@ -515,6 +515,16 @@ class Job(Generic[V]):
     def state(self) -> JobState:
         """Where the job is in its life."""
         return self._state
+
+    @property
+    def name(self) -> str:
+        """The job's name, for logs, notes and traces."""
+        return self._name
+
+    @property
+    def id(self) -> int:
+        """The job's number: no other of this process has it."""
+        return self._id
 
     @property
     def parent(self) -> Job[Any] | None:

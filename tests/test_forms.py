@@ -372,3 +372,24 @@ def test_plain_function_taken_for_a_factory() -> None:
     assert caught.value.__notes__ == [
         "in the factory 'work', called with the job; a run of its own must be an async def"
     ]
+
+
+async def test_decorated_factory() -> None:
+    """A factory that a decorator has wrapped, and so marked with attributes, is a factory still."""
+    ran = []
+
+    def run(task: Task) -> None:
+        ran.append(task.name)
+        task.done()
+
+    def load_task(j: Job[None]) -> Routines:
+        return Routines(run=run)
+
+    @functools.wraps(load_task)
+    def logged(j: Job[None]) -> Routines:
+        return load_task(j)
+
+    j = Job[None]()
+    j.add_task(logged)
+    await j.run()
+    assert ran == ["load"]

@@ -6,14 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import trio
 from trio.lowlevel import RunVar
-from trio.testing import MockClock
+
+from .._mocked import clock_is_mocked
 
 _origin: RunVar[datetime] = RunVar("job wall time at trio's time 0")
 
 
 def wall_time() -> datetime:
     """Return the wall time in UTC; under a MockClock that of the first call, and trio's time since."""
-    if not isinstance(trio.lowlevel.current_clock(), MockClock):
+    if not clock_is_mocked():
         return datetime.now(UTC)
     passed = timedelta(seconds=trio.current_time())
     try:
