@@ -7,12 +7,14 @@ import ipaddress
 import os
 import socket
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
 from .._check import text
 
 _UNIX: Final = "unix:"
 _LARGEST_PORT: Final = 65535
+_IP: Final = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 UNKNOWN: Final = "unknown"
 """The address of a stream that does not tell it."""
 
@@ -30,14 +32,19 @@ class TcpAddress:
     @property
     def numeric(self) -> tuple[socket.AddressFamily, tuple[Any, ...]] | None:
         """The family and the socket address, where the host is a number and there is nothing to look up."""
-        try:
-            ip = ipaddress.ip_address(self.host or "")
-        except ValueError:
-            return None
-        if ip.version == 4:
-            return socket.AF_INET, (str(ip), self.port)
-        # A zone is the name of an interface: for the resolver.
-        return None if ip.scope_id else (socket.AF_INET6, (str(ip), self.port, 0, 0))
+        return _numeric(self.host or "", self.port)
+
+
+@lru_cache(maxsize=1024)  # asked for at each dial
+def _numeric(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]] | None:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return None
+    if ip.version == 4:
+        return socket.AF_INET, (str(ip), port)
+    # A zone is the name of an interface: for the resolver.
+    return None if ip.scope_id else (socket.AF_INET6, (str(ip), port, 0, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +105,7 @@ def join(host: str, port: int) -> str:
 
 def written(family: int, name: Any) -> str:
     """Write what the socket module calls an address (getsockname, getpeername, accept) in the form of the argument."""
-    if family in (socket.AF_INET, socket.AF_INET6):
+    if family in _IP:
         return join(name[0], name[1])
     return _UNIX + (name.decode(errors="backslashreplace") if isinstance(name, bytes) else name)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import Any, Final
+from typing import Any, Final, final
 
 import trio
 
@@ -13,6 +13,71 @@ from ._address import Address, TcpAddress, UnixAddress, named
 from ._socket_wire import SocketWire
 
 _FULL_BACKLOG_PAUSE: Final = 0.01
+_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
+_UP: Final = frozenset({0, errno.EISCONN})
+
+
+@final
+class Attempt:
+    """A connection on its way to an address that needs no look-up. It owns the socket until it has given the wire away."""
+
+    __slots__ = ("_address", "_family", "_name", "_sock")
+
+    def __init__(self, address: Address, family: int, name: Any) -> None:
+        self._address = address
+        self._family = family
+        self._name = name
+        self._sock = socket.socket(family)
+        self._sock.setblocking(False)
+
+    def result(self) -> SocketWire | None:
+        """Return the wire where the connection is up; None where that takes time.
+
+        Raises:
+            OSError: it failed, and the socket is closed.
+        """
+        try:
+            number = self._sock.connect_ex(self._name)
+            if number in _UNDER_WAY:
+                # Within a machine it is up by now, which only a second call tells.
+                number = self._sock.connect_ex(self._name)
+            if number in _UNDER_WAY or number == errno.EAGAIN:
+                return None
+            if number not in _UP:
+                raise OSError(number, os.strerror(number))
+        except OSError as error:
+            self._sock.close()
+            raise named(error, self._address) from None
+        return SocketWire(self._sock, self._name, self._family)
+
+    async def wait(self) -> SocketWire:
+        """Wait for the connection.
+
+        Raises:
+            OSError: it failed, and the socket is closed.
+        """
+        while (wire := self.result()) is None:
+            try:
+                await self._wait()
+            except BaseException:
+                self._sock.close()
+                raise
+        return wire
+
+    async def _wait(self) -> None:
+        if self._family == socket.AF_UNIX:
+            # Unlike TCP it is done at once, refused at once, or the backlog is full: then there is nothing to wait on.
+            await trio.sleep(_FULL_BACKLOG_PAUSE)
+        else:
+            await trio.lowlevel.wait_writable(self._sock)
+
+
+def attempt(address: Address) -> Attempt | None:
+    """Begin to connect; None where the host is a name that has to be looked up first."""
+    if isinstance(address, UnixAddress):
+        return Attempt(address, socket.AF_UNIX, address.path)
+    numeric = address.numeric
+    return None if numeric is None else Attempt(address, *numeric)
 
 
 async def connect(address: Address) -> SocketWire:
@@ -21,19 +86,14 @@ async def connect(address: Address) -> SocketWire:
     Raises:
         OSError: why not, with the address in the message; of several attempts the first one's.
     """
+    begun = attempt(address)
+    if begun is not None:
+        return await begun.wait()
+    assert isinstance(address, TcpAddress)
     try:
-        return await _connect(address)
+        return await _connect_by_name(address)
     except (OSError, UnicodeError) as error:
         raise named(error, address) from error.__cause__
-
-
-async def _connect(address: Address) -> SocketWire:
-    if isinstance(address, UnixAddress):
-        return await _connect_unix(address)
-    numeric = address.numeric
-    if numeric is not None:
-        return await _connect_to(*numeric)
-    return await _connect_by_name(address)
 
 
 async def _connect_by_name(address: TcpAddress) -> SocketWire:
@@ -55,38 +115,3 @@ def _plain(error: OSError) -> OSError:
         attempts = [attempt for attempt in group.exceptions if isinstance(attempt, OSError)]
         return attempts[0]
     return error
-
-
-async def _connect_to(family: int, name: Any) -> SocketWire:
-    sock = socket.socket(family)
-    try:
-        sock.setblocking(False)
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            sock.connect(name)
-        except BlockingIOError as error:
-            if error.errno != errno.EINPROGRESS:
-                raise
-            await trio.lowlevel.wait_writable(sock)
-            _raise_pending(sock)
-        else:
-            await trio.lowlevel.checkpoint()
-        return SocketWire(sock, name)
-    except BaseException:
-        sock.close()
-        raise
-
-
-def _raise_pending(sock: socket.socket) -> None:
-    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-    if number:
-        raise OSError(number, os.strerror(number))
-
-
-async def _connect_unix(address: UnixAddress) -> SocketWire:
-    # Unlike TCP it is done at once, refused at once, or the backlog is full: then there is nothing to wait on.
-    while True:
-        try:
-            return await _connect_to(socket.AF_UNIX, address.path)
-        except BlockingIOError:
-            await trio.sleep(_FULL_BACKLOG_PAUSE)

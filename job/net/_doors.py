@@ -57,13 +57,14 @@ class Door(Protocol):
 class SocketDoor:
     """A listening socket. Its `accept` does not wait, so that a client can be left in the kernel's queue."""
 
-    __slots__ = ("_file", "_listener", "_sock", "_spare", "_watched", "_watchers", "address")
+    __slots__ = ("_family", "_file", "_listener", "_sock", "_spare", "_watched", "_watchers", "address")
 
     def __init__(
         self, sock: socket.socket, *, file: SocketFile | None = None, listener: trio.SocketListener | None = None
     ) -> None:
         sock.setblocking(False)
         self._sock = sock
+        self._family = int(sock.family)
         self._file = file
         self._listener = listener
         self._watched = False
@@ -90,7 +91,7 @@ class SocketDoor:
             sock, peer = self._sock.accept()
         except BlockingIOError:
             return None
-        return SocketWire(sock, peer)
+        return SocketWire(sock, peer, self._family)
 
     def turn_away(self) -> bool:
         """Give up the spare descriptor for a moment: better a quick end for the client than a long wait."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from .._forms import Routines
 from ._address import UNKNOWN, Address, host_of, parse_address
-from ._dial import connect
+from ._dial import Attempt, attempt, connect
 from ._doors import Doors, close_doors, door_of, open_doors, wire_over
 from ._endpoint_tasks import accept_routines, connect_routines
 from ._errors import ConnectTimeoutError
@@ -136,24 +135,37 @@ class Endpoint:
         """
         name = self._address if address is None else address
         target = self._target if address is None else self._parse(address)
-        wire = await self._pool.get(name)
+        wire = await self._pool.get(name) if self._pool else None
         if wire is None:
             wire = await self._connect(target, name)
         self._tally.outbound += 1
-        return Stream(wire, self, on_closed=self._outbound_closed, keep=partial(self._pool.put, name))
+        return Stream(wire, self, dialed=name)
 
     async def _connect(self, target: Address | str, name: str) -> Wire:
-        seconds = self._options.connect_timeout
+        await trio.lowlevel.checkpoint()
         try:
-            with trio.move_on_after(seconds) as scope:
-                wire = await self._secure(await self._reach(target, name), host_of(name))
-            if scope.cancelled_caught:
-                raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
+            begun = self._begin(target)
+            wire: Wire | None = None if begun is None else begun.result()
+            if wire is None:
+                wire = await self._connect_in_time(begun, target, name)
         except Exception:
             self._tally.dial_failures += 1
             raise
         self._tally.dialed += 1
         return wire
+
+    def _begin(self, target: Address | str) -> Attempt | None:
+        """Begin to connect, where that may be all there is to do: a scope for the timeout costs more than the call."""
+        if isinstance(target, str) or self._options.transport is not None or self._options.ssl_context is not None:
+            return None
+        return attempt(target)
+
+    async def _connect_in_time(self, begun: Attempt | None, target: Address | str, name: str) -> Wire:
+        seconds = self._options.connect_timeout
+        with trio.move_on_after(seconds):
+            wire = await self._reach(target, name) if begun is None else await begun.wait()
+            return await self._secure(wire, host_of(name))
+        raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
 
     async def _reach(self, target: Address | str, name: str) -> Wire:
         transport = self._options.transport
@@ -174,6 +186,10 @@ class Endpoint:
             server_hostname=None if server_side else options.server_hostname or hostname,
             patience=self.close_timeout,
         )
+
+    def _keep(self, name: str, wire: Wire) -> bool:
+        """Keep a wire for the next dial of that name; return whether there was room."""
+        return self._pool.put(name, wire)
 
     def _outbound_closed(self) -> None:
         self._tally.outbound -= 1
@@ -215,6 +231,8 @@ class Endpoint:
 
     async def _welcome(self, wire: Wire) -> Stream:
         """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
+        if self._options.ssl_context is None:
+            return Stream(wire, self)
         seconds = self._options.connect_timeout
         with trio.move_on_after(seconds):
             return Stream(await self._secure(wire, None, server_side=True), self)

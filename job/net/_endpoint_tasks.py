@@ -13,21 +13,23 @@ if TYPE_CHECKING:
     from .._job import Job
     from .._task import Task
     from ._endpoint import Endpoint
+    from ._stream import Stream
 
 
 def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that dial."""
-    opened = AsyncExitStack()
     story = DialStory(j)
+    dialed: Stream | None = None
 
     async def run(task: Task) -> None:
+        nonlocal dialed
         with story.attempt(endpoint.address):
-            stream = j.value = await endpoint.dial()
-        opened.push_async_callback(stream.aclose)
+            dialed = j.value = await endpoint.dial()
         task.done()
 
     async def finalize(task: Task) -> None:
-        await opened.aclose()
+        if dialed is not None and not dialed.close_nowait():
+            await dialed.aclose()
 
     return Routines(None, run, finalize)
 

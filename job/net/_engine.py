@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import RunVar
 
 from .._fairness import turns
+from ._splice import Pipes
 
 AVAILABLE: Final = hasattr(select, "epoll")
 """Whether this system has what the engine needs."""
@@ -49,13 +50,14 @@ class Engine:
     that of a direction which is paused, because its bytes find no room, is not yet its end.
     """
 
-    __slots__ = ("_epoll", "_readers", "_users", "_writers")
+    __slots__ = ("_epoll", "_readers", "_users", "_writers", "pipes")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Mover] = {}
         self._writers: dict[int, Mover] = {}
         self._users = 0
+        self.pipes = Pipes()
 
     def __enter__(self) -> Engine:
         if not self._users:
@@ -144,6 +146,7 @@ class Engine:
         if not self.closed:
             trio.lowlevel.notify_closing(self._epoll.fileno())
             self._epoll.close()
+            self.pipes.close()
 
 
 _engine: RunVar[Engine] = RunVar("job relay engine")

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import final
+from typing import Any, Final, final
 
 import trio
 
 from ._engine import Engine, engine
 from ._pump import Course, Pump
 from ._relay_end import End
-from ._socket_pump import raise_as_stream_error, shared_buffer
+from ._socket_pump import CHUNK, raise_as_stream_error, shared_buffer
+from ._splice import CANNOT, Pipe
 from ._stream import Stream
+
+_MANY: Final = 4
+"""Full chunks in a row after which a pipe is worth its price."""
+_NOTHING: Final = memoryview(b"")
 
 
 @final
@@ -24,7 +30,19 @@ class EnginePump(Pump):
     ours, which tell when somebody closes them: a descriptor that is closed would be silent, and then be somebody else's.
     """
 
-    __slots__ = ("_engine", "_from", "_giver", "_lent", "_rest", "_sink_fd", "_source_fd", "_taker", "_to")
+    __slots__ = (
+        "_engine",
+        "_from",
+        "_full",
+        "_giver",
+        "_lent",
+        "_pipe",
+        "_rest",
+        "_sink_fd",
+        "_source_fd",
+        "_taker",
+        "_to",
+    )
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
@@ -38,7 +56,9 @@ class EnginePump(Pump):
         self._to: socket.socket = sink.plain
         self._source_fd = self._from.fileno()
         self._sink_fd = self._to.fileno()
-        self._rest = memoryview(b"")
+        self._rest = _NOTHING
+        self._full = 0.0  # chunks in a row that were as large as can be
+        self._pipe: Pipe | None = None
         self._lent = False
         self._engine: Engine
 
@@ -61,24 +81,26 @@ class EnginePump(Pump):
         if not self.running:
             return
         if unread := self._giver.take_unread():
-            self._hold(unread)
+            self._hold(unread, trio.current_time())
         else:
             self._engine.read(self._source_fd, self)
 
     def cut(self) -> None:
-        """End it. A rest is given to the sink if it takes that at once, else put back."""
+        """End it. What it holds is given to the sink if that takes it at once, else put back."""
         if not self.running:
             return
+        if self._pipe is not None:
+            self._rest = memoryview(self._pipe.drain())
         self._stop()
         if self._rest:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                self._rest = self._rest[self._give(self._rest, trio.current_time()) :]
+                self._rest = self._rest[self._give(self._to.send, self._rest, trio.current_time()) :]
             self.source.put_back(bytes(self._rest))
         self._course.changed()
 
     def look_again(self) -> None:
         """Look at once."""
-        if self.running and not self._rest and not self._course.stopping:
+        if self.running and not self._holding and not self._course.stopping:
             try:
                 self.readable(trio.current_time())
             except BaseException as error:
@@ -88,6 +110,9 @@ class EnginePump(Pump):
 
     def readable(self, now: float) -> None:
         """Move what is there, up to a chunk."""
+        if self._pipe is not None:
+            self._flow(self._pipe, now)
+            return
         buffer = shared_buffer()
         try:
             size = self._from.recv_into(buffer)
@@ -101,9 +126,12 @@ class EnginePump(Pump):
             self._pass_eof()
 
     def writable(self, now: float) -> None:
-        """Give the sink some more of the rest."""
-        self._rest = self._rest[self._give(self._rest, now) :]
-        if not self._rest:
+        """Give the sink some more of what is held."""
+        if self._pipe is not None:
+            self._give(self._pipe.empty, self._sink_fd, now)
+        else:
+            self._rest = self._rest[self._give(self._to.send, self._rest, now) :]
+        if not self._holding:
             self._engine.read(self._source_fd, self)
             self._engine.write(self._sink_fd, None)
 
@@ -119,17 +147,45 @@ class EnginePump(Pump):
     # -- moving
 
     def _pass_on(self, chunk: memoryview, now: float) -> None:
-        self._giver.count_received(len(chunk))
-        sent = self._give(chunk, now)
-        if sent < len(chunk):
-            self._course.moved(now)  # into our hands at least
-            self._hold(bytes(chunk[sent:]))
+        size = len(chunk)
+        self._giver.count_received(size)
+        sent = self._give(self._to.send, chunk, now)
+        if sent < size:
+            self._hold(bytes(chunk[sent:]), now)
+        elif size < CHUNK:
+            self._full = 0
+        else:
+            self._full += 1
+            if self._full >= _MANY:
+                self._pipe = self._engine.pipes.borrow()
 
-    def _give(self, data: memoryview, now: float) -> int:
+    def _flow(self, pipe: Pipe, now: float) -> None:
+        """Move a chunk through the pipe."""
+        try:
+            size = pipe.fill(self._source_fd)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            if error.errno in CANNOT:
+                self._return_pipe()
+                self._full = -math.inf
+                return
+            raise_as_stream_error(error)
+        if not size:
+            self._pass_eof()
+            return
+        self._giver.count_received(size)
+        self._give(pipe.empty, self._sink_fd, now)
+        if pipe.held:
+            self._wait_for_sink(now)
+        elif size < CHUNK:
+            self._return_pipe()
+
+    def _give(self, send: Callable[[Any], int], what: Any, now: float) -> int:
         """Return how many bytes the sink took."""
         self.sending = True
         try:
-            sent = self._to.send(data)
+            sent = send(what)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -140,11 +196,25 @@ class EnginePump(Pump):
         self._course.moved(now)
         return sent
 
-    def _hold(self, rest: bytes) -> None:
-        """Wait for the sink, and not for the source any more."""
+    def _hold(self, rest: bytes, now: float) -> None:
         self._rest = memoryview(rest)
+        self._wait_for_sink(now)
+
+    def _wait_for_sink(self, now: float) -> None:
+        """Wait for the sink, and not for the source any more."""
+        self._course.moved(now)  # into our hands at least
         self._engine.write(self._sink_fd, self)
         self._engine.read(self._source_fd, None)
+
+    @property
+    def _holding(self) -> bool:
+        return bool(self._rest) or (self._pipe is not None and self._pipe.held > 0)
+
+    def _return_pipe(self) -> None:
+        if self._pipe is not None:
+            self._engine.pipes.give_back(self._pipe)
+            self._pipe = None
+            self._full = 0
 
     def _pass_eof(self) -> None:
         self.eof = True
@@ -157,6 +227,7 @@ class EnginePump(Pump):
 
     def _stop(self) -> None:
         self.running = False
+        self._return_pipe()
         if self._lent:
             self._engine.read(self._source_fd, None)
             self._engine.write(self._sink_fd, None)

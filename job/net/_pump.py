@@ -62,6 +62,10 @@ class Pump(ABC):
         self.poked = False
         self._course = course
 
+    def forget_course(self) -> None:
+        """Let go of the relay, when it has ended: it refers to the pump, and a cycle is work for the garbage collector."""
+        del self._course
+
     @abstractmethod
     def cut(self) -> None:
         """End it, whatever it is waiting for."""

@@ -89,6 +89,8 @@ class Relaying:
             struck = await self._move()
         finally:
             self._ended_at = trio.current_time()
+            self._up.forget_course()
+            self._down.forget_course()
         try:
             if (fault := self._fault or struck) is not None:
                 raise fault

@@ -219,7 +219,8 @@ class _Server:
         try:
             await self._run_job(stream, listener, queue_time)
         finally:
-            await stream.aclose()
+            if not stream.close_nowait():
+                await stream.aclose()
 
     async def _run_job(self, stream: Stream, listener: str, queue_time: float) -> None:
         job = self._build(stream)

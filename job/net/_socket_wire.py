@@ -13,6 +13,7 @@ from ._address import UNKNOWN, written
 from ._wire import Data, send_whole
 
 _CHUNK: Final = 65536
+_UNIX: Final = getattr(socket, "AF_UNIX", None)
 _LAST_LOOKS: Final = 16
 
 
@@ -24,14 +25,15 @@ class SocketWire(trio.abc.HalfCloseableStream):
     without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
     """
 
-    __slots__ = ("_broken", "_closing", "_local", "_peer", "_sent", "eof", "sock")
+    __slots__ = ("_broken", "_closing", "_family", "_local", "_peer", "_sent", "eof", "sock")
 
     half_closes: Final = True
     resumes: Final = True
 
-    def __init__(self, sock: socket.socket, peer: Any = None) -> None:
+    def __init__(self, sock: socket.socket, peer: Any = None, family: int | None = None) -> None:
         sock.setblocking(False)
-        if sock.family != socket.AF_UNIX:
+        self._family = int(sock.family if family is None else family)  # the socket makes an enum of it each time
+        if self._family != _UNIX:
             # What is written goes out: whoever wants larger segments writes larger pieces.
             with suppress(OSError):  # the peer may be gone already
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,7 +56,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         return self._written(self._peer)
 
     def _written(self, name: Any) -> str:
-        return UNKNOWN if name is None else written(self.sock.family, name)
+        return UNKNOWN if name is None else written(self._family, name)
 
     def lend(self) -> socket.socket:
         """Return the socket, for who moves bytes past this object; take it that some will be sent."""
@@ -145,10 +147,21 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._closing = True
         trio.lowlevel.notify_closing(self.sock)
         try:
-            if not self.eof and not self._broken:
+            if not self.finished:
                 await self._linger()
         finally:
             self.sock.close()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the peer has said EOF or is gone, so that there is nobody to wait for."""
+        return self.eof or self._broken
+
+    def close_nowait(self) -> None:
+        """Close a finished one."""
+        self._closing = True
+        trio.lowlevel.notify_closing(self.sock)
+        self.sock.close()
 
     def abandon(self) -> None:
         """Close the socket."""

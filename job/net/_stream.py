@@ -48,30 +48,21 @@ class Stream(trio.abc.HalfCloseableStream):
         "_closed",
         "_closing",
         "_codec",
+        "_dialed",
         "_endpoint",
         "_eof",
         "_eof_sent",
-        "_inbox",
-        "_keep",
-        "_on_closed",
+        "_in",
         "_opened_at",
-        "_outbox",
+        "_out",
         "_receiving",
         "_wire",
     )
 
-    def __init__(
-        self,
-        wire: Wire,
-        endpoint: Endpoint,
-        *,
-        on_closed: Callable[[], None] | None = None,
-        keep: Callable[[Wire], bool] | None = None,
-    ) -> None:
+    def __init__(self, wire: Wire, endpoint: Endpoint, *, dialed: str | None = None) -> None:
         self._wire = wire
         self._endpoint = endpoint
-        self._on_closed = on_closed
-        self._keep = keep  # where a dialed one goes for reuse
+        self._dialed = dialed  # the name of the address that it was dialed by
         self._codec: Codec[Any] | None = endpoint._options.codec
         self._opened_at = trio.current_time()
         self._bytes_received = 0
@@ -81,8 +72,8 @@ class Stream(trio.abc.HalfCloseableStream):
         self._eof = False
         self._eof_sent = False
         self._receiving = False
-        self._inbox = Inbox(self)
-        self._outbox = Outbox(self)
+        self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
+        self._out: Outbox | None = None
 
     # -- bytes
 
@@ -96,7 +87,7 @@ class Stream(trio.abc.HalfCloseableStream):
             At least one byte; none at EOF.
         """
         most = self._read_size if max_bytes is None else whole("max_bytes", max_bytes)
-        if not self._inbox.buffer or self._receiving:
+        if not self._unreceived or self._receiving:
             return await self._receive(most)
         self._check_open()
         await checkpoint()
@@ -178,7 +169,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if self._eof_sent:
             await checkpoint()
             return
-        if self._outbox.writing:
+        if self._out is not None and self._out.writing:
             raise trio.BusyResourceError("another task is sending on this stream")
         await self._wire.send_eof()
         self._eof_sent = True
@@ -188,7 +179,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
         Shielded: a cancellation strikes when the stream is closed. Tasks that use the stream get ClosedResourceError.
         """
-        if not self._closed:
+        if not self.close_nowait():
             self._shut()
             seconds = self._endpoint.close_timeout
             try:
@@ -256,7 +247,7 @@ class Stream(trio.abc.HalfCloseableStream):
         Given back is an outbound connection with a codec, between messages in both directions, with no byte unread, as long
         as the endpoint holds fewer than `max_idle`. In either case this stream is closed.
         """
-        if self._keep is not None and self._is_reusable() and self._keep(self._wire):
+        if self._dialed is not None and self._is_reusable() and self._endpoint._keep(self._dialed, self._wire):
             self._shut()
             self._tell_closed()
             await checkpoint()
@@ -274,7 +265,8 @@ class Stream(trio.abc.HalfCloseableStream):
     def codec(self, codec: Codec[Any] | None) -> None:
         check_methods("codec", codec, "encode", "decode")
         self._codec = codec
-        self._inbox.spoil()
+        if self._in is not None:
+            self._in.spoil()
 
     @property
     def endpoint(self) -> Endpoint:
@@ -284,7 +276,7 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def inbound(self) -> bool:
         """Whether it was accepted; else it was dialed."""
-        return self._keep is None
+        return self._dialed is None
 
     @property
     def local(self) -> str:
@@ -335,7 +327,7 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def plain(self) -> socket.socket | None:
         """The socket, where the stream is nothing but a socket."""
-        sends_next = not self._eof_sent and self._outbox.clean
+        sends_next = not self._eof_sent and self._all_sent
         return self._wire.lend() if isinstance(self._wire, SocketWire) and sends_next else None
 
     def lend(self, closing: Callable[[], None]) -> None:
@@ -369,7 +361,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""
-        return self._inbox.take_bytes(len(self._inbox.buffer))
+        return self._inbox.take_bytes(self._unreceived) if self._unreceived else b""
 
     def count_received(self, size: int) -> None:
         """Count bytes that came in."""
@@ -382,6 +374,28 @@ class Stream(trio.abc.HalfCloseableStream):
         self._endpoint._tally.bytes_sent += size
 
     # -- for its halves
+
+    @property
+    def _inbox(self) -> Inbox:
+        if self._in is None:
+            self._in = Inbox(self)
+        return self._in
+
+    @property
+    def _outbox(self) -> Outbox:
+        if self._out is None:
+            self._out = Outbox(self)
+        return self._out
+
+    @property
+    def _unreceived(self) -> int:
+        """How many bytes have arrived, or were put back, that nobody has taken."""
+        return 0 if self._in is None else len(self._in.buffer)
+
+    @property
+    def _all_sent(self) -> bool:
+        """Whether nothing is on its way to be sent."""
+        return self._out is None or self._out.clean
 
     @property
     def _read_size(self) -> int:
@@ -448,22 +462,33 @@ class Stream(trio.abc.HalfCloseableStream):
         return (
             not self._closed
             and self._codec is not None
-            and not (self._eof or self._eof_sent or self._receiving or self._inbox.held or self._inbox.buffer)
-            and self._outbox.clean
+            and not (self._eof or self._eof_sent or self._receiving or self._inbox.held or self._unreceived)
+            and self._all_sent
         )
+
+    def close_nowait(self) -> bool:
+        """Close where nobody needs to be waited for; return whether it is closed."""
+        if not self._closed and isinstance(self._wire, SocketWire) and self._wire.finished:
+            self._shut()
+            self._wire.close_nowait()
+            self._tell_closed()
+        return self._closed
 
     def _shut(self) -> None:
         """Take no more part in anything."""
         self._closed = True
         if self._closing is not None:
             self._closing()
-        self._inbox.close()
-        self._outbox.close()
+        if self._in is not None:
+            self._in.close()
+        if self._out is not None:
+            self._out.close()
+        # They refer to the stream: a cycle would be work for the garbage collector, at each connection.
+        self._in = self._out = None
 
     def _tell_closed(self) -> None:
-        on_closed, self._on_closed = self._on_closed, None
-        if on_closed is not None:
-            on_closed()
+        if self._dialed is not None:
+            self._endpoint._outbound_closed()
 
 
 def _as_bytes(data: object) -> bytes:

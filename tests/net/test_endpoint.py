@@ -4,6 +4,7 @@ import errno
 import socket
 import ssl
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -91,6 +92,18 @@ async def test_refused(host: str) -> None:
         await endpoint.dial()
     assert endpoint.statistics().dial_failures == 1
     assert endpoint.statistics().dialed == 0
+
+
+async def test_no_answer() -> None:
+    """A dial that nobody answers, neither yes nor no, ends with its timeout."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as others:
+        for _ in range(4):  # the kernel's queue is full then, and it drops what comes
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(server.getsockname())
+        endpoint = net.Endpoint(f"127.0.0.1:{server.getsockname()[1]}", connect_timeout=0.05)
+        with pytest.raises(net.ConnectTimeoutError, match=r"0\.05 s"):
+            await endpoint.dial()
 
 
 async def test_unknown_host() -> None:

@@ -1,12 +1,13 @@
 """The relay engine: who is served, in what turns, and what is left of it."""
 
+import errno
 import os
 import random
 import socket
 import struct
 import threading
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -211,6 +212,91 @@ async def test_sink_breaks_with_a_rest_in_hand() -> None:
     assert (results[0].reason, results[0].closed_by) == (EndReason.RESET, Side.UPSTREAM)
 
 
+class Unable:
+    """Pipes that the kernel does not splice through."""
+
+    held = 0
+
+    def borrow(self) -> Any:
+        """Lend one."""
+        return self
+
+    def give_back(self, pipe: Any) -> None:
+        """Take it back."""
+
+    def fill(self, fd: int) -> int:
+        """Fail."""
+        raise OSError(errno.EINVAL, "no splice")
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+async def test_no_splice() -> None:
+    """Where the kernel does not splice, all bytes are copied."""
+    data = random.Random(6).randbytes(8 * MIB)
+    async with dialed() as (client, client_far), dialed() as (upstream, upstream_far):
+        with engine() as running:
+            running.pipes.close()
+            running.pipes = Unable()  # type: ignore[assignment]
+            await exchange(client, client_far, upstream, upstream_far, data)
+
+
+@pytest.mark.parametrize("ending", ["cut", "source resets", "sink resets"])
+async def test_ends_in_full_flow(ending: str) -> None:
+    """A relay that ends while its pipe is full leaves no pipe behind; where it was cut, no byte is lost."""
+    data = random.Random(7).randbytes(64 * MIB)
+    sent = 0
+
+    async def flood() -> None:
+        nonlocal sent
+        with suppress(OSError):
+            while True:
+                await trio.lowlevel.wait_writable(client_far)
+                sent += client_far.send(memoryview(data)[sent : sent + MIB])
+
+    async with dialed() as (client, client_far), dialed() as (upstream, upstream_far):
+        before = descriptors()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, client, upstream)
+            with trio.move_on_after(0.2):
+                await flood()
+            if ending == "cut":
+                nursery.cancel_scope.cancel()
+            else:
+                far, other = (client_far, upstream_far) if ending == "source resets" else (upstream_far, client_far)
+                reset(far)
+
+                def ended() -> bool:
+                    with suppress(BlockingIOError):
+                        other.recv(MIB)
+                    return not client._receiving
+
+                await wait_until(ended)
+        if ending == "cut":
+            arrived = await read(upstream_far, upstream.bytes_sent)
+            left = await client.receive_exactly(sent - len(arrived))
+            assert arrived + left == data[:sent]
+            assert descriptors() == before
+        else:
+            assert descriptors() == before - 1
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+async def read(sock: socket.socket, size: int) -> bytes:
+    """Receive so many bytes."""
+    received = bytearray()
+    while len(received) < size:
+        await trio.lowlevel.wait_readable(sock)
+        received += sock.recv(size - len(received))
+    return bytes(received)
+
+
 async def test_stream_is_lent() -> None:
     """Nobody else may receive from a stream while it is relayed, nor relay it, also not with itself."""
     async with dialed() as (client, _), dialed() as (upstream, upstream_far):
@@ -261,18 +347,19 @@ class Log:
         self.told.append(type(error))
 
 
+@pytest.mark.parametrize("flowing", [False, True])
 @pytest.mark.parametrize("happening", ["nothing", "bytes", "reset"])
-async def test_look_again(happening: str) -> None:
+async def test_look_again(happening: str, flowing: bool) -> None:
     """A pump that is asked to looks at once: what has come counts, though the engine was not told of it yet."""
     course = Log()
     async with dialed() as (client, client_far), dialed() as (upstream, _):
         pump = EnginePump(End(Side.CLIENT, client), End(Side.UPSTREAM, upstream), course)
         with driven(pump):
+            pump._pipe = engine().pipes.borrow() if flowing else None
             if happening == "bytes":
                 client_far.send(b"late")
             if happening == "reset":
-                client_far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                client_far.close()
+                reset(client_far)
             pump.look_again()
             told = {"nothing": [], "bytes": ["moved"], "reset": [trio.BrokenResourceError, "changed"]}
             assert course.told == told[happening]
