@@ -65,7 +65,7 @@ class Attempt:
         return wire
 
     async def _wait(self) -> None:
-        if self._family == socket.AF_UNIX:
+        if isinstance(self._address, UnixAddress):
             # Unlike TCP it is done at once, refused at once, or the backlog is full: then there is nothing to wait on.
             await trio.sleep(_FULL_BACKLOG_PAUSE)
         else:
