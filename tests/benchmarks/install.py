@@ -19,6 +19,7 @@ def main() -> None:
     for requirement in tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["bench"]:
         _say(requirement, _installed(sys.executable, "-m", "pip", "install", "-qq", requirement))
     if program("haproxy") is None and os.geteuid() == 0 and program("apt-get"):
+        _installed("apt-get", "update", "-q")
         _installed("apt-get", "install", "-y", "-q", "--no-install-recommends", "haproxy")
     _say("haproxy", program("haproxy") is not None)
 

@@ -18,23 +18,22 @@ import trio
 
 MIB: Final = 1 << 20
 READ: Final = 65536
-PATIENCE: Final = 60.0
-"""Seconds for each check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is asked: bytes upwards and downwards, small exchanges, checks in parallel, seconds of a pause."""
+    """How much is asked: bytes upwards and downwards, small exchanges, checks in parallel, seconds of a pause and of a check."""
 
     up: int = 48 * MIB
     down: int = 24 * MIB
     exchanges: int = 200
     parallel: int = 6
     pause: float = 0.3
+    patience: float = 60
 
 
 QUICK: Final = Sizes(up=16 * MIB, down=12 * MIB, exchanges=50, pause=0.15)
-TINY: Final = Sizes(up=MIB // 4, down=MIB // 4, exchanges=3, parallel=2, pause=0.01)
+TINY: Final = Sizes(up=MIB // 4, down=MIB // 4, exchanges=3, parallel=2, pause=0.01, patience=2)
 
 Check = Callable[[int, Sizes], Awaitable[None]]
 
@@ -48,7 +47,7 @@ async def failures(proxy: int, sizes: Sizes) -> list[str]:
     failed = []
     for name, check in CHECKS.items():
         try:
-            with trio.fail_after(PATIENCE):
+            with trio.fail_after(sizes.patience):
                 await check(proxy, sizes)
         except* (BrokenError, OSError, trio.BrokenResourceError, trio.TooSlowError):
             failed.append(name)
@@ -69,12 +68,12 @@ async def _listen(task_status: trio.TaskStatus[list[trio.SocketListener]]) -> No
 
 
 async def _serve(stream: trio.SocketStream) -> None:
-    """Do what a line of words asks: take bytes and give their digest, or give bytes, or echo."""
+    """Do what a line of words asks: take bytes (0: to EOF) and give their digest, or give bytes, or echo."""
     try:
         async with stream:
             word, size, pause = (await _line(stream)).split()
             if word == "up":
-                await stream.send_all(await _digest(stream, float(pause)))
+                await stream.send_all(await _digest(stream, int(size), float(pause)))
             elif word == "down":
                 await _pour(stream, int(size))
             else:
@@ -94,7 +93,10 @@ async def _line(stream: trio.SocketStream) -> str:
 
 
 async def _up(proxy: int, sizes: Sizes) -> None:
-    await _upwards(proxy, sizes.up, 0)
+    async with await _ask(proxy, "up", 0, 0) as stream:
+        await _pour(stream, sizes.up)
+        await stream.send_eof()
+        await _expect_digest(stream, sizes.up)
 
 
 async def _down(proxy: int, sizes: Sizes) -> None:
@@ -102,27 +104,27 @@ async def _down(proxy: int, sizes: Sizes) -> None:
 
 
 async def _paused_backend(proxy: int, sizes: Sizes) -> None:
-    await _upwards(proxy, sizes.up // 2, sizes.pause)
+    async with await _ask(proxy, "up", sizes.up // 2, sizes.pause) as stream:
+        await _pour(stream, sizes.up // 2)
+        await _expect_digest(stream, sizes.up // 2)
 
 
 async def _paused_client(proxy: int, sizes: Sizes) -> None:
     await _downwards(proxy, sizes.down, sizes.pause)
 
 
-async def _upwards(proxy: int, size: int, pause: float) -> None:
-    async with await _ask(proxy, "up", 0, pause) as stream:
-        await _pour(stream, size)
-        await stream.send_eof()
-        answer = b""
-        while data := await stream.receive_some(READ):
-            answer += data
+async def _expect_digest(stream: trio.SocketStream, size: int) -> None:
+    """Receive the digest of what was sent, and then the end."""
+    answer = b""
+    while data := await stream.receive_some(READ):
+        answer += data
     if answer != hashlib.sha256(_bytes(size)).digest():
         raise BrokenError
 
 
 async def _downwards(proxy: int, size: int, pause: float) -> None:
     async with await _ask(proxy, "down", size, 0) as stream:
-        if await _digest(stream, pause) != hashlib.sha256(_bytes(size)).digest():
+        if await _digest(stream, 0, pause) != hashlib.sha256(_bytes(size)).digest():
             raise BrokenError
 
 
@@ -148,7 +150,7 @@ async def _exchange(stream: trio.SocketStream, message: bytes) -> None:
 
 
 async def _parallel(proxy: int, sizes: Sizes) -> None:
-    less = Sizes(sizes.up // 6, sizes.down // 6, sizes.exchanges, 1, sizes.pause)
+    less = Sizes(sizes.up // 6, sizes.down // 6, sizes.exchanges, 1, sizes.pause, sizes.patience)
     checks: list[Check] = [_up, _down, _small, _paused_backend, _paused_client, _up]
     async with trio.open_nursery() as nursery:
         for number in range(sizes.parallel):
@@ -173,11 +175,11 @@ async def _pour(stream: trio.SocketStream, size: int) -> None:
         sent += piece
 
 
-async def _digest(stream: trio.SocketStream, pause: float) -> bytes:
-    """Read to EOF; with a pause, now and then do not read for that long."""
+async def _digest(stream: trio.SocketStream, size: int, pause: float) -> bytes:
+    """Read so many bytes, or (0) to EOF; with a pause, now and then do not read for that long."""
     digest, dice, next_pause = hashlib.sha256(), random.Random(1), 0
     received = 0
-    while data := await stream.receive_some(dice.choice((1000, READ, MIB))):
+    while (not size or received < size) and (data := await stream.receive_some(dice.choice((1000, READ, MIB)))):
         digest.update(data)
         received += len(data)
         if pause and received > next_pause:
