@@ -19,17 +19,19 @@ from ..rounds import Figure, Samples, Variant, interleaved, ratio
 from ..text import spread
 from . import others, raw
 from .naive import NaiveJob, NaiveTask
-from .routines import full_task, minimal_task, nothing
+from .routines import done_later, full_task, full_task_later, minimal_task, minimal_task_later, nothing
 
 MINIMAL, FULL = "job", "job with init and finalizer in each task"
 RAW_MINIMAL = "trio by hand, minimal"
 RAW_TYPICAL = "trio by hand, typical"
 RAW_FULL = "trio by hand, order and guards of a job"
+MINIMAL_LATER, FULL_LATER = f"{MINIMAL}, each run suspends", f"{FULL}, each run suspends"
+RAW_MINIMAL_LATER, RAW_FULL_LATER = f"{RAW_MINIMAL}, each run suspends", f"{RAW_FULL}, each run suspends"
 NAIVE, ANYIO, ANYIO_FULL = "naive core", "anyio, typical", "anyio, order and guards"
 TASK_GROUP, TASK_GROUP_UVLOOP = "asyncio.TaskGroup", "asyncio.TaskGroup on uvloop"
 AIOJOBS, MODE = "aiojobs", "mode"
 
-ON_TRIO = (MINIMAL, FULL, RAW_MINIMAL, RAW_TYPICAL, RAW_FULL, NAIVE, ANYIO, ANYIO_FULL)
+ON_ASYNCIO = (TASK_GROUP, AIOJOBS, MODE)
 NEEDS = {ANYIO: "anyio", ANYIO_FULL: "anyio", TASK_GROUP_UVLOOP: "uvloop", AIOJOBS: "aiojobs", MODE: "mode"}
 
 
@@ -38,8 +40,10 @@ def measure(effort: Effort) -> Section:
     samples = interleaved(variants(effort.jobs), effort.rounds)
     rows = [
         _row("jobs/s", samples, MINIMAL, RAW_MINIMAL, Target(">=", 0.85)),
+        _row("jobs/s", samples, MINIMAL_LATER, RAW_MINIMAL_LATER, Target(">=", 0.85)),
         *(_row("jobs/s", samples, MINIMAL, other) for other in (RAW_TYPICAL, NAIVE, ANYIO)),
         _row("jobs/s with init and finalizers", samples, FULL, RAW_FULL, Target(">=", 0.9)),
+        _row("jobs/s with init and finalizers", samples, FULL_LATER, RAW_FULL_LATER, Target(">=", 0.9)),
         *(_row("jobs/s with init and finalizers", samples, FULL, o, Target(">", 1)) for o in (ANYIO_FULL, MODE)),
     ]
     return Section("Whole jobs", rows, [_table(samples)])
@@ -50,11 +54,15 @@ def variants(count: int) -> dict[str, Variant]:
     wholes: dict[str, Callable[[], Callable[[], Awaitable[None]]]] = {
         RAW_MINIMAL: lambda: raw.minimal,
         MINIMAL: lambda: partial(_run_job, minimal_task),
+        RAW_MINIMAL_LATER: lambda: partial(raw.minimal, done_later, done_later),
+        MINIMAL_LATER: lambda: partial(_run_job, minimal_task_later),
         RAW_TYPICAL: lambda: raw.typical,
         NAIVE: lambda: _run_naive,
         ANYIO: others.anyio_minimal,
         RAW_FULL: lambda: raw.full,
         FULL: lambda: partial(_run_job, full_task),
+        RAW_FULL_LATER: lambda: partial(raw.full, done_later),
+        FULL_LATER: lambda: partial(_run_job, full_task_later),
         ANYIO_FULL: others.anyio_full,
         TASK_GROUP: others.asyncio_minimal,
         TASK_GROUP_UVLOOP: others.asyncio_minimal,
@@ -66,9 +74,9 @@ def variants(count: int) -> dict[str, Variant]:
 
 
 def _runner(name: str) -> Callable[[Callable[[], Coroutine[Any, Any, float]]], float]:
-    if name in ON_TRIO:
-        return trio.run
-    return _run_uvloop if name == TASK_GROUP_UVLOOP else _run_asyncio
+    if name == TASK_GROUP_UVLOOP:
+        return _run_uvloop
+    return _run_asyncio if name in ON_ASYNCIO else trio.run
 
 
 def _run_asyncio(main: Callable[[], Coroutine[Any, Any, float]]) -> float:

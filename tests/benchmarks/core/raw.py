@@ -14,9 +14,9 @@ import trio
 from .routines import Step, done, nothing
 
 
-async def minimal(run: Step = done) -> None:
+async def minimal(run: Step = done, oneshot: Step = done) -> None:
     """Run a oneshot, then two loops, then one shielded clean-up."""
-    await loop(done)
+    await loop(oneshot)
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(loop, run)
@@ -66,9 +66,10 @@ class Full:
     The oneshot lives in the caller's trio task, each other task in one of its own. Whoever ends a stage starts the next.
     """
 
-    __slots__ = ("_gate", "_looping", "_members", "_nursery", "_turns")
+    __slots__ = ("_gate", "_looping", "_members", "_nursery", "_run", "_turns")
 
-    def __init__(self, members: int = 2) -> None:
+    def __init__(self, run: Step, members: int = 2) -> None:
+        self._run = run
         self._members = members  # that have not been started yet
         self._looping = 0  # members whose loop has not exited
         self._gate = trio.Event()
@@ -91,7 +92,7 @@ class Full:
                     self._start_next()
                     if not gate.is_set():
                         await gate.wait()
-                await loop(done)
+                await loop(self._run)
                 if gate is None:
                     self._start_next()
             finally:
@@ -115,6 +116,6 @@ class Full:
             self._gate.set()
 
 
-async def full() -> None:
+async def full(run: Step = done) -> None:
     """Run one with all guarantees."""
-    await Full().run()
+    await Full(run).run()

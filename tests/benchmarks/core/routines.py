@@ -17,6 +17,12 @@ async def done() -> bool:
     return False
 
 
+async def done_later() -> bool:
+    """Suspend once, and be done."""
+    await trio.lowlevel.checkpoint()
+    return False
+
+
 async def park() -> bool:
     """Wait for ever."""
     await trio.sleep_forever()
@@ -39,6 +45,12 @@ async def run_done(task: job.Task) -> None:
     task.done()
 
 
+async def run_done_later(task: job.Task) -> None:
+    """Suspend once, and be done."""
+    await trio.lowlevel.checkpoint()
+    task.done()
+
+
 async def run_park(task: job.Task) -> None:
     """Wait for ever."""
     await trio.sleep_forever()
@@ -52,6 +64,16 @@ def minimal_task(j: job.Job[None]) -> job.Routines:
 def full_task(j: job.Job[None]) -> job.Routines:
     """Be done at once, between an init and a finalizer."""
     return job.Routines(init, run_done, finalize)
+
+
+def minimal_task_later(j: job.Job[None]) -> job.Routines:
+    """Be done after a checkpoint, with nothing to set up or to clean up."""
+    return job.Routines(run=run_done_later)
+
+
+def full_task_later(j: job.Job[None]) -> job.Routines:
+    """Be done after a checkpoint, between an init and a finalizer."""
+    return job.Routines(init, run_done_later, finalize)
 
 
 def parked_task(j: job.Job[None]) -> job.Routines:

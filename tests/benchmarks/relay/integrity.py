@@ -22,7 +22,7 @@ READ: Final = 65536
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How much is asked: bytes upwards and downwards, small exchanges, checks in parallel, seconds of a pause and of a check."""
+    """How much is asked: bytes upwards and downwards, small exchanges, checks in parallel, seconds of a pause, of a check."""
 
     up: int = 48 * MIB
     down: int = 24 * MIB
