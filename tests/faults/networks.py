@@ -1,10 +1,9 @@
 """The three networks of the fault scenarios, as clients and upstreams see them: trio's own streams, nothing of ours."""
 
 import itertools
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,29 +101,19 @@ class Tls(Network):
     name = "tls"
     half_closes = False
 
-    @cached_property
-    def server_context(self) -> ssl.SSLContext:
-        """Of whoever listens."""
-        return server_context()
-
-    @cached_property
-    def client_context(self) -> ssl.SSLContext:
-        """Of whoever dials."""
-        return client_context()
-
     @property
     def listening(self) -> dict[str, Any]:
         """The options of an Endpoint that listens."""
-        return {"ssl_context": self.server_context}
+        return {"ssl_context": server_context()}
 
     @property
     def dialing(self) -> dict[str, Any]:
         """The options of an Endpoint that dials."""
-        return {"ssl_context": self.client_context, "server_hostname": "localhost"}
+        return {"ssl_context": client_context(), "server_hostname": "localhost"}
 
     async def connect(self, address: str) -> Any:
         """Be a client; the handshake is done."""
-        stream = trio.SSLStream(await self.reach(address), self.client_context, server_hostname="localhost")
+        stream = trio.SSLStream(await self.reach(address), client_context(), server_hostname="localhost")
         try:
             await stream.do_handshake()
         except trio.BrokenResourceError:
@@ -135,7 +124,7 @@ class Tls(Network):
     async def listen(self, address: str | None = None, *, backlog: int | None = None) -> tuple[Any, str]:
         """Return a listener, and its address."""
         listener, address = await super().listen(address, backlog=backlog)
-        return trio.SSLListener(listener, self.server_context), address
+        return trio.SSLListener(listener, server_context()), address
 
 
 NETWORKS = {network.name: network for network in (Network, Unix, Tls)}

@@ -22,7 +22,7 @@ class Server:
     """A server of connection jobs, and its log; `jobs` is how many there were, `most` how many at once."""
 
     def __init__(self, network: Network, build_job: Callable[[net.Stream], job.Job[Any]], **options: Any) -> None:
-        self.front = net.Endpoint(network.free_address(), **network.listening, **{"close_timeout": 0.5, **options})
+        self.front = net.Endpoint(network.free_address(), **network.listening, **{"close_timeout": 0.25, **options})
         self.lines: list[Line] = []
         self.jobs = self.most = 0
         self.job = job.Job[None](name="server", grace=5)
@@ -131,7 +131,7 @@ def check_behind(behind: Behind) -> None:
 
 def behind(network: Network, address: str, **options: Any) -> net.Endpoint:
     """Return the way to an upstream."""
-    return net.Endpoint(address, **network.dialing, **{"close_timeout": 0.5, **options})
+    return net.Endpoint(address, **network.dialing, **{"close_timeout": 0.25, **options})
 
 
 async def echo(stream: Any) -> None:

@@ -77,11 +77,11 @@ async def test_eof_of_a_client_over_tls(tmp_path: Path) -> None:
     async def go_on(stream: Any) -> None:
         await read_exactly(stream, 7)
         for _ in range(4):
-            await trio.sleep(0.2)
+            await trio.sleep(0.1)
             await stream.send_all(b"reply")
         assert await read_all(stream) == b""
 
-    async with forwarding(network, go_on) as proxy, await network.connect(proxy.address) as client:
+    async with forwarding(network, go_on, close_timeout=0.3) as proxy, await network.connect(proxy.address) as client:
         await client.send_all(b"request")
         with trio.move_on_after(0.1):
             await client.unwrap()  # says close_notify, and would wait for the answer
@@ -96,7 +96,7 @@ async def test_half_open_for_ever(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name](tmp_path)
 
     async with (
-        forwarding(network, never_end, relay=impatient) as proxy,
+        forwarding(network, never_end, relay=impatient, close_timeout=0.1) as proxy,
         await network.connect(proxy.address) as client,
     ):
         await client.send_eof()
@@ -110,7 +110,7 @@ async def test_trickle(name: str, tmp_path: Path) -> None:
     network = NETWORKS[name](tmp_path)
 
     async def trickle(stream: Any) -> None:
-        for _ in range(12):
+        for _ in range(10):
             await trio.sleep(0.05)
             await stream.send_all(b".")
 
@@ -119,17 +119,14 @@ async def test_trickle(name: str, tmp_path: Path) -> None:
         await network.connect(proxy.address) as client,
     ):
         await client.send_eof()
-        assert await read_all(client) == b"." * 12
+        assert await read_all(client) == b"." * 10
     assert proxy.count("reason") == {"eof": 1}
 
 
 async def never_end(stream: Any) -> None:
-    """Be an upstream that hears the EOF and keeps its own direction open, until it is closed."""
+    """Be an upstream that hears the EOF and keeps its own direction open, for longer than anybody waits."""
     await read_all(stream)
-    with pytest.raises(trio.BrokenResourceError):
-        while True:
-            await trio.sleep(0.3)
-            await stream.send_all(b"x")
+    await trio.sleep(0.6)
 
 
 def impatient(client: net.Stream) -> Any:

@@ -12,6 +12,7 @@ from job.net import frames
 from tests.faults.networks import Network
 from tests.faults.proxies import Server, check_behind, read_exactly, serving
 
+LATER = 0.03
 Misbehave = Callable[[Any, bytes], Awaitable[None]]
 
 
@@ -38,14 +39,14 @@ async def begin_another(stream: Any, reply: bytes) -> None:
 async def say_more_later(stream: Any, reply: bytes) -> None:
     """Say it again when the first client has been answered."""
     await stream.send_all(frame(reply))
-    await trio.sleep(0.05)
+    await trio.sleep(LATER)
     await stream.send_all(frame(reply))
 
 
 async def hang_up(stream: Any, reply: bytes) -> None:
     """Say it, and close."""
     await stream.send_all(frame(reply))
-    await trio.sleep(0.05)
+    await trio.sleep(LATER)
     await stream.aclose()
 
 
@@ -55,10 +56,17 @@ async def hang_up(stream: Any, reply: bytes) -> None:
 async def test_reuse(network: Network, misbehave: Misbehave, dials: int) -> None:
     """Clients one after another get the reply to their own request, over one connection only where it is clean."""
 
+    said = 0
+
     async def answer(stream: Any) -> None:
+        nonlocal said
         while True:
             size = int.from_bytes(await read_exactly(stream, 4), "big")
-            await misbehave(stream, b"re: " + await read_exactly(stream, size))
+            question = await read_exactly(stream, size)
+            try:
+                await misbehave(stream, b"re: " + question)
+            finally:
+                said += 1
 
     async with network.upstream(tolerant(answer)) as address:
         upstream = net.Endpoint(address, codec=frames.Codec(), max_idle=1, close_timeout=0.2, **network.dialing)
@@ -66,7 +74,7 @@ async def test_reuse(network: Network, misbehave: Misbehave, dials: int) -> None
             for number in range(4):
                 question = b"question %d" % number
                 assert await ask(network, server, question) == b"re: " + question
-                await trio.sleep(0.1)
+                await server.until(lambda: said > number)  # noqa: B023 - it is called here and now
             assert upstream.statistics().dialed == dials
             await (await upstream.dial()).aclose()  # the one that is still kept
         check_behind(upstream)

@@ -1,12 +1,14 @@
 """An authority of the tests, and contexts that trust it."""
 
 import ssl
+from functools import cache
 
 import trustme
 
 AUTHORITY = trustme.CA()
 
 
+@cache
 def server_context() -> ssl.SSLContext:
     """Return a context with a certificate for localhost."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -14,6 +16,7 @@ def server_context() -> ssl.SSLContext:
     return context
 
 
+@cache
 def client_context(*, trusting: bool = True) -> ssl.SSLContext:
     """Return a context that checks certificates."""
     context = ssl.create_default_context()
