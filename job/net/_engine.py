@@ -17,6 +17,7 @@ import trio
 from trio.lowlevel import RunVar
 
 from .._fairness import turns
+from ._alarm import Alarms
 from ._splice import Pipes
 
 AVAILABLE: Final = hasattr(select, "epoll")
@@ -50,13 +51,14 @@ class Engine:
     that of a direction which is paused, because its bytes find no room, is not yet its end.
     """
 
-    __slots__ = ("_epoll", "_readers", "_users", "_writers", "pipes")
+    __slots__ = ("_epoll", "_readers", "_users", "_writers", "alarms", "pipes")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, Mover] = {}
         self._writers: dict[int, Mover] = {}
         self._users = 0
+        self.alarms = Alarms()
         self.pipes = Pipes()
 
     def __enter__(self) -> Engine:
@@ -69,6 +71,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._users -= 1
+        self.alarms.tidy(self._users)
         if not self._users:
             self._close()
 
@@ -94,6 +97,13 @@ class Engine:
         after = self._interest(fd)
         if self.closed:  # the trio run is ending, and whoever is left here with it
             return
+        try:
+            self._tell_kernel(fd, before, after)
+        except BaseException:
+            table.pop(fd, None)
+            raise
+
+    def _tell_kernel(self, fd: int, before: int, after: int) -> None:
         if not before and after:
             self._epoll.register(fd, after)
         elif before and not after:
@@ -107,10 +117,16 @@ class Engine:
     async def _run(self) -> None:
         try:
             while not self.closed:
-                await self._wait()
-                await self._serve()
+                with self.alarms.scope():
+                    await self._work()
+                self.alarms.ring()
         finally:
             self._close()
+
+    async def _work(self) -> None:
+        while not self.closed:
+            await self._wait()
+            await self._serve()
 
     async def _wait(self) -> None:
         try:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final, final
+from collections.abc import Callable
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, ClassVar, Final, final
 
 import trio
 
@@ -44,6 +45,8 @@ class EnginePump(Pump):
         "_to",
     )
 
+    last_turns: ClassVar[int] = 0
+
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
         assert source.own is not None
@@ -80,10 +83,13 @@ class EnginePump(Pump):
         """Begin, unless the other one could not."""
         if not self.running:
             return
-        if unread := self._giver.take_unread():
-            self._hold(unread, trio.current_time())
-        else:
-            self._engine.read(self._source_fd, self)
+        try:
+            if unread := self._giver.take_unread():
+                self._hold(unread, trio.current_time())
+            else:
+                self._engine.read(self._source_fd, self)
+        except Exception as error:
+            self.fail(error)
 
     def cut(self) -> None:
         """End it. What it holds is given to the sink if that takes it at once, else put back."""
@@ -233,17 +239,27 @@ class EnginePump(Pump):
             self._engine.write(self._sink_fd, None)
 
 
-@contextmanager
-def driven(*pumps: EnginePump) -> Iterator[None]:
-    """Have the engine drive the pumps of a relay for the length of the block, at whose end they are cut."""
-    with engine() as running:
-        try:
-            for pump in pumps:
-                pump.borrow(running)
-            for pump in pumps:
-                pump.start()
-            yield
-        finally:
-            for pump in pumps:
-                pump.cut()
-                pump.give_back()
+@final
+class Driven:
+    """A block in which the engine drives the pumps of a relay; at its end they are cut."""
+
+    __slots__ = ("_pumps", "engine")
+
+    def __init__(self, *pumps: EnginePump) -> None:
+        self.engine = engine()
+        self._pumps = pumps
+
+    def __enter__(self) -> None:
+        self.engine.__enter__()
+        for pump in self._pumps:
+            pump.borrow(self.engine)
+        for pump in self._pumps:
+            pump.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        for pump in self._pumps:
+            pump.cut()
+            pump.give_back()
+        self.engine.__exit__(kind, error, traceback)

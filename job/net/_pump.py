@@ -7,7 +7,7 @@ writes a faster one has these few methods to fill.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol, final
+from typing import ClassVar, Protocol, final
 
 import trio
 
@@ -48,9 +48,12 @@ class Pump(ABC):
         eof: the source has said that there is no more.
         running: it has not ended.
         poked: it was asked to look again, and has not yet.
+        last_turns: turns of the scheduler that it needs to give away a chunk in hand, if the sink takes that at once.
     """
 
     __slots__ = ("_course", "bytes", "eof", "poked", "running", "sending", "sink", "source")
+
+    last_turns: ClassVar[int] = 5
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         self.source = source

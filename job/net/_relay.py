@@ -100,14 +100,14 @@ def relay_task(
             try:
                 await record.relaying.run()
             finally:
-                record.put_into_fields()
-            task.done(record.snapshot())
+                result = record.put_into_fields()
+            task.done(result)
 
         async def finalize(task: Task) -> None:
             # Only now it is settled whether it was a finish that cut the relay: a timeout or a cancel within its grace would
             # have taken its place.
-            task.result = record.snapshot()
-            record.put_into_fields()
+            if isinstance(task.result, _Live):
+                task.result = record.put_into_fields()
 
         return Routines(init, run, finalize)
 
@@ -126,11 +126,13 @@ class _Record:
 
     def snapshot(self) -> RelayResult:
         """Return the figures of this moment."""
+        if self.relaying is not None and self.relaying.reason is not None:
+            return _result(self.relaying, self.relaying.reason)
         cut = EndReason.DRAINED if _ends_well(self._job) else EndReason.CANCELLED
         return RelayResult(cut, Side.PROXY, 0, 0, 0.0) if self.relaying is None else _result(self.relaying, cut)
 
-    def put_into_fields(self) -> None:
-        """Let the job's log have the figures."""
+    def put_into_fields(self) -> RelayResult:
+        """Let the job's log have the figures of this moment, and return them."""
         now = self.snapshot()
         self._job.fields.update(
             reason=now.reason.value,
@@ -139,6 +141,7 @@ class _Record:
             bytes_down=now.bytes_down,
             seconds=now.seconds,
         )
+        return now
 
 
 class _Live(RelayResult):

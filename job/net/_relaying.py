@@ -9,17 +9,14 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
 
 from .._context import current_task
-from .._park import Park, never
+from ._alarm import Alarm, ScopeAlarm, SharedAlarm
 from ._engine import AVAILABLE
-from ._engine_pump import EnginePump, driven
+from ._engine_pump import Driven, EnginePump
 from ._errors import PEER_FAULTS
 from ._pump import Pump, StreamPump, TaskPump
 from ._reason import EndReason, Side, reason_of_fault
 from ._relay_end import End
 from ._socket_pump import SocketPump
-
-LAST_TURNS = 5
-"""Turns of the scheduler that a cancelled relay leaves to a chunk in hand: enough to write it, but not to wait."""
 
 
 @final
@@ -38,7 +35,6 @@ class Relaying:
 
     __slots__ = (
         "_alarm",
-        "_bell",
         "_down",
         "_ended_at",
         "_fault",
@@ -63,8 +59,7 @@ class Relaying:
         self._half_close_timeout = half_close_timeout
         self._first_eof: Pump | None = None
         self._fault: BaseException | None = None
-        self._alarm: trio.CancelScope | None = None  # of the watch, while it sleeps
-        self._bell = Park()
+        self._alarm: Alarm
         self._started_at = self._moved_at = trio.current_time()
         self._ended_at: float | None = None
         # Each chunk is a heartbeat of the task. Not by tick(), which would also be a step: a run that forgets to take one
@@ -103,10 +98,13 @@ class Relaying:
         """Set the pumps going, and stand watch over them."""
         up, down = self._up, self._down
         if isinstance(up, EnginePump) and isinstance(down, EnginePump):
-            with driven(up, down):
+            driven = Driven(up, down)
+            self._alarm = SharedAlarm(driven.engine.alarms)
+            with driven:
                 return await self._guard()
         assert isinstance(up, TaskPump)
         assert isinstance(down, TaskPump)
+        self._alarm = ScopeAlarm()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(up.run)
             nursery.start_soon(down.run)
@@ -136,11 +134,11 @@ class Relaying:
             self._task_clock.touched = now
 
     def changed(self) -> None:
-        """Wake the watch, or have it wake up at another time, which is cheaper."""
-        if self._running and self._alarm is not None and self._alarm.deadline != math.inf:
-            self._alarm.deadline = self._deadline
+        """Wake the watch, or have it wake up at another time where that will do."""
+        if self._running:
+            self._alarm.move(self._deadline)
         else:
-            self._bell.wake()
+            self._alarm.wake()
 
     def ended(self, pump: Pump) -> None:
         """Go on with the other direction alone."""
@@ -171,7 +169,7 @@ class Relaying:
         """Stand watch; return the cancellation, or the interrupt, that struck meanwhile."""
         try:
             while self._running:
-                await self._sleep_until(self._deadline)
+                await self._alarm.sleep(self._deadline)
                 if self._is_late:
                     await self._look_again()
                     if self._is_late:
@@ -186,20 +184,14 @@ class Relaying:
         """Let the pumps see whether something came in the very moment that the time was up."""
         self._poke()
         while self._up.poked or self._down.poked:
-            await self._sleep_until(math.inf)
+            await self._alarm.sleep(math.inf)
 
     async def _let_go(self) -> None:
         """End the pumps; a chunk that was taken may be given, if the sink takes it at once."""
         self._poke()
-        for _ in range(LAST_TURNS):
+        for _ in range(self._up.last_turns):
             await cancel_shielded_checkpoint()
         self._end()
-
-    async def _sleep_until(self, deadline: float) -> None:
-        """Sleep until then, or until a pump tells something."""
-        self._bell = Park()
-        with trio.CancelScope(deadline=deadline) as self._alarm:
-            await self._bell.wait(never)
 
     def _poke(self) -> None:
         self._up.look_again()
@@ -226,8 +218,9 @@ class Relaying:
     def _limit(self) -> tuple[float, EndReason]:
         """How many seconds may pass without a byte, and the reason for the end if they do."""
         idle = self._idle_timeout, EndReason.TIMEOUT_IDLE
-        ended = next((pump for pump in (self._up, self._down) if pump.eof or not pump.running), None)
-        if ended is None:
+        up, down = self._up, self._down
+        ended = up if up.eof or not up.running else down
+        if ended.running and not ended.eof:
             return idle
         quiet = self._half_close_timeout, EndReason.TIMEOUT_HALF_CLOSE
         if not (ended.eof and ended.sink.half_closes):

@@ -14,6 +14,8 @@ from ._wire import Data, send_whole
 
 _CHUNK: Final = 65536
 _UNIX: Final = getattr(socket, "AF_UNIX", None)
+_TCP: Final = int(socket.IPPROTO_TCP)
+_NODELAY: Final = int(socket.TCP_NODELAY)
 _LAST_LOOKS: Final = 16
 
 
@@ -36,10 +38,10 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self._family != _UNIX:
             # What is written goes out: whoever wants larger segments writes larger pieces.
             with suppress(OSError):  # the peer may be gone already
-                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                sock.setsockopt(_TCP, _NODELAY, 1)
         self.sock = sock
-        self._local: Any = _name(sock.getsockname)
-        self._peer: Any = _name(sock.getpeername) if peer is None else peer
+        self._local: Any = self._known(_name(sock.getsockname))
+        self._peer: Any = self._known(_name(sock.getpeername) if peer is None else peer)
         self._sent = False
         self.eof = False
         self._broken = False
@@ -48,15 +50,23 @@ class SocketWire(trio.abc.HalfCloseableStream):
     @property
     def local(self) -> str:
         """The address of this end."""
-        return self._written(self._local)
+        name = self._local = self._written(self._local)
+        return name
 
     @property
     def peer(self) -> str:
         """The address of the other end."""
-        return self._written(self._peer)
+        name = self._peer = self._written(self._peer)
+        return name
 
     def _written(self, name: Any) -> str:
-        return UNKNOWN if name is None else written(self._family, name)
+        # Only when it is asked for, and then once: many connections come and go without anybody asking.
+        return written(self._family, name) if type(name) is tuple else str(name)
+
+    def _known(self, name: Any) -> Any:
+        if name is None:
+            return UNKNOWN
+        return name if type(name) is tuple else written(self._family, name)
 
     def lend(self) -> socket.socket:
         """Return the socket, for who moves bytes past this object; take it that some will be sent."""

@@ -17,7 +17,7 @@ from trio.testing import wait_all_tasks_blocked
 from job import net
 from job.net import EndReason, RelayResult, Side, relay
 from job.net._engine import Engine, engine
-from job.net._engine_pump import EnginePump, driven
+from job.net._engine_pump import Driven, EnginePump
 from job.net._pump import Pump
 from job.net._relay_end import End
 
@@ -347,6 +347,17 @@ class Log:
         self.told.append(type(error))
 
 
+async def test_closed_underneath() -> None:
+    """A socket that somebody closed below its stream is a fault of ours, too, and leaves the other stream usable."""
+    async with dialed() as (client, _), dialed() as (upstream, upstream_far):
+        assert client.plain is not None
+        client.plain.close()
+        with pytest.raises(ValueError, match="negative"):
+            await relay(client, upstream)
+        upstream_far.send(b"x")
+        assert await upstream.receive_some() == b"x"
+
+
 @pytest.mark.parametrize("flowing", [False, True])
 @pytest.mark.parametrize("happening", ["nothing", "bytes", "reset"])
 async def test_look_again(happening: str, flowing: bool) -> None:
@@ -354,7 +365,7 @@ async def test_look_again(happening: str, flowing: bool) -> None:
     course = Log()
     async with dialed() as (client, client_far), dialed() as (upstream, _):
         pump = EnginePump(End(Side.CLIENT, client), End(Side.UPSTREAM, upstream), course)
-        with driven(pump):
+        with Driven(pump):
             pump._pipe = engine().pipes.borrow() if flowing else None
             if happening == "bytes":
                 client_far.send(b"late")
