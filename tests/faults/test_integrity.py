@@ -4,7 +4,7 @@ import random
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import trio
@@ -46,35 +46,53 @@ class Wrapped(trio.abc.HalfCloseableStream):
 
 DATA_PATHS: dict[str, Relay] = {
     "relay": net.relay_task,
+    "tasks": net.relay_task,  # as where the system has no epoll
     "foreign": lambda client: net.relay_task(Wrapped(client)),
 }
 """Each way in which bytes may go through a relay."""
 
-CASES = [
-    pytest.param("tcp", "relay", 200, SIZE, id="tcp"),
-    pytest.param("unix", "relay", 60, SIZE, id="unix"),
-    pytest.param("tcp", "foreign", 20, SIZE, id="foreign"),
-    pytest.param("tls", "relay", 20, SIZE // 4, id="tls"),
-]
+SMALL, LARGE = 4096, 512 * 1024  # the largest piece; what flows in large ones goes past our own memory
 
 
-@pytest.mark.parametrize(("name", "path", "connections", "size"), CASES)
-async def test_integrity(name: str, path: str, connections: int, size: int, tmp_path: Path) -> None:
+class Case(NamedTuple):
+    """How much goes over which network, by which way."""
+
+    network: str
+    connections: int
+    size: int = SIZE
+    largest: int = SMALL
+    path: str = "relay"
+
+
+CASES = {
+    "tcp": Case("tcp", 200),
+    "unix": Case("unix", 60),
+    "tcp-large": Case("tcp", 40, largest=LARGE),
+    "unix-large": Case("unix", 40, largest=LARGE),
+    "tasks": Case("tcp", 20, path="tasks"),
+    "foreign": Case("tcp", 20, path="foreign"),
+    "tls": Case("tls", 20, SIZE // 4),
+}
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+async def test_integrity(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What arrives at one end is what the other end of the same connection sent, and the counters say the same."""
-    network = NETWORKS[name](tmp_path)
+    monkeypatch.setattr("job.net._relaying.AVAILABLE", case.path != "tasks")
+    network, size, connections = NETWORKS[case.network](tmp_path), case.size, case.connections
 
     async def answer(stream: Any) -> None:
         number = int.from_bytes(await read_exactly(stream, 4), "big")
-        await exchange(stream, outgoing=down(number, size), incoming=up(number, size))
+        await exchange(stream, case.largest, outgoing=down(number, size), incoming=up(number, size))
 
     async def ask(address: str, number: int) -> None:
         async with await network.connect(address) as stream:
             await stream.send_all(number.to_bytes(4, "big"))
-            await exchange(stream, outgoing=up(number, size), incoming=down(number, size))
+            await exchange(stream, case.largest, outgoing=up(number, size), incoming=down(number, size))
 
     async with network.upstream(answer) as address:
         upstream = behind(network, address)
-        async with proxying(network, upstream, relay=DATA_PATHS[path]) as proxy, trio.open_nursery() as nursery:
+        async with proxying(network, upstream, relay=DATA_PATHS[case.path]) as proxy, trio.open_nursery() as nursery:
             for number in range(connections):
                 nursery.start_soon(ask, proxy.address, number)
     assert {(fields["bytes_up"], fields["bytes_down"]) for fields in proxy.ended} == {(size + 4, size)}
@@ -85,21 +103,21 @@ async def test_integrity(name: str, path: str, connections: int, size: int, tmp_
         assert statistics.bytes_received + statistics.bytes_sent == connections * (2 * size + 4)
 
 
-async def exchange(stream: Any, *, outgoing: memoryview, incoming: memoryview) -> None:
+async def exchange(stream: Any, largest: int, *, outgoing: memoryview, incoming: memoryview) -> None:
     """Send and receive at once."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(send_in_pieces, stream, outgoing)
+        nursery.start_soon(send_in_pieces, stream, outgoing, largest)
         received = await read_exactly(stream, len(incoming))
     assert sha256(received).digest() == sha256(incoming).digest()
 
 
-async def send_in_pieces(stream: Any, data: memoryview) -> None:
-    """Send pieces of 1 to 4096 bytes."""
+async def send_in_pieces(stream: Any, data: memoryview, largest: int) -> None:
+    """Send pieces of any size up to the largest."""
     send_some = stream.send_all if isinstance(stream, trio.SSLStream) else partial(send_quickly, stream.socket)
     rng = random.Random(len(data))
     sent = 0
     while sent < len(data):
-        piece = data[sent : sent + rng.randrange(1, 4097)]
+        piece = data[sent : sent + rng.randint(1, largest)]
         await send_some(piece)
         sent += len(piece)
 
