@@ -13,6 +13,7 @@ from .._states import Phase
 from ._reason import EndReason, Side
 from ._relay_end import End
 from ._relaying import Relaying
+from ._story import Story
 
 if TYPE_CHECKING:
     from .._job import Job
@@ -118,10 +119,11 @@ def relay_task(
 class _Record:
     """The figures of a job's relay at any time."""
 
-    __slots__ = ("_job", "relaying")
+    __slots__ = ("_job", "_story", "relaying")
 
     def __init__(self, j: Job[Any]) -> None:
         self._job = j
+        self._story = Story(j)
         self.relaying: Relaying | None = None
 
     def snapshot(self) -> RelayResult:
@@ -134,7 +136,7 @@ class _Record:
     def put_into_fields(self) -> RelayResult:
         """Let the job's log have the figures of this moment, and return them."""
         now = self.snapshot()
-        self._job.fields.update(
+        self._story.tell(
             reason=now.reason.value,
             closed_by=now.closed_by.value,
             bytes_up=now.bytes_up,

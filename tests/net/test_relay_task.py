@@ -97,6 +97,18 @@ async def test_fields(autojump_clock: MockClock) -> None:
     assert type(c.job.fields["reason"]) is str
 
 
+async def test_fields_of_the_program(autojump_clock: MockClock) -> None:
+    """What the program has put into the fields itself stays."""
+    c = Connection(fields={"reason": "because", "seconds": None})
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(c.job.run)
+        await c.talk()
+        c.job.fields["bytes_up"] = "some"
+        c.job.finish()
+    own = {"reason": "because", "seconds": None, "bytes_up": "some"}
+    assert c.job.fields == {**own, "closed_by": "proxy", "bytes_down": 0}
+
+
 async def test_figures_while_it_relays(autojump_clock: MockClock) -> None:
     """The result is there while the relay runs, with the figures of the moment."""
     c = Connection()
