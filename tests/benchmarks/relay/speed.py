@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -122,8 +123,10 @@ def _row(found: Mapping[str, Found], traffic: Traffic, other: str, target: Targe
         return Row(what, None, target, note=f"ours is not byte-exact: {', '.join(ours.failed)}")
     samples = {JOBS: ours.rates(traffic), other: theirs.rates(traffic)}
     rates = " / ".join(number(Figure.of(values).median) for values in samples.values())
-    mark = f", which FAILS: {', '.join(theirs.failed)}" if theirs.failed else ""
-    return Row(what, ratio(samples, JOBS, other), target, note=f"{rates} {traffic.unit}{mark}")
+    mark = f"; it FAILS: {', '.join(theirs.failed)}" if theirs.failed else ""
+    by_time = _per_core_second(ours, traffic).median / (_per_core_second(theirs, traffic).median or math.inf)
+    note = f"{rates} {traffic.unit}; {number(by_time)}x by processor time{mark}"
+    return Row(what, ratio(samples, JOBS, other), target, note=note)
 
 
 def _idle_row(ours: Found) -> Row:
