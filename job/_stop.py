@@ -151,6 +151,7 @@ class Stop:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
         if self.ending.asked is not None:
+            self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
             self.scope.deadline = self.timeout_at
         for helper in self._helpers:
             helper.cancel()

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from job import CauseKind, Job, JobCancelledError, JobState, JobTimeoutError, StopPolicy, Task, TaskState
+from job import CauseKind, Job, JobCancelledError, JobState, JobTimeoutError, Routines, StopPolicy, Task, TaskState
 from tests.journal import Journal, done, each_second, failing, forever, lasting, nothing
 
 
@@ -98,6 +98,29 @@ async def test_grace_runs_out(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 4.5
     assert task.state is TaskState.CANCELLED
     assert j.state is JobState.DONE
+
+
+async def test_done_in_the_moment_that_the_grace_runs_out(autojump_clock: MockClock) -> None:
+    """A task that was on its way out by itself when the grace ended was not cut, and nothing went wrong."""
+    last = trio.Event()
+
+    async def run(task: Task) -> None:
+        await last.wait()
+        task.done()
+
+    j = Job[None]()
+    j.add_oneshot_task(lambda j: Routines(None, done, nothing))
+    j.add_task(lambda j: Routines(None, run, nothing))
+    async with trio.open_nursery() as nursery:
+        await start(j, nursery)
+        j.finish(4)
+        await trio.sleep(1)
+        last.set()
+        autojump_clock.jump(5)
+    assert j.state is JobState.DONE
+    assert j.errors == ()
+    assert j.verdict is not None
+    assert j.verdict.cut == ()
 
 
 async def test_grace_counts_for_all(autojump_clock: MockClock) -> None:
