@@ -24,20 +24,20 @@ def drive(
             what it was. Giving a context back afterwards would not do: a variable that was not set before cannot be unset,
             and in a copy of the old context the caller's own tokens are worth nothing.
     """
-    resume: Callable[[Any], Any] = work.send
+    send = work.send
+    resume: Callable[[Any], Any] = send
     value: Any = None
-    suspended = False
-    while True:
-        try:
+    try:
+        trap = step(send, None)
+        suspends()
+        while True:
+            try:
+                value = yield trap
+                resume = send
+            except BaseException as exc:
+                # Thrown in below: from here it would be the exception that all of `work` is seen to handle.
+                value = exc
+                resume = work.throw
             trap = step(resume, value)
-        except StopIteration as end:
-            return cast("T", end.value)
-        if not suspended:
-            suspended = True
-            suspends()
-        try:
-            value = yield trap
-            resume = work.send
-        except BaseException as exc:
-            value = exc
-            resume = work.throw
+    except StopIteration as end:
+        return cast("T", end.value)

@@ -38,10 +38,14 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
     to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
     while True:
         task._step = NONE
-        if (result := await run(task)) is not None:
-            refuse_routines(task.name, result)
-        step = task._step
+        result = await run(task)
         task.steps += 1
+        step = task._step
+        if step == TICK and result is None and monotonic() < until and not stop.stopping:
+            pause = 0.0
+            continue  # the way of nearly every step, and all that it costs
+        if result is not None:
+            refuse_routines(task.name, result)
         if step == TICK:
             pause = 0.0
             if monotonic() >= until:

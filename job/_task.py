@@ -79,6 +79,7 @@ class Task:
         "_init",
         "_log",
         "_loop_scope",
+        "_now",
         "_phase",
         "_plain",
         "_run",
@@ -122,6 +123,7 @@ class Task:
         self._run = None if run is None else as_async(run)
         self._finalize = None if finalize is None else as_async(finalize)
         self._idle = idle
+        self._now = current_time
         self._step = NONE
         self._phase = Phase.RUN  # to which an end of its run loop is put down
         self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
@@ -166,7 +168,7 @@ class Task:
         """
         self._step = TICK
         if self._idle is not None:
-            self._idle.touched = current_time()
+            self._idle.touched = self._now()
 
     def done(self, result: object = _UNSET) -> None:
         """Step: this task is finished. `result`, where given, becomes `Task.result`."""
