@@ -242,3 +242,25 @@ async def test_stall_that_nobody_observes(autojump_clock: MockClock) -> None:
     async with Manager[None](stalled_after=10) as bg:
         bg.run(trio.sleep, 15)
     assert heard == ["task.stalled"]
+
+
+async def test_await_that_trio_does_not_know() -> None:
+    """An awaitable that yields what is no business of trio's ends its task with a TypeError, thrown in where it waits."""
+    heard = []
+
+    class Foreign:
+        def __await__(self) -> Generator[str, None, None]:
+            yield "what is this?"
+
+    async def run(task: Task) -> None:
+        try:
+            await Foreign()
+        except TypeError as error:
+            heard.append(error)
+            raise
+
+    j = Job[None]()
+    j.add_task(run)
+    with pytest.raises(TypeError, match="unrecognized yield message") as raised:
+        await j.run()
+    assert heard == [raised.value]
