@@ -12,12 +12,14 @@ from typing import Final, NoReturn, final
 from ._exceptions import JobStateError
 from ._program import FORMATS, run, stderr_logger
 from ._target import Target, TargetError
-from .log import DEBUG, MORE, has_default_logger, register_default_logger
+from .log import ALWAYS, DEBUG, MORE, has_default_logger, register_default_logger
 
 NOT_RUN: Final = 2
 """The exit code where a command could not be carried out, as argparse has it."""
 
 _INTERRUPTED: Final = 130
+
+_LEVELS: Final = {"0": ALWAYS, "1": MORE, "2": DEBUG, "warning": ALWAYS, "info": MORE, "debug": DEBUG}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,9 +89,8 @@ def _add_run(commands: argparse._SubParsersAction[Parser]) -> None:
     )
     parser.add_argument(
         "--log-level",
-        type=int,
-        choices=range(DEBUG + 1),
-        help="0: warnings and the like, 1 (the default): also how jobs ended, 2: everything",
+        choices=_LEVELS,
+        help="0 or warning: warnings and the like, 1 or info (the default): also how jobs ended, 2 or debug: everything",
     )
     parser.add_argument("--traceback", action="store_true", help="if MODULE or FACTORY raises, show all of it")
     parser.set_defaults(command=_run)
@@ -111,7 +112,7 @@ def _run(options: argparse.Namespace) -> int:
         return _refuse(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    _register_logger(options.log_format, options.log_level)
+    _register_logger(options.log_format, _LEVELS.get(options.log_level))
     try:
         return run(job)
     except JobStateError:

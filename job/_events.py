@@ -93,7 +93,6 @@ class Seat:
     __slots__ = ("faulty", "observer")
 
     def __init__(self, observer: Observer) -> None:
-        check_observer(observer)
         self.observer = observer
         self.faulty = False
 
@@ -112,6 +111,7 @@ def register_observer(observer: Observer) -> Callable[[], None]:
     Raises:
         TypeError: `observer` has no callable `on_event`.
     """
+    check_observer("observer", observer)
     seat = Seat(observer)
     _seats_for_all[seat] = None
 
@@ -124,9 +124,11 @@ def register_observer(observer: Observer) -> Callable[[], None]:
 def seats_of(observers: Iterable[Observer]) -> tuple[Seat, ...]:
     """Return the places of a job's own observers."""
     try:
-        found = iter(observers)
+        found = tuple(observers)
     except TypeError:
         raise TypeError(f"observers must be a list of observers, or the like, got {observers!r}") from None
+    for each in found:
+        check_observer("each of observers", each)
     return tuple(map(Seat, found))
 
 
@@ -135,7 +137,7 @@ def seats_for_all() -> tuple[Seat, ...]:
     return tuple(_seats_for_all)
 
 
-def check_observer(observer: object) -> None:
+def check_observer(name: str, observer: object) -> None:
     """Refuse what cannot listen."""
     if not callable(getattr(observer, "on_event", None)):
-        raise TypeError(f"observer must have a method on_event(event), got {observer!r}")
+        raise TypeError(f"{name} must have a method on_event(event), got {observer!r}")

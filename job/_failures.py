@@ -86,7 +86,12 @@ class Failures:
                 f"task {task.name!r} with StopPolicy.STRICT was done before the job was stopping"
             )
             self.fail(task, Phase.RUN, error, CauseKind.UNEXPECTED_STOP)
-        task._move(TaskState.FINISHED if task.error is None else TaskState.FAILED)
+        if task.error is not None:
+            task._move(TaskState.FAILED)
+        else:
+            # Not every loop suspends after the job was cancelled: one may find that out between two steps.
+            cut = self._ending.cause is not None and task._step != DONE
+            task._move(TaskState.CANCELLED if cut else TaskState.FINISHED)
 
     def idle_expired(self, task: Task) -> None:
         """Record that a task's idle clock ran out; where it is contained, cancel its loop alone."""

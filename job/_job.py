@@ -678,6 +678,11 @@ class Job(Generic[V]):
             self._audience.hear(TaskStalled(task, since, self.clock()))
         report_stalled(task, since)
 
+    @property
+    def _halted(self) -> bool:
+        """Whether its run loops have been cancelled, all of them."""
+        return self._life is not None and self._life.stop.halted
+
     def _help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of a room beside the tasks, from now until all run loops have exited."""
         if self._life is not None:

@@ -226,6 +226,17 @@ async def test_failing_loop_is_never_hot(autojump_clock: MockClock) -> None:
     assert poll.calls == pytest.approx([0, 0.05, 0.15, 0.35, 0.75, 1.55, 2.55, 3.55])
 
 
+@pytest.mark.parametrize("pause", [1e-6, 0.049])
+async def test_failing_loop_is_not_hot_by_its_pause(pause: float, autojump_clock: MockClock) -> None:
+    """A pause that is too short to be one after a failure is as good as none there."""
+    Warnings()
+    poll = Flaky(4)
+    async with Manager() as bg:
+        bg.loop(poll, pause=pause)
+        await trio.sleep(0.76)
+    assert poll.calls[:5] == pytest.approx([0, 0.05, 0.15, 0.35, 0.75])
+
+
 async def test_success_ends_the_row_of_failures(autojump_clock: MockClock) -> None:
     """After an iteration that went well the waits begin anew."""
     Warnings()
@@ -491,6 +502,25 @@ async def test_second_aclose_may_be_shorter(autojump_clock: MockClock) -> None:
             nursery.start_soon(bg.aclose, 100)
             nursery.start_soon(bg.aclose, 2)
     assert trio.current_time() == 2
+    assert len(heard.of(TaskFailed)) == 1
+
+
+async def test_closes_name_each_task_once(autojump_clock: MockClock) -> None:
+    """Of closings that run out one after another the first names what it had to cancel, however long that takes to leave."""
+    Warnings()
+    heard = Recorder()
+
+    async def slow_to_leave() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+
+    async with Manager(observers=[heard]) as bg, trio.open_nursery() as nursery:
+        bg.run(slow_to_leave)
+        for seconds in (1, 1, 3):
+            nursery.start_soon(bg.aclose, seconds)
     assert len(heard.of(TaskFailed)) == 1
 
 

@@ -1,6 +1,6 @@
 """What interrupts a job: errors, `Job.cancel`, an outer cancel scope. The first cause wins, and nothing is lost."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -61,6 +61,21 @@ async def test_cancel_between_steps(autojump_clock: MockClock) -> None:
         await j.run_in_background(nursery)
         await trio.sleep(1)
         j.cancel()
+    assert task.state is TaskState.CANCELLED
+
+
+@pytest.mark.parametrize("step", [Task.tick, Task.idle, lambda task: None])
+def test_cancel_by_a_task_that_does_not_suspend(step: Callable[[Task], None]) -> None:
+    """A loop that finds out between two steps, with time left in its slice, that the job was cancelled is CANCELLED too."""
+
+    async def run(task: Task) -> None:
+        task.job.cancel()
+        step(task)
+
+    j = Job[None]()
+    task = j.add_task(run)
+    with pytest.raises(JobCancelledError):
+        trio.run(j.run)
     assert task.state is TaskState.CANCELLED
 
 

@@ -216,7 +216,7 @@ def test_exit_of_a_module(write: Write) -> None:
         (["run", "app"], "argument MODULE:FACTORY: must be module:factory, got 'app'"),
         (["run", "app.py:main"], "must name a module as an import does (app:main), not a file, got 'app.py:main'"),
         (["run", "./app:main"], "must name a module as an import does (app:main), not a file, got './app:main'"),
-        (["run", "app:main", "--log-level", "3"], "argument --log-level: invalid choice: 3"),
+        (["run", "app:main", "--log-level", "3"], "argument --log-level: invalid choice: '3'"),
         (["run", "app:main", "--log-format", "xml"], "argument --log-format: invalid choice: 'xml'"),
         (["walk"], "argument COMMAND: invalid choice: 'walk'"),
     ],
@@ -266,6 +266,8 @@ def main():
         ([], ["always", "job.ended"]),
         (["--log-level", "0"], ["always"]),
         (["--log-level=2"], ["always", "details", "job.ended"]),
+        (["--log-level", "warning"], ["always"]),
+        (["--log-level", "debug"], ["always", "details", "job.ended"]),
     ],
 )
 def test_log_level(level: list[str], events: list[str], write: Write, capsys: Say) -> None:

@@ -138,8 +138,8 @@ class Manager(Generic[Meta]):
     ) -> Task:
         """Call `fn(*args)` again and again, in the background, until the manager closes.
 
-        An iteration that fails is reported, and the loop goes on. Without a pause of its own it then waits for 0.05 seconds,
-        twice as long after each further failure in a row, a second at most.
+        An iteration that fails is reported, and the loop goes on. Where its pause is shorter than 0.05 seconds it waits for so
+        long then, twice as long after each further failure in a row, a second at most.
 
         Args:
             fn: `async def` or plain; the task is named after it.
@@ -201,7 +201,8 @@ class Manager(Generic[Meta]):
             with trio.move_on_after(seconds):
                 await self._job.wait()
         if not self._job.ended:
-            self._name_the_rest(seconds)
+            if not self._job._halted:  # else somebody was here before
+                self._name_the_rest(seconds)
             self.cancel()
             await self._job.wait()
 

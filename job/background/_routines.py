@@ -14,7 +14,7 @@ from .._work import Work, attempt, survive
 from ._stalls import StallWatch
 
 AFTER_FAILURE: Final = Backoff(initial=0.05, maximum=1.0)
-"""How a loop without a pause of its own waits after failures in a row: at first as an idle poll does, in the end a second."""
+"""How a loop whose own pause is shorter waits after failures in a row: at first as an idle poll does, in the end a second."""
 
 
 class Routine(Protocol):
@@ -76,7 +76,9 @@ class Loop:
         task.tick()
 
     def _seconds(self) -> float:
-        return self._pause or (AFTER_FAILURE.after(self._failures) if self._failures else 0.0)
+        if self._failures and self._pause < AFTER_FAILURE.initial:
+            return AFTER_FAILURE.after(self._failures)
+        return self._pause
 
 
 def watched(task: Task, stalls: StallWatch | None) -> AbstractContextManager[None]:

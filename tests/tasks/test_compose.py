@@ -186,7 +186,7 @@ async def test_force_stop_around_restart(autojump_clock: MockClock) -> None:
         await j.run_in_background(nursery)
         await trio.sleep(3.5)
         j.cancel()
-    assert (trio.current_time(), task.state, len(j.errors)) == (3.5, TaskState.FINISHED, 1)
+    assert (trio.current_time(), task.state, len(j.errors)) == (3.5, TaskState.CANCELLED, 1)
     assert journal == ["work.init", "work.run", "work.finalize"] * 2
 
 

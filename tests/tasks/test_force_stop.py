@@ -20,7 +20,7 @@ from job import (
     Task,
     TaskState,
 )
-from job.tasks import force_stop
+from job.tasks import every, force_stop
 from tests.journal import Journal, failing, forever, lasting, nothing
 
 
@@ -80,6 +80,21 @@ async def test_cancel(autojump_clock: MockClock) -> None:
     task = j.add_task(force_stop(leaving, 5))
     assert await stopped(j, j.cancel) == 2
     assert (j.state, task.state, overruns(j)) == (JobState.CANCELLED, TaskState.FINISHED, [])
+
+
+@pytest.mark.parametrize("inner", [lambda t: every(60, t), lambda t: t], ids=["every", "bare"])
+async def test_cancel_between_steps(inner: Any, autojump_clock: MockClock) -> None:
+    """A run that leaves a wait at once, and takes no step, is CANCELLED by a cancel, behind the shield as in front of it."""
+
+    async def run(task: Task) -> None:
+        task.tick()
+        with task.cancel_on_stop():
+            await trio.sleep_forever()
+
+    j = Job[Any]()
+    task = j.add_task(force_stop(inner(run), 5))
+    assert await stopped(j, j.cancel) == 0
+    assert (task.state, overruns(j)) == (TaskState.CANCELLED, [])
 
 
 async def test_cancel_and_overrun(autojump_clock: MockClock) -> None:
