@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from time import perf_counter
 from typing import Final
@@ -15,7 +15,7 @@ import job
 from .effort import Effort
 from .relay.designs import HAPROXY, JOBS, NAIVE, PROTOCOL, UVLOOP_PROTOCOL, designs
 from .relay.load import Load, loading
-from .relay.process import proxying
+from .relay.process import DoesNotServeError, proxying
 from .results import Row, Section, Table, Target
 from .rounds import Figure, Variant, interleaved, ratio
 from .text import number, spread
@@ -68,11 +68,14 @@ def _latencies(load: Load, effort: Effort, names: Sequence[str]) -> dict[str, li
         variants: dict[str, Variant] = {}
         for design in designs():
             if design.name in names and design.here:
-                pid, port = stack.enter_context(proxying(design, load.port))
-                for greedy, key in zip((1, 0), _keys(design.name), strict=True):
-                    words = f"echo {port} 50 64 {effort.relay_seconds} {greedy}"
-                    variants[key] = partial(_p99, load, words, pid)
+                with suppress(DoesNotServeError):
+                    variants |= _variants(design.name, load, *stack.enter_context(proxying(design, load.port)), effort)
         return interleaved(variants, effort.relay_rounds)
+
+
+def _variants(name: str, load: Load, pid: int, port: int, effort: Effort) -> dict[str, Variant]:
+    words = f"echo {port} 50 64 {effort.relay_seconds}"
+    return {key: partial(_p99, load, f"{words} {greedy}", pid) for greedy, key in zip((1, 0), _keys(name), strict=True)}
 
 
 def _p99(load: Load, words: str, pid: int) -> float:

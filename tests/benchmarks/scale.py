@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
@@ -12,6 +11,7 @@ import trio
 from .core.crowd import cost_of_a_checkpoint, cost_of_a_job, cost_of_a_raw_job, cost_of_a_tick
 from .core.parked import JOB_OF_TWO, RAW_SAME, trial
 from .effort import Effort
+from .peers import descriptors
 from .relay.designs import JOBS, NAIVE, designs
 from .relay.idle import kilobytes
 from .relay.load import loading
@@ -58,7 +58,7 @@ def _line(count: int, effort: Effort) -> tuple[str, ...]:
 
 def _idle(effort: Effort) -> Table:
     chosen = [design for design in designs() if design.name in (JOBS, NAIVE)]
-    most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - SPARE) // 2
+    most = (descriptors() - SPARE) // 2
     with loading() as load:
         lines: list[tuple[str, ...]] = [
             (f"{count:,}", *(number(kilobytes(design, load, count)) for design in chosen))

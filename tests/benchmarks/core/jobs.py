@@ -51,7 +51,7 @@ def measure(effort: Effort) -> Section:
 
 def variants(count: int) -> dict[str, Variant]:
     """Return what runs so many jobs and returns seconds per job, for everybody who is here."""
-    wholes: dict[str, Callable[[], Callable[[], Awaitable[None]]]] = {
+    wholes: dict[str, Callable[[], others.Whole]] = {
         RAW_MINIMAL: lambda: raw.minimal,
         MINIMAL: lambda: partial(_run_job, minimal_task),
         RAW_MINIMAL_LATER: lambda: partial(raw.minimal, done_later, done_later),
@@ -69,8 +69,15 @@ def variants(count: int) -> dict[str, Variant]:
         AIOJOBS: others.aiojobs_minimal,
         MODE: others.mode_service,
     }
-    here = {name: make() for name, make in wholes.items() if name not in NEEDS or has_module(NEEDS[name])}
-    return {name: partial(_runner(name), partial(_timed, whole, count)) for name, whole in here.items()}
+    made = {name: _made(make) for name, make in wholes.items() if name not in NEEDS or has_module(NEEDS[name])}
+    return {name: partial(_runner(name), partial(_timed, whole, count)) for name, whole in made.items() if whole}
+
+
+def _made(make: Callable[[], others.Whole]) -> others.Whole | None:
+    try:
+        return make()
+    except Exception:  # whatever a library may raise that is too old for this Python
+        return None
 
 
 def _runner(name: str) -> Callable[[Callable[[], Coroutine[Any, Any, float]]], float]:

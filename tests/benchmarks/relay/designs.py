@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import socket
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
-from ..peers import has_module, program
+from ..peers import descriptors, has_module, program
 
 BUFFER: Final = 262_144
 """Bytes that haproxy is given for a buffer: what the raw designs and asyncio's protocols read at most."""
 
-CONNECTIONS: Final = 3000
-"""That haproxy takes at once; it wants seven descriptors for each in advance, pipes included."""
+CONNECTIONS: Final = min(3000, descriptors() // 8)
+"""That haproxy takes at once; it wants up to seven descriptors for each in advance, pipes included."""
 
 JOBS, NAIVE = "job per connection", "naive trio"
 STREAMS, PROTOCOL = "asyncio streams", "asyncio Protocol"
@@ -27,10 +25,11 @@ PPROXY, HAPROXY, HAPROXY_SPLICE = "pproxy", "haproxy", "haproxy, splice"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """How to start a proxy: one that is given its port, or (port None) one that prints it."""
+    """How to start a proxy, and what it reads: one that is given its port, or (port None) one that prints it."""
 
     words: tuple[str, ...]
     port: int | None = None
+    stdin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +90,8 @@ def _haproxy_splice(backend: int) -> Command:
 def _haproxy_with(backend: int, options: str) -> Command:
     port, path = free_port(), program("haproxy")
     assert path is not None
-    with tempfile.NamedTemporaryFile("w", prefix="job-bench-", suffix=".cfg", delete=False) as file:
-        file.write(
-            HAPROXY_CONFIG.format(connections=CONNECTIONS, buffer=BUFFER, port=port, backend=backend, options=options)
-        )
-    return Command((path, "-db", "-q", "-f", str(Path(file.name))), port)
+    config = HAPROXY_CONFIG.format(connections=CONNECTIONS, buffer=BUFFER, port=port, backend=backend, options=options)
+    return Command((path, "-db", "-q", "-f", "/dev/stdin"), port, config)
 
 
 def free_port() -> int:

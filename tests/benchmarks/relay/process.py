@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from .designs import Design
+from .designs import Command, Design
 
 ROOT: Final = Path(__file__).parents[3]
 TICK: Final = os.sysconf("SC_CLK_TCK")
@@ -22,19 +22,22 @@ PROXY_CORE, LOAD_CORE = 0, -1
 """Which of the cores that we may use: the first one, and the last."""
 
 
+class DoesNotServeError(Exception):
+    """A proxy does not start."""
+
+
 @contextmanager
 def running(words: tuple[str, ...], core: int | None = None) -> Iterator[subprocess.Popen[str]]:
     """Start a program, on one of our cores or on any; kill it at the block's end."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT
-    )
-    try:
-        if core is not None:
-            pin(process.pid, core)
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
+    ) as process:
+        try:
+            if core is not None:
+                pin(process.pid, core)
+            yield process
+        finally:
+            process.kill()
 
 
 def pin(pid: int, core: int) -> None:
@@ -46,30 +49,42 @@ def pin(pid: int, core: int) -> None:
 
 @contextmanager
 def proxying(design: Design, backend: int) -> Iterator[tuple[int, int]]:
-    """Start a proxy in front of a backend; give its process id and its port."""
+    """Start a proxy in front of a backend; give its process id and its port.
+
+    Raises:
+        DoesNotServeError: it has ended, or does not listen in time.
+    """
     command = design.command(backend)
     with running(command.words, PROXY_CORE) as process:
-        port = command.port
-        if port is None:
-            assert process.stdout is not None
-            port = int(process.stdout.readline())
-        else:
-            wait_for(port)
-        yield process.pid, port
+        assert process.stdin is not None
+        process.stdin.write(command.stdin)
+        process.stdin.close()
+        yield process.pid, _port_of(process, command)
+
+
+def _port_of(process: subprocess.Popen[str], command: Command) -> int:
+    if command.port is not None:
+        wait_for(command.port)
+        return command.port
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise DoesNotServeError
+    return int(line)
 
 
 def wait_for(port: int) -> None:
     """Return when somebody listens there.
 
     Raises:
-        TimeoutError: nobody does.
+        DoesNotServeError: nobody does.
     """
     until = time.monotonic() + PATIENCE
     while time.monotonic() < until:
         with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
             return
         time.sleep(0.02)
-    raise TimeoutError(f"nobody listens on port {port}")
+    raise DoesNotServeError
 
 
 def processor_seconds(pid: int) -> float:

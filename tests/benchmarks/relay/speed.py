@@ -17,6 +17,7 @@ from ..rounds import Figure, ratio
 from ..text import number, spread
 from . import integrity
 from .designs import (
+    CONNECTIONS,
     HAPROXY,
     HAPROXY_SPLICE,
     JOBS,
@@ -29,9 +30,9 @@ from .designs import (
     Design,
     designs,
 )
-from .idle import kilobytes
+from .idle import FIRST, kilobytes
 from .load import Load, Work, loading
-from .process import proxying
+from .process import DoesNotServeError, proxying
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ AGAINST_NAIVE: Final = {ECHO: Target(">=", 3), SHORT: Target(">=", 3), BULK: Tar
 AHEAD: Final = Target(">", 1)
 TO_BEAT: Final = (STREAMS, PROTOCOL, UVLOOP_STREAMS, PPROXY)
 TO_READ: Final = (UVLOOP_PROTOCOL, HAPROXY, HAPROXY_SPLICE)
+DOES_NOT_START: Final = "does not start"
 IDLE_TARGET: Final = Target("<=", 8, "kB")
 
 
@@ -82,21 +84,25 @@ def measure(effort: Effort, names: Sequence[str] = ()) -> Section:
     found = {design.name: Found(design) for design in designs()}
     here = [one for one in found.values() if one.design.here and (not names or one.design.name in names)]
     trio.run(_check, here, effort.checks)
+    serving = [one for one in here if DOES_NOT_START not in one.failed]
     with loading() as load:
-        _measure_all(here, load, effort)
-    return Section("Relay", _rows(found), [_rates(here, effort, load.note), _per_core(here)])
+        _measure_all(serving, load, effort)
+    return Section("Relay", _rows(found), [_rates(serving, effort, load.note), _per_core(serving)])
 
 
 async def _check(here: Sequence[Found], sizes: integrity.Sizes) -> None:
     async with integrity.backend() as port:
         for one in here:
-            with proxying(one.design, port) as (_, proxy):
-                one.failed += await integrity.failures(proxy, sizes)
+            try:
+                with proxying(one.design, port) as (_, proxy):
+                    one.failed += await integrity.failures(proxy, sizes)
+            except DoesNotServeError:
+                one.failed.append(DOES_NOT_START)
 
 
 def _measure_all(here: Sequence[Found], load: Load, effort: Effort) -> None:
     for one in here:
-        one.idle.append(kilobytes(one.design, load, effort.idle))
+        one.idle.append(kilobytes(one.design, load, min(effort.idle, CONNECTIONS - 2 * FIRST)))
     with ExitStack() as stack:
         running = [(one, *stack.enter_context(proxying(one.design, load.port))) for one in here]
         for number_of_round in range(effort.relay_rounds):
@@ -118,7 +124,7 @@ def _row(found: Mapping[str, Found], traffic: Traffic, other: str, target: Targe
     ours, theirs = found[JOBS], found[other]
     what = f"{traffic.name} / {other}"
     if not theirs.works:
-        return Row(what, None, target, note=NOT_HERE)
+        return Row(what, None, target, note=", ".join(theirs.failed) or NOT_HERE)
     if ours.failed:
         return Row(what, None, target, note=f"ours is not byte-exact: {', '.join(ours.failed)}")
     samples = {JOBS: ours.rates(traffic), other: theirs.rates(traffic)}
