@@ -242,6 +242,8 @@ class Lifecycle:
             self._job._forget(task)
             self._count_out(task)
         task._home = None
+        # What they hold, and they themselves, are not to live as long as the record that the task is from now on.
+        task._init = task._run = task._finalize = task._guard = task._baton = None
         del exc  # its traceback refers to this frame
 
     async def _set_up(self, task: Task) -> BaseException | None:
