@@ -117,6 +117,13 @@ class Failures:
         task.error = task.error or failure
         self._job._task_failed(task, failure, survived=contained)
 
+    def came_last(self, error: BaseException) -> None:
+        """Record what came when all was over; alone it makes the job CANCELLED."""
+        if self._ending.cause is None:
+            self._ending.interrupt(Cause(CauseKind.ERROR, error=error, at=trio.current_time()), mapped=False)
+        else:
+            self._ending.add(None, None, error)
+
     def _scope_died(self, task: Task, phase: Phase) -> None:
         error = JobCancelledError("a scope of the task was cancelled")
         self.fail(task, phase, error, CauseKind.ERROR, provisional=True)

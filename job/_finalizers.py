@@ -124,9 +124,10 @@ class Finalizers:
             assert guard is not None
             in_time = self._in_time(share_ends)
             guard.shield = True
+            # Bound when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
             suspends = partial(self._bind, guard, share_ends)
             if not in_time:
-                suspends()  # else it can wait until something suspends, which most finalizers never do
+                guard.cancel()
             if finalize is not None:
                 last = await _attempt(drive(call(finalize, task), suspends), fault) or last
                 finalize = None

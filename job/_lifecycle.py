@@ -13,7 +13,6 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, final
 
@@ -30,6 +29,7 @@ from ._idle_watch import IdleWatch
 from ._loop import run_loop
 from ._park import Park, always, never
 from ._policy import StopPolicy
+from ._scopes import abandon_scopes_in, innermost_scope
 from ._shutdown import Shutdown
 from ._states import JobState, Phase, TaskState
 from ._stop import Stop
@@ -110,7 +110,7 @@ class Lifecycle:
         except BaseExceptionGroup as group:
             # Nothing but trio itself adds to the nursery: a KeyboardInterrupt that came while it closed.
             for error in group.exceptions:
-                self._ending.add(None, None, error)
+                self.failures.came_last(error)
         self._job._conclude(contained=contained)
         del self.stop, self.failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
 
@@ -122,9 +122,9 @@ class Lifecycle:
             self._begin_recurrents(host_free=True)
             self.close_if_empty()
         else:
-            await self._lent_to(oneshot)
+            await self._live_in_host(oneshot)
         while self._released and self._ready:
-            await self._lent_to(self._ready.pop(0))
+            await self._live_in_host(self._ready.pop(0))
         if self._job._watches_idle and not self.stop.winding_up:
             await self._idle_watch().run()
 
@@ -138,9 +138,13 @@ class Lifecycle:
         except BaseException as exc:
             self._host_struck(exc)
 
-    def _lent_to(self, task: Task) -> Awaitable[None]:
+    async def _live_in_host(self, task: Task) -> None:
         """Run a task in the host's trio task, and leave that as it was."""
-        return drive(self._live_task(task), self._spawn_ready, self._context.copy().run)
+        innermost = innermost_scope()
+        context = self._context.copy() if task._context is None else task._context
+        await drive(self._live_task(task), self._spawn_ready, context.run)
+        if innermost_scope() is not innermost:
+            abandon_scopes_in(innermost)
 
     async def _wait_for_the_rest(self, *, deaf: bool) -> None:
         if not self._over:
@@ -361,15 +365,17 @@ class Lifecycle:
         if task.transient:
             await self.finalizers.clean_up(task, exc)
         else:
-            await self._wait_for_turn(task, baton)
+            await self._wait_for_turn(task, baton, exc)
             await self.finalizers.clean_up(task, exc)
             self.finalizers.next()
 
-    async def _wait_for_turn(self, task: Task, baton: Park) -> None:
+    async def _wait_for_turn(self, task: Task, baton: Park, exc: BaseException | None) -> None:
+        # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
+        closed = exc is None and task._opens and trio.current_effective_deadline() == -math.inf
         try:
-            await baton.wait(self._deaf)
-        except BaseException as exc:
-            await self.failures.explain(task, None, exc)
+            await baton.wait(always if closed else self._deaf)
+        except BaseException as struck:
+            await self.failures.explain(task, None, struck)
             await baton.wait(always)
 
     def _deaf(self) -> bool:

@@ -1,5 +1,6 @@
 """Meetings of two rare things: each has a defined outcome."""
 
+import math
 import signal
 from collections.abc import Generator
 from typing import Any
@@ -48,6 +49,27 @@ async def test_scope_left_open() -> None:
         await j.run()
     assert j.verdict is not None
     assert (j.verdict.cause.kind, j.verdict.cause.task) == (CauseKind.FINALIZE, task)
+
+
+@pytest.mark.parametrize("add", ["add_task", "add_oneshot_task"])
+async def test_scope_left_open_by_a_run(add: str, autojump_clock: MockClock) -> None:
+    """A scope that a task without init and finalizer leaves open reaches no other task, nor the caller."""
+    deadlines = []
+
+    async def leave_open(task: Task) -> None:
+        trio.move_on_after(1).__enter__()
+        task.done()
+
+    async def look(task: Task) -> None:
+        await trio.sleep(2)
+        deadlines.append(trio.current_effective_deadline())
+        task.done()
+
+    j = Job[None]()
+    getattr(j, add)(leave_open)
+    j.add_task(look)
+    assert await j.run() is JobState.DONE
+    assert [*deadlines, trio.current_effective_deadline()] == [math.inf] * 2
 
 
 def test_factory_that_returns_an_awaitable() -> None:

@@ -393,6 +393,26 @@ async def test_dead_nursery_of_a_done_task(autojump_clock: MockClock) -> None:
     assert j.interrupted_by[0] is task
 
 
+async def test_nursery_cancelled_by_a_done_task(autojump_clock: MockClock) -> None:
+    """A run may cancel the helpers that it entered and be done: that nursery has not died."""
+
+    async def run(task: Task) -> None:
+        nursery = await task.enter(trio.open_nursery())
+        nursery.start_soon(trio.sleep_forever)
+        nursery.cancel_scope.cancel()
+        task.done()
+
+    async def other(task: Task) -> None:
+        await trio.sleep(2)
+        task.done()
+
+    j = Job[None]()
+    j.add_task(run)
+    j.add_task(other)
+    assert await j.run() is JobState.DONE
+    assert trio.current_time() == 2
+
+
 async def test_dead_scope() -> None:
     """A cancel scope of init that was cancelled, and raises nothing, is named as such."""
 

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 import job
 from job import Job, JobCancelledError, JobState, JobStateError, Routines, Task, TaskState
-from tests.journal import Journal, done, each_second, failing, forever, lasting
+from tests.journal import Journal, done, each_second, failing, forever, lasting, nothing
 
 variable: ContextVar[str] = ContextVar("variable")
 
@@ -569,6 +569,26 @@ async def test_tasks_see_the_callers_context() -> None:
     await j.run()
     variable.reset(token)
     assert seen == ["caller"] * 3
+
+
+async def test_added_task_sees_the_context_of_who_added_it() -> None:
+    """As with `start_soon`, and whichever trio task it then runs in."""
+    seen = []
+
+    async def add(task: Task) -> None:
+        variable.set("oneshot")
+        task.job.add_task(read)
+        task.job.add_task(lambda _: (None, read, nothing))
+        task.done()
+
+    async def read(task: Task) -> None:
+        seen.append(variable.get())
+        task.done()
+
+    j = Job[None]()
+    j.add_oneshot_task(add)
+    await j.run()
+    assert seen == ["oneshot"] * 2
 
 
 async def test_context_variable_lasts_from_init_to_finalize() -> None:

@@ -233,6 +233,22 @@ async def test_forceful_close(autojump_clock: MockClock) -> None:
     assert trio.current_time() == 3
 
 
+async def test_forceful_close_from_the_first_check(autojump_clock: MockClock) -> None:
+    """Also what looks for a cancellation without waiting finds it."""
+    sent = []
+
+    async def finalize(task: Task) -> None:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        sent.append("goodbye")
+
+    j = Job[None](stop_timeout=3)
+    j.add_task(Journal().task("a", finalize=finalize))
+    j.add_task(Journal().task("b", finalize=SLOW))
+    with pytest.raises(StopTimeoutError, match="b"):
+        await j.run()
+    assert sent == []
+
+
 # -- stop_timeout
 
 
