@@ -1,13 +1,12 @@
 """The run loop: fairness, the pause of idle tasks, and how a stop reaches it; the scopes a run may open for a stop."""
 
-import contextlib
 import itertools
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from job import Job, JobCancelledError, JobState, JobTimeoutError, Task, TaskState
+from job import Job, JobState, JobTimeoutError, Task, TaskState
 
 
 async def spin(task: Task) -> None:
@@ -175,26 +174,6 @@ async def test_idle_pause_ended_by_cancel(autojump_clock: MockClock) -> None:
         await j.run_in_background(nursery)
         await trio.sleep(1.01)
         j.cancel()
-    assert task.state is TaskState.CANCELLED
-
-
-async def test_tick_after_a_cancel() -> None:
-    """A run that cancels its job and ticks is stopped between two steps, whether or not the tick is a checkpoint."""
-
-    async def run(task: Task) -> None:
-        task.job.cancel()
-        task.tick()
-
-    async def others(task: Task) -> None:
-        task.tick()
-        if task.steps == 2:
-            task.done()
-
-    for one in (others, run):
-        j = Job[None]()
-        task = j.add_task(one)
-        with contextlib.suppress(JobCancelledError):
-            await j.run()
     assert task.state is TaskState.CANCELLED
 
 
