@@ -27,7 +27,7 @@ REFUSED = [
     (TypeError, r"observers .*5", lambda: Job[None](observers=[5])),  # type: ignore[list-item]
     (ValueError, r"seconds .*0", lambda: IdleClock(0)),
     (ValueError, r"grace .*-1", lambda: Job[None]().finish(-1)),
-    (TypeError, r"observers .*5", lambda: job.register_observer(5)),  # type: ignore[arg-type]
+    (TypeError, r"observer .*5", lambda: job.register_observer(5)),  # type: ignore[arg-type]
     (TypeError, r"observers must be .*5", lambda: Job[None](observers=5)),  # type: ignore[arg-type]
     (TypeError, r"keep_open must be True or False, got 'no'", lambda: Job[None](keep_open="no")),  # type: ignore[arg-type]
     (TypeError, r"transient must be .*'no'", lambda: Job[None]().add_task(done, transient="no")),  # type: ignore[arg-type]
