@@ -84,7 +84,8 @@ async def _ticks(run: Callable[[job.Task], Awaitable[None]], idle_timeout: float
     started = perf_counter()
     with trio.move_on_after(seconds):
         await j.run()
-    return (perf_counter() - started) / j.statistics().tasks[0].steps * 1e9
+    # One at least: on a busy machine a very short round may be over before it began.
+    return (perf_counter() - started) / max(1, j.statistics().tasks[0].steps) * 1e9
 
 
 async def _tick(task: job.Task) -> None:
