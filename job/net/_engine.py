@@ -89,9 +89,11 @@ class Engine:
         self._watch(self._writers, fd, mover)
 
     def _watch(self, table: dict[int, Mover], fd: int, mover: Mover | None) -> None:
+        if mover is None and fd not in table:
+            return
         before = self._interest(fd)
         if mover is None:
-            table.pop(fd, None)
+            del table[fd]
         else:
             table[fd] = mover
         after = self._interest(fd)
@@ -108,7 +110,7 @@ class Engine:
             self._epoll.register(fd, after)
         elif before and not after:
             self._epoll.unregister(fd)
-        elif before != after:
+        else:
             self._epoll.modify(fd, after)
 
     def _interest(self, fd: int) -> int:

@@ -27,13 +27,14 @@ class SocketWire(trio.abc.HalfCloseableStream):
     without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
     """
 
-    __slots__ = ("_broken", "_closing", "_family", "_local", "_peer", "_sent", "eof", "sock")
+    __slots__ = ("_broken", "_closing", "_family", "_local", "_peer", "_sent", "eof", "quiet", "sock")
 
     half_closes: Final = True
     resumes: Final = True
 
     def __init__(self, sock: socket.socket, peer: Any = None, family: int | None = None) -> None:
-        sock.setblocking(False)
+        if sock.gettimeout() != 0:
+            sock.setblocking(False)
         self._family = int(sock.family if family is None else family)  # the socket makes an enum of it each time
         if self._family != _UNIX:
             # What is written goes out: whoever wants larger segments writes larger pieces.
@@ -44,6 +45,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self._peer: Any = self._known(_name(sock.getpeername) if peer is None else peer)
         self._sent = False
         self.eof = False
+        self.quiet = False  # the engine has seen to its end, and no trio task to its socket since
         self._broken = False
         self._closing = False
 
@@ -71,6 +73,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     def lend(self) -> socket.socket:
         """Return the socket, for who moves bytes past this object; take it that some will be sent."""
         self._sent = True
+        self.quiet = False
         return self.sock
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
@@ -167,10 +170,11 @@ class SocketWire(trio.abc.HalfCloseableStream):
         """Whether the peer has said EOF or is gone, so that there is nobody to wait for."""
         return self.eof or self._broken
 
-    def close_nowait(self) -> None:
-        """Close a finished one."""
+    def close_nowait(self, *, quiet: bool) -> None:
+        """Close a finished one; `quiet`: nobody waits for it, so that trio need not look."""
         self._closing = True
-        trio.lowlevel.notify_closing(self.sock)
+        if not quiet:
+            trio.lowlevel.notify_closing(self.sock)
         self.sock.close()
 
     def abandon(self) -> None:

@@ -355,9 +355,10 @@ class Stream(trio.abc.HalfCloseableStream):
         self._eof_sent = True
 
     def note_eof(self) -> None:
-        """Take note that the peer has said EOF, which went past."""
+        """Take note that the peer has said EOF, which went past while the stream was lent."""
         assert isinstance(self._wire, SocketWire)
         self._eof = self._wire.eof = True
+        self._wire.quiet = True
 
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""
@@ -469,8 +470,9 @@ class Stream(trio.abc.HalfCloseableStream):
     def close_nowait(self) -> bool:
         """Close where nobody needs to be waited for; return whether it is closed."""
         if not self._closed and isinstance(self._wire, SocketWire) and self._wire.finished:
+            quiet = self._wire.quiet and self._out is None and not self._receiving
             self._shut()
-            self._wire.close_nowait()
+            self._wire.close_nowait(quiet=quiet)
             self._tell_closed()
         return self._closed
 
