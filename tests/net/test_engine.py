@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from job import net
 from job.net import EndReason, RelayResult, Side, relay
+from job.net._address import written
 from job.net._engine import Engine, engine
 from job.net._engine_pump import Driven, EnginePump
 from job.net._pump import Pump
@@ -137,10 +139,13 @@ async def wait_until(reached: Any) -> None:
 
 
 @asynccontextmanager
-async def dialed() -> AsyncIterator[tuple[net.Stream, socket.socket]]:
-    """Give a stream of ours, and a socket at its other end that does not block."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        near = await net.Endpoint(f"127.0.0.1:{listener.getsockname()[1]}").dial()
+async def dialed(path: Path | None = None) -> AsyncIterator[tuple[net.Stream, socket.socket]]:
+    """Give a stream of ours, and a socket at its other end that does not block; over TCP, or unix where a path is given."""
+    with socket.create_server(("127.0.0.1", 0)) if path is None else socket.socket(socket.AF_UNIX) as listener:
+        if path is not None:
+            listener.bind(str(path))
+            listener.listen()
+        near = await net.Endpoint(written(listener.family, listener.getsockname())).dial()
         far = listener.accept()[0]
     far.setblocking(False)
     try:
@@ -374,6 +379,13 @@ async def test_look_again(happening: str, flowing: bool) -> None:
             pump.look_again()
             told = {"nothing": [], "bytes": ["moved"], "reset": [trio.BrokenResourceError, "changed"]}
             assert course.told == told[happening]
+
+
+async def test_unix_sockets(tmp_path: Path) -> None:
+    """Unix sockets are as good, also where they are spliced."""
+    data = random.Random(8).randbytes(8 * MIB)
+    async with dialed(tmp_path / "client") as near, dialed(tmp_path / "upstream") as far:
+        await exchange(*near, *far, data)
 
 
 async def test_rest_that_goes_out_bit_by_bit() -> None:
