@@ -13,7 +13,7 @@ from .. import _check
 from .._exceptions import StopTimeoutError
 from .._forms import AsyncRoutine, Routines, TaskForm, as_async
 from .._states import Phase
-from .._task import Task
+from .._task import TICK, Task
 from ._lives import engine_of
 from ._wrapper import Wrapper, check_form
 
@@ -56,20 +56,21 @@ class ForceStop:
     opened before init, and with it a life inside, that the finalizer may be shielded from it.
     """
 
-    __slots__ = ("_after", "_cut", "_init", "_left", "_run", "_running", "_shields")
+    __slots__ = ("_after", "_cut", "_init", "_left", "_run", "_running", "_shielded", "_shields")
 
     def __init__(self, init: AsyncRoutine | None, run: AsyncRoutine, after: float) -> None:
         self._init = init
         self._run = run
         self._after = after
         self._cut: trio.CancelScope
-        self._shields = True
+        self._shields = True  # whether the next run has a shield
+        self._shielded = False  # whether it is up
         self._running = False
         self._left = False
 
     async def init(self, task: Task) -> None:
         """Open the scopes, then initialise."""
-        self._shields, self._left = True, False
+        self._shields, self._shielded, self._left = True, False, False
         await task.enter(self._watched(task))
         self._cut = await task.enter(trio.CancelScope())
         task._begin_life()
@@ -77,20 +78,38 @@ class ForceStop:
             await self._init(task)
 
     async def run(self, task: Task) -> object:
-        """Run behind the shield, while there is time."""
+        """Run behind the shield, while there is time.
+
+        From a tick to the next run the shield is left up, as to lower it and put it up again costs more than the step; the
+        watcher lowers it where that is called for.
+        """
+        ending = task.job._ending
+        if not self._shielded:
+            self._shield(self._shields)
+        if ending.stopping:
+            self._arm(task)
         self._running = True
-        self._cut.shield = self._shields
-        self._arm(task)
         try:
-            return await self._run(task)
-        finally:
+            result = await self._run(task)
+        except BaseException:
+            self._leave(task)
+            raise
+        if ending.stopping or task._step != TICK:
+            self._leave(task)
+        else:
             self._running = False
-            self._cut.shield = False
-            self._arm(task)  # a run that never awaits leaves before the watcher wakes up
-            if self._cut.cancel_called:
-                self._overran(task)
-            if self._cut.deadline != math.inf:  # to set it costs more than a step
-                self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
+        return result
+
+    def _leave(self, task: Task) -> None:
+        self._running = False
+        self._shield(False)
+        self._arm(task)  # a run that never awaits leaves before the watcher wakes up
+        if self._cut.cancel_called:
+            self._overran(task)
+        self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
+
+    def _shield(self, up: bool) -> None:
+        self._cut.shield = self._shielded = up
 
     @asynccontextmanager
     async def _watched(self, task: Task) -> AsyncIterator[None]:
@@ -112,9 +131,12 @@ class ForceStop:
             raise
         finally:
             if not task.job.stopping:  # what is cancelled is this task alone, by a wrapper around this one, say
-                self._shields = self._cut.shield = False
+                self._shields = False
+                self._shield(False)
             elif self._running:
                 self._arm(task)
+            else:
+                self._shield(False)
 
     def _arm(self, task: Task) -> None:
         """Set when the run has to have left, once that is known."""

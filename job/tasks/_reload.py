@@ -88,7 +88,7 @@ class Reloaded:
 
     def _reloads(self, task: Task) -> bool:
         """Whether a signal has cancelled the run, so that there is no way but a new life."""
-        struck = self._lives.cut.cancel_called
+        struck = self._pending and self._lives.cut.cancel_called
         task._struck = task._struck or struck
         return struck and not task.job.stopping
 
