@@ -93,6 +93,10 @@ class Finalizers:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
         await self._unwind(task, task._finalize, len(task._around) + 1, exc, partial(self._fault, task))
 
+    def close(self, task: Task) -> None:
+        """Close the scopes of a task that has nothing to clean up."""
+        _close(task, partial(self._fault, task))
+
     async def end_life(
         self, task: Task, finalize: AsyncRoutine | None, around: int, exc: BaseException | None
     ) -> list[BaseException]:
@@ -158,7 +162,7 @@ async def _attempt(
 
 def _close(task: Task, fault: Callable[[BaseException], None]) -> None:
     try:
-        task._close_guard()
+        task._close_life()
     except RuntimeError as misnested:  # a routine left a scope open that its finalizer did not close
         fault(misnested)
 

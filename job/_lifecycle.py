@@ -230,7 +230,8 @@ class Lifecycle:
         """One task from init to finalizer, in the trio task and the context that it was given."""
         enter_context_of(task)
         task._home = trio.lowlevel.current_task()
-        exc = None if task._plain and self._released else await self._set_up(task)
+        bare = task._plain and task._loop_scope is None
+        exc = None if bare and self._released else await self._set_up(task)
         if exc is None and self._enter_loop(task):
             try:
                 if task._run is not None:
@@ -242,6 +243,8 @@ class Lifecycle:
         self._leave_loop(task)
         if task._baton is not None:
             await self._clean_up(task, task._baton, exc)
+        elif task._loop_scope is not None and task._due:
+            self.finalizers.close(task)
         if task.transient:
             self._job._forget(task)
             self._count_out(task)
@@ -254,8 +257,7 @@ class Lifecycle:
         """Take a task up to its run loop; return what ended it before."""
         if self.stop.halted and not task._due:
             return None
-        if not task._plain:
-            task._open_guard()
+        task._open_scopes()
         if task._init is not None:
             exc = await self._initialise(task)
             if exc is not None:

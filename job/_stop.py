@@ -215,7 +215,7 @@ class Stop:
         """Record what struck the job from outside, if anything did: an error in hand came later than that."""
         if self.ending.cause is not None or self.expired():
             return
-        if trio.current_effective_deadline() == -math.inf and (task._guard is None or await self._is_struck()):
+        if trio.current_effective_deadline() == -math.inf and (not task._scoped or await self._is_struck()):
             self.struck_from_outside()
 
     async def _is_struck(self) -> bool:

@@ -134,7 +134,7 @@ class Task:
         # A contained task's idle clock cancels its loop and nothing else.
         contained = policy is StopPolicy.CONTAIN
         self._loop_scope = trio.CancelScope() if contained and idle is not None else None
-        self._plain = init is None and finalize is None and self._loop_scope is None
+        self._plain = init is None and finalize is None
         self._exits: list[AsyncExitStack] | None = None
         self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
         self._home: trio.lowlevel.Task | None = None
@@ -315,20 +315,24 @@ class Task:
 
     def _cancellable(self) -> trio.CancelScope:
         """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""
-        self._plain = False
         self._loop_scope = trio.CancelScope()
         return self._loop_scope
 
+    def _open_scopes(self) -> None:
+        """Open what has to lie around the routines; with nothing to clean up no guard is needed before the first `enter`."""
+        if self._loop_scope is not None:
+            self._loop_scope.__enter__()
+        if not self._plain:
+            self._open_guard()
+
     def _open_guard(self) -> None:
-        """Open the scope that bounds the finalizer and the exits; around it, the one that cancels this task's loop alone.
+        """Open the scope that bounds the finalizer and the exits.
 
         It must lie outside of every scope that the routines leave open for their finalizer, or the two would misnest; so it is
         opened before init or, in a task that has no such routines, by the first `enter`.
         """
         if self._guard is None:
             self._baton = Park()
-            if self._loop_scope is not None:
-                self._loop_scope.__enter__()
             self._guard = trio.CancelScope()
             self._guard.__enter__()
 
@@ -340,11 +344,11 @@ class Task:
         self._guard = trio.CancelScope()
         self._guard.__enter__()
 
-    def _close_guard(self) -> None:
-        """Close the guard, and go back to the life around this one; after the last one close what `_open_guard` opened."""
-        assert self._guard is not None
+    def _close_life(self) -> None:
+        """Close the guard, and go back to the life around this one; after the last one close what `_open_scopes` opened."""
         try:
-            self._guard.__exit__(None, None, None)
+            if self._guard is not None:
+                self._guard.__exit__(None, None, None)
         finally:
             if self._around:
                 *around, (self._exits, self._guard) = self._around
@@ -356,6 +360,11 @@ class Task:
     def _opens(self) -> bool:
         """Whether its routines may have opened a scope that is still open."""
         return self._init is not None or self._exits is not None
+
+    @property
+    def _scoped(self) -> bool:
+        """Whether scopes of its own may lie between this task's routines and the job's."""
+        return self._guard is not None or self._loop_scope is not None
 
     @property
     def _cut_alone(self) -> bool:

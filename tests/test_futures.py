@@ -2,13 +2,15 @@
 
 import gc
 import weakref
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from job import Job, JobCancelledError, JobState, JobStateError, Task, register_default_logger
+from job import Job, JobCancelledError, JobState, JobStateError, Task, current_task, register_default_logger
 from job.futures import Future, FutureStatus, Submit, open_futures
 from job.testing import Ask, cancel_at_each_checkpoint, check_trace
 
@@ -344,6 +346,44 @@ async def test_dead_scope(autojump_clock: MockClock) -> None:
         async with open_futures() as submit:
             future = submit(struck)
     assert future.status is FAILED
+
+
+async def test_entered_by_a_cancelled_future(autojump_clock: MockClock) -> None:
+    """What the function entered is left when it has ended, and a cancel does not strike there."""
+    left: list[float] = []
+
+    @asynccontextmanager
+    async def slow_to_leave() -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await trio.sleep(1)
+            left.append(trio.current_time())
+
+    async def enters() -> None:
+        task = current_task()
+        assert task is not None
+        await task.enter(slow_to_leave())
+        await trio.sleep_forever()
+
+    async with open_futures() as submit:
+        future = submit(enters)
+        await trio.sleep(2)
+        future.cancel()
+    assert (future.status, left) == (CANCELLED, [3])
+
+
+async def test_scope_left_open(autojump_clock: MockClock) -> None:
+    """A function that leaves a scope open has failed by that; the future it would have cancelled is unharmed."""
+
+    async def careless() -> None:
+        trio.CancelScope().__enter__()
+
+    with pytest.raises(RuntimeError, match="Cancel scope stack corrupted"):
+        async with open_futures() as submit:
+            submit(careless)
+            other = submit(after, 1, "well")
+    assert await other == "well"
 
 
 async def test_interrupt_out_of_a_future(autojump_clock: MockClock) -> None:
