@@ -35,7 +35,6 @@ class Ending:
         "fatal",
         "no_inits",
         "outside",
-        "provisional",
         "stopping",
     )
 
@@ -50,7 +49,6 @@ class Ending:
         self.cut: list[tuple[Task, Phase]] = []
         self.outside = False  # the cause is an outer cancel scope
         self.cancelled: trio.Cancelled | None = None  # that scope's, as it struck the host
-        self.provisional = False  # the cause is a dead scope, until the finalizer tells what killed it
         self.fatal: BaseException | None = None  # KeyboardInterrupt and the like: goes on unchanged, whatever the cause
 
     @property
@@ -58,15 +56,14 @@ class Ending:
         """Whether the first cause is known."""
         return self.cause is not None
 
-    def interrupt(self, cause: Cause, *, mapped: bool = True, provisional: bool = False) -> TaskError:
+    def interrupt(self, cause: Cause, *, mapped: bool = True) -> TaskError:
         """Record what interrupted the job, the first such thing.
 
-        mapped: the user's error_wrapper may replace the error. provisional: a finalizer may still tell the real one.
+        mapped: the user's error_wrapper may replace the error.
         """
         self.stopping = True
         self.cut.clear()
-        self.provisional = provisional
-        return self._set_cause(cause, len(self.errors), mapped=mapped and not provisional)
+        return self._set_cause(cause, len(self.errors), mapped=mapped)
 
     def _set_cause(self, cause: Cause, position: int, *, mapped: bool) -> TaskError:
         error, fault = cause.error, None
@@ -102,16 +99,18 @@ class Ending:
         if self.fatal is None and is_fatal(error):
             self.fatal = error
 
-    def replace_provisional(self, task: Task, phase: Phase, error: BaseException) -> TaskError | None:
-        """Put what a finalizer raised in the place of the dead scope that stood for it; None where none did."""
-        old = self.cause
-        if not self.provisional or old is None or old.task is not task:
-            return None
-        self.provisional = False
-        position = next(at for at, failure in enumerate(self.errors) if failure.error is old.error)
-        del self.errors[position]
-        task.error = self._set_cause(replace(old, phase=phase, error=error), position, mapped=True)
-        return task.error
+    def caused_by(self, failure: TaskError) -> bool:
+        """Whether this is what interrupted the job."""
+        return self.cause is not None and self.cause.error is failure.error
+
+    def replace(self, failure: TaskError, phase: Phase | None, error: BaseException) -> TaskError:
+        """Put the real error in the place of the one that stood for it."""
+        position = next(at for at, listed in enumerate(self.errors) if listed is failure)
+        if self.cause is not None and self.caused_by(failure):
+            del self.errors[position]
+            return self._set_cause(replace(self.cause, phase=phase, error=error), position, mapped=True)
+        self.errors[position] = TaskError(failure.task, phase, error)
+        return self.errors[position]
 
     def verdict(self, started_at: float | None, ended_at: float | None) -> Verdict:
         """Sum up."""

@@ -61,14 +61,15 @@ class Failures:
             self._ending.cut.append((task, phase))
 
     def fail(
-        self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, provisional: bool = False
-    ) -> None:
+        self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, mapped: bool = True
+    ) -> TaskError:
         """Record an error of a task, and let its policy decide."""
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
-        record = self._contain if contained else partial(self._stop.interrupt, kind, provisional=provisional)
+        record = self._contain if contained else partial(self._stop.interrupt, kind, mapped=mapped)
         failure = record(task, phase, error)
         task.error = task.error or failure
         self._job._task_failed(task, failure, survived=contained)
+        return failure
 
     def _contain(self, task: Task, phase: Phase, error: BaseException) -> TaskError:
         # A transient task leaves the job, and its error with it: observers and the log have heard of it.
@@ -105,10 +106,11 @@ class Failures:
     def finalizer_failed(self, task: Task, error: BaseException) -> None:
         """Record an error of a finalizer or an exit; alone it makes the job CANCELLED."""
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
-        if contained:
+        stand_in, task._stand_in = task._stand_in, None
+        if stand_in is not None and (contained or self._ending.caused_by(stand_in)):
+            failure = task.error = self._ending.replace(stand_in, Phase.FINALIZE, error)
+        elif contained:
             failure = self._contain(task, Phase.FINALIZE, error)
-        elif (replaced := self._ending.replace_provisional(task, Phase.FINALIZE, error)) is not None:
-            failure = replaced
         elif self._ending.cause is None:
             at = trio.current_time()
             failure = self._ending.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
@@ -126,7 +128,15 @@ class Failures:
 
     def _scope_died(self, task: Task, phase: Phase) -> None:
         error = JobCancelledError("a scope of the task was cancelled")
-        self.fail(task, phase, error, CauseKind.ERROR, provisional=True)
+        explained = task._baton is not None and not task.transient  # later, by what the finalizer and the exits raise
+        failure = self.fail(task, phase, error, CauseKind.ERROR, mapped=not explained)
+        if explained:
+            task._stand_in = failure
+
+    def unexplained(self, task: Task, dead: TaskError) -> None:
+        """Let the error that stood for a dead scope be the real one: the finalizer and the exits had nothing to tell."""
+        if self._ending.caused_by(dead):
+            task.error = self._ending.replace(dead, dead.phase, dead.error)
 
 
 def _expects_cancelled(task: Task, phase: Phase | None) -> bool:

@@ -369,6 +369,8 @@ class Lifecycle:
         else:
             await self._wait_for_turn(task, baton, exc)
             await self.finalizers.clean_up(task, exc)
+            if task._stand_in is not None:
+                self.failures.unexplained(task, task._stand_in)
             self.finalizers.next()
 
     async def _wait_for_turn(self, task: Task, baton: Park, exc: BaseException | None) -> None:

@@ -93,7 +93,6 @@ class Stop:
         parent: Cause | None = None,
         mapped: bool = True,
         outside: bool = False,
-        provisional: bool = False,
     ) -> TaskError:
         """Record an error; where it is the first, cancel the job."""
         if kind is not CauseKind.TIMEOUT:
@@ -101,7 +100,7 @@ class Stop:
         if self.ending.interrupted or self.sealed:
             return self.ending.add(task, phase, error)
         cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
-        failure = self.ending.interrupt(cause, mapped=mapped, provisional=provisional)
+        failure = self.ending.interrupt(cause, mapped=mapped)
         self.ending.outside = outside
         self._announce()
         if self.children is not None and self.ending.cause is not None:

@@ -83,6 +83,7 @@ class Task:
         "_phase",
         "_plain",
         "_run",
+        "_stand_in",
         "_state",
         "_step",
         "_struck",
@@ -126,6 +127,7 @@ class Task:
         self._now = current_time
         self._step = NONE
         self._phase = Phase.RUN  # to which an end of its run loop is put down
+        self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
         self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None

@@ -7,7 +7,18 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from job import AssertFailedError, CauseKind, Job, JobCancelledError, JobState, JobStateError, Phase, Task, TaskState
+from job import (
+    AssertFailedError,
+    CauseKind,
+    Job,
+    JobCancelledError,
+    JobState,
+    JobStateError,
+    Phase,
+    StopPolicy,
+    Task,
+    TaskState,
+)
 from tests.journal import Journal, Routine, done, each_second, failing, forever, lasting, nothing
 
 
@@ -632,6 +643,31 @@ async def test_mapped_dead_scope(autojump_clock: MockClock) -> None:
     with pytest.raises(RuntimeError, match="mapped"):
         await j.run()
     assert [type(error) for error in mapped] == [ExceptionGroup]
+
+
+async def test_mapped_dead_scope_that_nobody_explains(autojump_clock: MockClock) -> None:
+    """Where the finalizer has nothing to tell error_wrapper gets what stood for it."""
+    scope = trio.CancelScope()
+
+    async def init(task: Task) -> None:
+        await task.enter(scope)
+        scope.cancel()
+
+    j = Job[None](error_wrapper=lambda error: RuntimeError(str(error)))
+    j.add_task(lambda _: (init, forever, None))
+    with pytest.raises(RuntimeError, match="a scope of the task was cancelled"):
+        await j.run()
+    assert [type(e.error) for e in j.errors] == [RuntimeError]
+
+
+async def test_nursery_of_a_contained_init_dies(autojump_clock: MockClock) -> None:
+    """It is one error: the one that its finalizer tells of."""
+    j = Job[None]()
+    task = j.add_task(Supervised(failing(ValueError("child"), after=1)), policy=StopPolicy.CONTAIN)
+    j.add_task(lasting(2))
+    assert await j.run() is JobState.DONE
+    assert [type(e.error) for e in j.errors] == [ExceptionGroup]
+    assert task.error is j.errors[0]
 
 
 async def test_nursery_of_an_init_under_outer_cancellation(autojump_clock: MockClock) -> None:
