@@ -18,6 +18,7 @@ from trio.lowlevel import RunVar
 
 from .._fairness import turns
 from ._alarm import Alarms
+from ._socket_pump import shared_buffer
 from ._splice import Pipes
 
 AVAILABLE: Final = hasattr(select, "epoll")
@@ -51,7 +52,7 @@ class Engine:
     that of a direction which is paused, because its bytes find no room, is not yet its end.
     """
 
-    __slots__ = ("_epoll", "_readers", "_users", "_writers", "alarms", "pipes")
+    __slots__ = ("_epoll", "_readers", "_users", "_writers", "alarms", "buffer", "pipes")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
@@ -59,6 +60,7 @@ class Engine:
         self._writers: dict[int, Mover] = {}
         self._users = 0
         self.alarms = Alarms()
+        self.buffer = shared_buffer()
         self.pipes = Pipes()
 
     def __enter__(self) -> Engine:

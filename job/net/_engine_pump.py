@@ -14,7 +14,7 @@ import trio
 from ._engine import Engine, engine
 from ._pump import Course, Pump
 from ._relay_end import End
-from ._socket_pump import CHUNK, raise_as_stream_error, shared_buffer
+from ._socket_pump import CHUNK, raise_as_stream_error
 from ._splice import CANNOT, Pipe
 from ._stream import Stream
 
@@ -27,7 +27,7 @@ _NOTHING: Final = memoryview(b"")
 class EnginePump(Pump):
     """Moves a chunk whenever its source has one. What the sink does not take of it is copied out, and comes first.
 
-    All pumps of a trio run share one buffer: nothing is ever awaited between filling and emptying it. Only for streams of
+    All pumps of an engine share its buffer: nothing is ever awaited between filling and emptying it. Only for streams of
     ours, which tell when somebody closes them: a descriptor that is closed would be silent, and then be somebody else's.
     """
 
@@ -119,17 +119,24 @@ class EnginePump(Pump):
         if self._pipe is not None:
             self._flow(self._pipe, now)
             return
-        buffer = shared_buffer()
+        buffer = self._engine.buffer
         try:
             size = self._from.recv_into(buffer)
         except BlockingIOError:
             return
         except OSError as error:
             raise_as_stream_error(error)
-        if size:
-            self._pass_on(buffer[:size], now)
-        else:
+        if not size:
             self._pass_eof()
+            return
+        self._giver.count_received(size)
+        sent = self._give(self._to.send, buffer[:size], now)
+        if sent < size:
+            self._hold(bytes(buffer[sent:size]), now)
+        elif size == CHUNK:
+            self._count_full()
+        else:
+            self._full = 0
 
     def writable(self, now: float) -> None:
         """Give the sink some more of what is held."""
@@ -152,18 +159,10 @@ class EnginePump(Pump):
 
     # -- moving
 
-    def _pass_on(self, chunk: memoryview, now: float) -> None:
-        size = len(chunk)
-        self._giver.count_received(size)
-        sent = self._give(self._to.send, chunk, now)
-        if sent < size:
-            self._hold(bytes(chunk[sent:]), now)
-        elif size < CHUNK:
-            self._full = 0
-        else:
-            self._full += 1
-            if self._full >= _MANY:
-                self._pipe = self._engine.pipes.borrow()
+    def _count_full(self) -> None:
+        self._full += 1
+        if self._full >= _MANY:
+            self._pipe = self._engine.pipes.borrow()
 
     def _flow(self, pipe: Pipe, now: float) -> None:
         """Move a chunk through the pipe."""
