@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext
 from typing import final
 
 import trio
@@ -94,21 +96,23 @@ class Relaying:
         if self.reason is None:
             self._conclude_at_eof()
 
-    async def _move(self) -> BaseException | None:
+    def _move(self) -> Awaitable[BaseException | None]:
         """Set the pumps going, and stand watch over them."""
         up, down = self._up, self._down
         if isinstance(up, EnginePump) and isinstance(down, EnginePump):
             driven = Driven(up, down)
             self._alarm = SharedAlarm(driven.engine.alarms)
-            with driven:
-                return await self._guard()
+            return self._guard(driven)
         assert isinstance(up, TaskPump)
         assert isinstance(down, TaskPump)
         self._alarm = ScopeAlarm()
+        return self._move_in_tasks(up, down)
+
+    async def _move_in_tasks(self, up: TaskPump, down: TaskPump) -> BaseException | None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(up.run)
             nursery.start_soon(down.run)
-            return await self._guard()
+            return await self._guard(nullcontext())
 
     @property
     def bytes_up(self) -> int:
@@ -165,19 +169,20 @@ class Relaying:
 
     # -- the watch
 
-    async def _guard(self) -> BaseException | None:
+    async def _guard(self, driven: AbstractContextManager[None]) -> BaseException | None:
         """Stand watch; return the cancellation, or the interrupt, that struck meanwhile."""
-        try:
-            while self._running:
-                await self._alarm.sleep(self._deadline)
-                if self._is_late:
-                    await self._look_again()
+        with driven:
+            try:
+                while self._running:
+                    await self._alarm.sleep(self._deadline)
                     if self._is_late:
-                        self._expire()
-        except BaseException as struck:
-            self.stopping = True
-            await self._let_go()
-            return struck
+                        await self._look_again()
+                        if self._is_late:
+                            self._expire()
+            except BaseException as struck:
+                self.stopping = True
+                await self._let_go()
+                return struck
         return None
 
     async def _look_again(self) -> None:
