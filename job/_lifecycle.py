@@ -240,6 +240,8 @@ class Lifecycle:
             except BaseException as error:
                 exc = error
                 await self.failures.ended_by(task, task._phase, error)
+        if exc is None and task.index == 0:
+            await self.stop.look_outside(task)  # in a shield it has heard nothing, and no init is to be entered now
         self._leave_loop(task)
         if task._baton is not None:
             await self._clean_up(task, task._baton, exc)

@@ -149,6 +149,8 @@ class Stop:
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
+        if self.timeout_at != math.inf:
+            self.expired()  # a host that runs a loop, and that loop in a shield, have not heard of it
         if self.ending.asked is not None:
             self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
             self.scope.deadline = self.timeout_at

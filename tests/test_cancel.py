@@ -388,6 +388,26 @@ async def test_outer_cancellation_wherever_it_strikes(run: Routine, oneshot: boo
     assert j.verdict.code == "cancel"
 
 
+@pytest.mark.parametrize("finalize", [None, nothing])
+async def test_outer_cancellation_of_a_oneshot_that_is_done(finalize: Routine | None) -> None:
+    """No init is entered, though the oneshot itself has not heard of it."""
+    journal = Journal()
+    scope = trio.CancelScope()
+
+    async def run(task: Task) -> None:
+        scope.cancel()
+        task.done()
+
+    j = Job[None]()
+    j.add_oneshot_task(lambda _: (None, run, finalize))
+    j.add_task(journal.task("a"))
+    with scope:
+        await j.run()
+    assert scope.cancelled_caught
+    assert j.state is JobState.CANCELLED
+    assert journal == []
+
+
 async def test_outer_cancellation_with_nothing_running(autojump_clock: MockClock) -> None:
     """A job that is only kept open hears of it, too."""
     j = Job[None](keep_open=True)

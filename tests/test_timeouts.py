@@ -17,7 +17,7 @@ from job import (
     Task,
     TaskState,
 )
-from tests.journal import Journal, done, each_second, failing, forever, lasting
+from tests.journal import Journal, Routine, done, each_second, failing, forever, lasting, nothing
 
 SLOW = lasting(50, lambda _: None)
 
@@ -120,6 +120,22 @@ async def test_timeout_after_a_cause(autojump_clock: MockClock) -> None:
     with pytest.raises(ValueError, match="x"):
         await j.run()
     assert len(j.errors) == 1
+
+
+@pytest.mark.parametrize("finalize", [None, nothing])
+async def test_timeout_while_the_last_loop_is_shielded(finalize: Routine | None, autojump_clock: MockClock) -> None:
+    """The time was up before the finalizers, whether or not anybody heard of it."""
+
+    async def run(task: Task) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(3)
+        task.done()
+
+    j = Job[None](timeout=2)
+    task = j.add_task(lambda _: (None, run, finalize))
+    with pytest.raises(JobTimeoutError):
+        await j.run()
+    assert task.state is TaskState.FINISHED
 
 
 @pytest.mark.parametrize("option", ["timeout", "grace", "finalize_timeout", "stop_timeout"])
