@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from ._job import Job
+from ._signals import open_signals
 from ._verdict import Cause, CauseKind
 from .log import has_default_logger, register_default_logger
 
@@ -55,7 +56,7 @@ def _check_place() -> None:
 async def _main(job: Job[Any]) -> int:
     cut_by: list[int] = []
     job._claim()
-    with trio.open_signal_receiver(*_SIGNALS) as signals:
+    with open_signals(*_SIGNALS) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, job, signals, cut_by)
             await job._live(contained=True)

@@ -11,6 +11,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .._calls import call, without_cancelled
 from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._signals import open_signals
 from .._states import Phase
 from .._task import BETWEEN, NONE, Task
 from ._lives import Lives, engine_of
@@ -25,7 +26,7 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
     counts once the job is stopping. What fails on the way is the task's own error. Wrap outside of `every` and the like, so
     that a signal finds the task in its wait too.
 
-    Only one receiver in a process should take a signal, and only in a trio run of the main thread: else init fails.
+    Any number of tasks may hear the same signal. Only a trio run of the main thread does: elsewhere init fails.
 
     Args:
         t: the task, in any of its forms.
@@ -111,7 +112,7 @@ class Reloaded:
 
     @asynccontextmanager
     async def _listening(self, task: Task) -> AsyncIterator[None]:
-        with trio.open_signal_receiver(*self._signals) as received:
+        with open_signals(*self._signals) as received:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, task, received)
                 try:

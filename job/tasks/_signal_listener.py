@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._forms import Factory, Routines
+from .._signals import open_signals
 from .._task import Task
 from .._verdict import Cause, CauseKind
 from ._signals import checked_signals, name_of
@@ -24,7 +25,7 @@ def signal_listener(*signals: int) -> Factory:
     It listens from its init until it is cleaned up, and it never ends by itself: in a job that should end when its work is done
     give the work `StopPolicy.STOP_GROUP`. Within a grace it holds nobody up. `job.run` listens already.
 
-    Only one listener in a process should take a signal, and only in a trio run of the main thread: else init fails.
+    Any number of tasks may hear the same signal. Only a trio run of the main thread does: elsewhere init fails.
 
     Args:
         *signals: `signal.SIGTERM`, say; one or more.
@@ -51,7 +52,7 @@ async def _wait(task: Task) -> None:
 
 @asynccontextmanager
 async def _listening(task: Task, signals: tuple[int, ...]) -> AsyncIterator[None]:
-    with trio.open_signal_receiver(*signals) as received:
+    with open_signals(*signals) as received:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, task, received)
             try:
@@ -64,4 +65,5 @@ async def _obey(task: Task, received: AsyncIterator[int]) -> None:
     await anext(received)
     task.job._finish(Cause(CauseKind.SIGNAL, task, at=trio.current_time()), task.job._grace)
     number = await anext(received)
+    await trio.lowlevel.checkpoint()  # if job.run has heard it too, it knows the exit code that goes with it
     task.job.cancel(f"cut by a second signal, {name_of(number)}")

@@ -25,6 +25,7 @@ from job import (
     TaskFailed,
     TaskState,
 )
+from job import run as run_as_program
 from job.tasks import every, force_stop, reload_on_signal, restart, signal_listener
 from job.tasks._signals import name_of
 from job.testing import Recorder
@@ -474,6 +475,48 @@ def test_process_that_drains() -> None:
     program.says("draining")
     program.says("done")
     assert program.ends() == 0
+
+
+async def test_one_signal_reloads_all_who_hear_it(autojump_clock: MockClock) -> None:
+    """Several tasks may reload on the same signal, and those that end first take it from nobody."""
+    journal, before = Journal(), signal.getsignal(HUP)
+    j = Job[Any](keep_open=True)
+    tasks = [
+        j.add_task(
+            reload_on_signal(journal.task(name, run=run, finalize=None), HUP), policy=StopPolicy.CONTAIN, transient=True
+        )
+        for name, run in (("first", lasting(2)), ("second", forever), ("third", lasting(2)))
+    ]
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        await trio.sleep(1)
+        signal.raise_signal(HUP)
+        await trio.sleep(5)
+        assert sorted(journal) == sorted([f"{task.name}.{part}" for task in tasks for part in ("init", "run")] * 2)
+        journal.clear()
+        signal.raise_signal(HUP)
+        await trio.sleep(1)
+        assert journal == ["second.init", "second.run"]
+        j.finish()
+    assert signal.getsignal(HUP) is before
+
+
+@pytest.mark.parametrize("repeat", range(4))
+def test_listener_beside_that_of_the_program(repeat: int) -> None:
+    """Where `job.run` hears a signal and a listener does too, they agree: the second cuts, and the exit code says so."""
+    before = signal.getsignal(TERM)
+
+    async def signals(task: Task) -> None:
+        for _ in range(2):
+            signal.raise_signal(TERM)
+            await trio.sleep(0.01)
+        await trio.sleep_forever()
+
+    j = Job[Any](grace=60)
+    j.add_task(signal_listener(TERM))
+    j.add_task(signals)
+    assert run_as_program(j) == 128 + TERM
+    assert signal.getsignal(TERM) is before
 
 
 def test_not_in_the_main_thread() -> None:
