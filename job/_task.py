@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import Context
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, cast, final, overload
 
 import trio
@@ -87,6 +88,7 @@ class Task:
         "_state",
         "_step",
         "_struck",
+        "_traceback",
         "error",
         "index",
         "meta",
@@ -143,6 +145,7 @@ class Task:
         self._context: Context | None = None
         self._ended: trio.Event | None = None
         self._log: JobLog | None = None
+        self._traceback: TracebackType | None = None  # of its error, as it was before anybody waited
 
     @property
     def job(self) -> Job[Any]:
@@ -293,7 +296,10 @@ class Task:
                 self._ended = trio.Event()
             await self._ended.wait()
         if self._state is TaskState.FAILED and self.error is not None:
-            raise self.error.error
+            # Else each waiter would leave its own frames in the traceback, for good.
+            if self._traceback is None:
+                self._traceback = self.error.error.__traceback__
+            raise self.error.error.with_traceback(self._traceback)
         if self._state is TaskState.CANCELLED:
             raise JobCancelledError(f"task {self.name!r} was cancelled")
         return self.result

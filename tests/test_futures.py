@@ -1,6 +1,7 @@
 """`job.futures`: functions that run beside the code that submits them, and what becomes of their results."""
 
 import gc
+import traceback
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -244,6 +245,21 @@ async def test_error_is_raised_where_it_is_awaited(autojump_clock: MockClock) ->
                 await future
             assert caught.value is error
     assert log == []
+
+
+async def test_error_that_is_awaited_often(autojump_clock: MockClock) -> None:
+    """Its traceback does not grow by each wait."""
+    error = ValueError("x")
+
+    async def lines() -> int:
+        with pytest.raises(ValueError, match="x"):
+            await future
+        return sum(1 for _ in traceback.walk_tb(error.__traceback__))
+
+    async with open_futures() as submit:
+        future = submit(fail, error)
+        first = await lines()
+        assert [await lines() for _ in range(3)] == [first] * 3
 
 
 async def test_error_of_the_awaited(autojump_clock: MockClock) -> None:
