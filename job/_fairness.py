@@ -17,25 +17,51 @@ from ._mocked import clock_is_mocked
 SLICE = 0.001
 """Seconds of processor time between two rounds of trio's scheduler, spent by all spinning loops together."""
 
+_HERE = object()  # in the sleep data of a trio task that is in its turn; trio takes that out whenever the task suspends
+
 
 class Turns:
     """The loops of one trio run that are waiting for their next share of the slice."""
 
-    __slots__ = ("slice", "slice_ends", "waiting")
+    __slots__ = ("_seen", "_seen_before", "_seen_until", "slice", "slice_ends", "waiting")
 
     def __init__(self) -> None:
         # A mock clock means a test that looks at each step: there every tick is a checkpoint.
         self.slice = 0.0 if clock_is_mocked() else SLICE
         self.waiting = 0
         self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
+        self._seen = self._seen_before = (
+            0  # loops that came by after a suspension of their own, in this slice and the last
+        )
+        self._seen_until = 0.0
 
     async def give_way(self) -> float:
         """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again.
 
-        Where the present slice is not used up, the caller goes on at once: a short job need not suspend at all.
+        Where the present slice is not used up, the caller goes on at once: a short job need not suspend at all. The same where
+        the caller has suspended since it was here, on its own account: then it only looks whether it is cancelled.
         """
-        if monotonic() < self.slice_ends:
+        now = monotonic()
+        if now < self.slice_ends:
             return self.slice_ends
+        task = trio.lowlevel.current_task()
+        if self.slice and task.custom_sleep_data is not _HERE:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            until = now + self._share_of_the_woken(now)
+        else:
+            until = await self._checkpoint()
+        task.custom_sleep_data = _HERE
+        return until
+
+    def _share_of_the_woken(self, now: float) -> float:
+        # Any number of loops may be woken at once by what they waited for, and all of them may spin from now on.
+        if now >= self._seen_until:
+            self._seen_until = now + self.slice
+            self._seen, self._seen_before = 0, self._seen
+        self._seen += 1
+        return self.slice / max(self._seen, self._seen_before)
+
+    async def _checkpoint(self) -> float:
         self.waiting += 1
         try:
             await trio.lowlevel.checkpoint()

@@ -33,6 +33,7 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
         MissingStepError: `run` returned without a step while the job was not stopping.
         BaseException: whatever `run` raises.
     """
+    fairness = turns()
     until = 0.0
     pause = 0.0
     to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
@@ -50,7 +51,7 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
             pause = 0.0
             if monotonic() >= until:
                 task._step = BETWEEN
-                until = await turns().give_way()
+                until = await fairness.give_way()
         elif step == DONE:
             return
         elif step == IDLE:

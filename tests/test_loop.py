@@ -1,17 +1,24 @@
 """The run loop: fairness, the pause of idle tasks, and how a stop reaches it; the scopes a run may open for a stop."""
 
 import itertools
+from time import monotonic
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from job import Job, JobState, JobTimeoutError, Task, TaskState
+from job._fairness import Turns
 
 
 async def spin(task: Task) -> None:
     """Tick without ever awaiting."""
     task.tick()
+
+
+async def note(order: list[str]) -> None:
+    """Note that another trio task had its turn."""
+    order.append("other")
 
 
 # -- fairness
@@ -90,6 +97,47 @@ async def test_every_tick_is_a_checkpoint_under_a_mock_clock(mock_clock: MockClo
     j.add_task(run)
     await j.run()
     assert {seen[1:19].count(1), seen[1:19].count(2)} == {9}
+
+
+async def test_shielded_suspensions_do_not_outlive_a_deadline() -> None:
+    """A loop that suspends where no cancellation reaches it is asked between its steps."""
+
+    async def run(task: Task) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.checkpoint()
+        task.tick()
+
+    j = Job[None]()
+    j.add_task(run)
+    with trio.move_on_after(0.01) as scope:
+        await j.run()
+    assert scope.cancelled_caught
+
+
+async def test_loop_that_has_suspended_goes_on() -> None:
+    """A loop gives way once if it does not suspend by itself, and not again if it does."""
+    order: list[str] = []
+    turns = Turns()
+    await trio.lowlevel.checkpoint()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(note, order)
+        await turns.give_way()
+        order.append("suspended by itself")
+        await turns.give_way()
+        order.append("gave way")
+    assert order == ["suspended by itself", "other", "gave way"]
+
+
+async def test_loop_goes_on_within_a_slice() -> None:
+    """As long as the slice lasts that another loop was given, nobody gives way."""
+    order: list[str] = []
+    turns = Turns()
+    turns.slice_ends = monotonic() + 60
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(note, order)
+        assert await turns.give_way() == turns.slice_ends
+        order.append("first")
+    assert order == ["first", "other"]
 
 
 async def test_plain_run_is_fair_too(autojump_clock: MockClock) -> None:
