@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 import trio
-from trio.testing import MockClock
+from trio.testing import MockClock, assert_checkpoints, assert_no_checkpoints
 
 from job import Job, JobState, JobTimeoutError, Task, TaskState
 from job._fairness import Turns
@@ -14,11 +14,6 @@ from job._fairness import Turns
 async def spin(task: Task) -> None:
     """Tick without ever awaiting."""
     task.tick()
-
-
-async def note(order: list[str]) -> None:
-    """Note that another trio task had its turn."""
-    order.append("other")
 
 
 # -- fairness
@@ -115,29 +110,32 @@ async def test_shielded_suspensions_do_not_outlive_a_deadline() -> None:
 
 
 async def test_loop_that_has_suspended_goes_on() -> None:
-    """A loop gives way once if it does not suspend by itself, and not again if it does."""
-    order: list[str] = []
+    """A loop gives way if it does not suspend by itself; if it has, it only looks whether it is cancelled."""
     turns = Turns()
     await trio.lowlevel.checkpoint()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(note, order)
+    with pytest.raises(AssertionError, match="did not yield"), assert_checkpoints():
         await turns.give_way()
-        order.append("suspended by itself")
+    with assert_checkpoints():
         await turns.give_way()
-        order.append("gave way")
-    assert order == ["suspended by itself", "other", "gave way"]
+
+
+async def test_loops_that_have_suspended_share_a_slice() -> None:
+    """Those that come by in the same slice may spin from now on: the more they are, the sooner each is asked again."""
+    turns = Turns()
+    turns.slice = 60
+    shares = []
+    for _ in range(3):
+        await trio.lowlevel.checkpoint()
+        shares.append(await turns.give_way() - monotonic())
+    assert [round(share) for share in shares] == [60, 30, 20]
 
 
 async def test_loop_goes_on_within_a_slice() -> None:
     """As long as the slice lasts that another loop was given, nobody gives way."""
-    order: list[str] = []
     turns = Turns()
     turns.slice_ends = monotonic() + 60
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(note, order)
+    with assert_no_checkpoints():
         assert await turns.give_way() == turns.slice_ends
-        order.append("first")
-    assert order == ["first", "other"]
 
 
 async def test_plain_run_is_fair_too(autojump_clock: MockClock) -> None:
