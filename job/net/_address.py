@@ -69,8 +69,8 @@ def parse_address(address: str) -> Address:
     """
     text("address", address)
     if address.startswith(_UNIX):
-        if len(address) == len(_UNIX):
-            raise ValueError(f"address must have a path after 'unix:', got {address!r}")
+        if len(address) == len(_UNIX) or "\0" in address[len(_UNIX) + 1 :]:
+            raise ValueError(f"address must have a path without NUL after 'unix:', got {address!r}")
         return UnixAddress(address.removeprefix(_UNIX))
     host, colon, port = address.rpartition(":")
     if not colon:

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import trio
+
+T = TypeVar("T")
 
 
 def whole(name: str, value: object, *, least: int = 1, most: float = math.inf) -> int:
@@ -21,3 +27,20 @@ def number(name: str, value: object, *, least: float, most: float) -> float:
     if not least <= value <= most:
         raise ValueError(f"{name} must be a number from {least:g} to {most:g}, got {value!r}")
     return value
+
+
+def stream(name: str, value: object) -> None:
+    """Refuse what is no stream; one that only behaves like one will do."""
+    if isinstance(value, trio.abc.Stream):
+        return
+    if not all(callable(getattr(value, method, None)) for method in ("receive_some", "send_all")):
+        raise TypeError(f"{name} must be a stream, got {value!r}")
+
+
+def all_of(name: str, kind: type[T], values: object) -> list[T]:
+    """Return `values` as a list; each of them is of that kind."""
+    found: list[Any] = list(values) if isinstance(values, Iterable) else [values]
+    for each in found:
+        if not isinstance(each, kind) or values is each:
+            raise TypeError(f"{name} must be an iterable of {kind.__name__}, got {each!r}")
+    return found

@@ -9,6 +9,7 @@ has ended.
 from __future__ import annotations
 
 import select
+from contextlib import suppress
 from time import monotonic
 from types import TracebackType
 from typing import Final, Protocol, final
@@ -90,6 +91,12 @@ class Engine:
         """Call `mover` when there is room to write; None: nobody."""
         self._watch(self._writers, fd, mover)
 
+    def leave(self, fd: int, mover: Mover) -> None:
+        """Call that mover no more; what others wait for stays."""
+        for table in (self._readers, self._writers):
+            if table.get(fd) is mover:
+                self._watch(table, fd, None)
+
     def _watch(self, table: dict[int, Mover], fd: int, mover: Mover | None) -> None:
         if mover is None and fd not in table:
             return
@@ -111,7 +118,8 @@ class Engine:
         if not before and after:
             self._epoll.register(fd, after)
         elif before and not after:
-            self._epoll.unregister(fd)
+            with suppress(OSError):  # whoever closed a socket below its stream has taken it out
+                self._epoll.unregister(fd)
         else:
             self._epoll.modify(fd, after)
 

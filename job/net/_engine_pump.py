@@ -234,8 +234,8 @@ class EnginePump(Pump):
         self.running = False
         self._return_pipe()
         if self._lent:
-            self._engine.read(self._source_fd, None)
-            self._engine.write(self._sink_fd, None)
+            self._engine.leave(self._source_fd, self)
+            self._engine.leave(self._sink_fd, self)
 
 
 @final

@@ -10,6 +10,7 @@ import trio
 from .. import _check
 from .._forms import Factory, Routines
 from .._states import Phase
+from . import _arguments
 from ._reason import EndReason, Side
 from ._relay_end import End
 from ._relaying import Relaying
@@ -65,9 +66,11 @@ async def relay(
     Raises:
         trio.Cancelled: it was cancelled.
         trio.ClosedResourceError, BaseException: a fault of our own.
-        TypeError, ValueError: a timeout is none.
+        TypeError, ValueError: a stream or a timeout is none.
     """
     idle, half_close = _timeouts(idle_timeout, half_close_timeout)
+    _arguments.stream("client", client)
+    _arguments.stream("upstream", upstream)
     relaying = _prepare(client, upstream, idle, half_close)
     await relaying.run()
     return _result(relaying, EndReason.CANCELLED)
@@ -89,6 +92,9 @@ def relay_task(
     Args, errors: those of `relay`.
     """
     idle, half_close = _timeouts(idle_timeout, half_close_timeout)
+    _arguments.stream("client", client)
+    if upstream is not None:
+        _arguments.stream("upstream", upstream)
 
     def relay_task(j: Job[Any]) -> Routines:
         record = _Record(j)
@@ -97,7 +103,11 @@ def relay_task(
             task.result = _Live(record)
 
         async def run(task: Task) -> None:
-            record.relaying = _prepare(client, j.value if upstream is None else upstream, idle, half_close)
+            other = upstream
+            if other is None:
+                other = j.value
+                _arguments.stream("the job's value", other)
+            record.relaying = _prepare(client, other, idle, half_close)
             try:
                 await record.relaying.run()
             finally:

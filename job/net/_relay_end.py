@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Final, final
 
 import trio
@@ -35,6 +36,16 @@ class End:
         self.plain = _socket_of(stream) if self.own is None else self.own.plain
         self.half_closes = hasattr(stream, "send_eof") if self.own is None else self.own.half_closes
         self.close_timeout = CLOSE_TIMEOUT if self.own is None else self.own.endpoint.close_timeout
+
+    def lend(self, closing: Callable[[], None]) -> None:
+        """Have the stream to ourselves until `take_back`, and be told when somebody closes it nevertheless."""
+        if self.own is not None:
+            self.own.lend(closing)
+
+    def take_back(self) -> None:
+        """Let others use the stream again."""
+        if self.own is not None:
+            self.own.take_back()
 
     def take_unread(self) -> bytes:
         """Take what was put back into the stream, past which the socket is about to be read."""

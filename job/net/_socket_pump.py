@@ -39,6 +39,16 @@ class SocketPump(TaskPump):
         self._to = sink.plain
 
     async def _run(self) -> None:
+        self.source.lend(self._source_closed)
+        try:
+            await self._flow()
+        finally:
+            self.source.take_back()
+
+    def _source_closed(self) -> None:
+        self._course.failed(self, trio.ClosedResourceError("this stream was closed while it was relayed"))
+
+    async def _flow(self) -> None:
         if unread := self.source.take_unread():
             await self._give_rest(unread)
         buffer = shared_buffer()

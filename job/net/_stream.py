@@ -55,6 +55,7 @@ class Stream(trio.abc.HalfCloseableStream):
         "_in",
         "_opened_at",
         "_out",
+        "_raw",
         "_receiving",
         "_wire",
     )
@@ -72,6 +73,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._eof = False
         self._eof_sent = False
         self._receiving = False
+        self._raw = False  # bytes went past the codec: where the next message begins is the program's affair
         self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
         self._out: Outbox | None = None
 
@@ -87,6 +89,7 @@ class Stream(trio.abc.HalfCloseableStream):
             At least one byte; none at EOF.
         """
         most = self._read_size if max_bytes is None else whole("max_bytes", max_bytes)
+        self._raw = True
         if not self._unreceived or self._receiving:
             return await self._receive(most)
         self._check_open()
@@ -147,6 +150,7 @@ class Stream(trio.abc.HalfCloseableStream):
         """
         view = memoryview(data).cast("B")
         self._check_can_send()
+        self._raw = True
         if view:
             await self._outbox.write_raw(view)
         else:
@@ -245,7 +249,8 @@ class Stream(trio.abc.HalfCloseableStream):
         """Be done with the stream: give the connection back for the next dial, or close it.
 
         Given back is an outbound connection with a codec, between messages in both directions, with no byte unread, as long
-        as the endpoint holds fewer than `max_idle`. In either case this stream is closed.
+        as the endpoint holds fewer than `max_idle`. Once bytes went past the codec (`receive_exactly`, `send_all`, a relay …)
+        nobody knows whether it is between messages, until the codec is written. In either case this stream is closed.
         """
         if self._dialed is not None and self._is_reusable() and self._endpoint._keep(self._dialed, self._wire):
             self._shut()
@@ -265,6 +270,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def codec(self, codec: Codec[Any] | None) -> None:
         check_methods("codec", codec, "encode", "decode")
         self._codec = codec
+        self._raw = False
         if self._in is not None:
             self._in.spoil()
 
@@ -337,6 +343,7 @@ class Stream(trio.abc.HalfCloseableStream):
             trio.BusyResourceError: another task is receiving from this stream.
         """
         self._begin_receiving()
+        self._raw = True
         self._closing = closing
 
     def take_back(self) -> None:
@@ -430,6 +437,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def _receive_until(self, found: Callable[[bytearray], int | None], what: str) -> bytes:
         self._check_open()
+        self._raw = True
         inbox = self._inbox
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this stream")
@@ -463,7 +471,9 @@ class Stream(trio.abc.HalfCloseableStream):
         return (
             not self._closed
             and self._codec is not None
-            and not (self._eof or self._eof_sent or self._receiving or self._inbox.held or self._unreceived)
+            and not (
+                self._raw or self._eof or self._eof_sent or self._receiving or self._inbox.held or self._unreceived
+            )
             and self._all_sent
         )
 

@@ -34,12 +34,15 @@ def _identity(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def bind_unix(sock: socket.socket, address: UnixAddress) -> SocketFile:
-    """Bind a socket, replacing a stale file: one that nobody listens on.
+def bind_unix(sock: socket.socket, address: UnixAddress) -> SocketFile | None:
+    """Bind a socket, replacing a stale file: one that nobody listens on. A name that begins with NUL has no file (unix(7)).
 
     Raises:
         OSError: the path cannot be had: somebody listens there, it is no socket, there is no such directory …
     """
+    if address.path.startswith("\0"):
+        sock.bind(address.path)
+        return None
     try:
         sock.bind(address.path)
     except OSError as error:

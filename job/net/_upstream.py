@@ -8,6 +8,7 @@ from typing import Any, final
 
 import trio
 
+from .._check import flag
 from ._arguments import number, whole
 from ._endpoint import Endpoint
 from ._health import Health
@@ -49,7 +50,7 @@ class Upstream:
         # The span is wide for anything that is meant, and narrow enough for the arithmetic of the choices.
         self._weight = number("weight", weight, least=1e-6, most=1e6)
         self._limit = limit if limit is None else whole("limit", limit)
-        self._backup = backup
+        self._backup = flag("backup", backup)
         self._options = options
         self._endpoint = Endpoint(address, **options)
         self._active = 0

@@ -15,7 +15,7 @@ import trio
 
 from .._check import optional_callable, positive_seconds, seconds
 from .._forms import Factory
-from ._arguments import number, whole
+from ._arguments import all_of, number, whole
 from ._balancer_tasks import check_factory, connect_factory
 from ._choice import RoundRobin, least_connections, power_of_two, random_choice, rendezvous
 from ._errors import NoUpstreamError
@@ -117,7 +117,8 @@ class Balancer:
             key: what `rendezvous` goes by: the client's address, say.
             exclude: upstreams not to choose, those already tried.
         """
-        candidates = self._candidates({upstream.address for upstream in exclude})
+        excluded = {upstream.address for upstream in all_of("exclude", Upstream, exclude)} if exclude else set()
+        candidates = self._candidates(excluded)
         if not candidates:
             return None
         chosen = self._choose(candidates, key, self._random)
@@ -171,7 +172,8 @@ class Balancer:
         Raises:
             TypeError: `upstream` is no Upstream, or `error` neither None nor an exception.
         """
-        _check_upstream(upstream)
+        if not isinstance(upstream, Upstream):
+            raise TypeError(f"upstream must be an Upstream, got {upstream!r}")
         if error is not None and not isinstance(error, BaseException):
             raise TypeError(f"error must be an exception or None, got {error!r}")
         known = self._upstreams.get(upstream.address)
@@ -268,17 +270,11 @@ class Balancer:
 
 def _by_address(upstreams: Iterable[Upstream]) -> dict[str, Upstream]:
     found: dict[str, Upstream] = {}
-    for upstream in upstreams:
-        _check_upstream(upstream)
+    for upstream in all_of("upstreams", Upstream, upstreams):
         if upstream.address in found:
             raise ValueError(f"upstreams must have different addresses, got {upstream.address!r} twice")
         found[upstream.address] = upstream
     return found
-
-
-def _check_upstream(upstream: object) -> None:
-    if not isinstance(upstream, Upstream):
-        raise TypeError(f"an upstream must be an Upstream, got {upstream!r}")
 
 
 def _checked_choose(choose: Choose) -> Choose:

@@ -241,6 +241,8 @@ class MemoryTransport:
 
     def __init__(self, *, buffer: int = BUFFER, backlog: int = BACKLOG) -> None:
         for name, value in (("buffer", buffer), ("backlog", backlog)):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise TypeError(f"{name} must be an int, got {value!r}")
             if value < 1:
                 raise ValueError(f"{name} must be 1 or more, got {value!r}")
         self._buffer = buffer

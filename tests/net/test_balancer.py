@@ -86,6 +86,7 @@ def test_upstream_has_an_endpoint() -> None:
         ("weight", True, TypeError),
         ("limit", 0, ValueError),
         ("limit", 1.5, TypeError),
+        ("backup", "no", TypeError),
     ],
 )
 def test_upstream_refuses(option: str, value: Any, error: type[Exception]) -> None:
@@ -113,10 +114,13 @@ def test_balancer_refuses(option: str, value: Any, error: type[Exception]) -> No
         Balancer([], **{option: value})
 
 
-def test_upstreams_are_upstreams() -> None:
-    """An address is no upstream yet."""
-    with pytest.raises(TypeError, match=r"an upstream must be an Upstream, got '10\.0\.0\.1:80'"):
-        Balancer(["10.0.0.1:80"])  # type: ignore[list-item]
+@pytest.mark.parametrize("wrong", [["10.0.0.1:80"], Upstream("10.0.0.1:80"), None])
+def test_upstreams_are_upstreams(wrong: Any) -> None:
+    """An address is no upstream yet, and a single upstream no list of them."""
+    with pytest.raises(TypeError, match=r"upstreams must be an iterable of Upstream, got .*(10\.0\.0\.1:80|None)"):
+        Balancer(wrong)
+    with pytest.raises(TypeError, match="exclude must be an iterable of Upstream, got 5"):
+        Balancer([]).pick(exclude=5)  # type: ignore[arg-type]
 
 
 def test_addresses_differ() -> None:
@@ -404,7 +408,7 @@ def test_report_of_the_gone() -> None:
 def test_report_refuses() -> None:
     """Only an Upstream can be reported on, and only an exception is an error."""
     balancer = Balancer(some(1))
-    with pytest.raises(TypeError, match=r"an upstream must be an Upstream, got '10\.0\.0\.1:80'"):
+    with pytest.raises(TypeError, match=r"upstream must be an Upstream, got '10\.0\.0\.1:80'"):
         balancer.report("10.0.0.1:80")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="error must be an exception or None, got 'refused'"):
         balancer.report(balancer.upstreams[0], "refused")  # type: ignore[arg-type]
@@ -456,7 +460,7 @@ def test_replace_all_or_nothing() -> None:
     """A wrong list changes nothing, not even the part of it that was right."""
     [a] = some(1)
     balancer = Balancer([a])
-    with pytest.raises(TypeError, match="an upstream must be an Upstream, got 5"):
+    with pytest.raises(TypeError, match="upstreams must be an iterable of Upstream, got 5"):
         balancer.replace([Upstream("10.0.0.1:80", weight=2), 5])  # type: ignore[list-item]
     assert balancer.upstreams == (a,)
     assert a.weight == 1

@@ -441,8 +441,19 @@ async def cut_bytes(stream: net.Stream) -> None:
         await stream.send_all(bytes(100_000))
 
 
+async def send_raw(stream: net.Stream) -> None:
+    """Send half a frame as bytes."""
+    await stream.send_all(b"\0\0\0\2x")
+
+
+async def lend(stream: net.Stream) -> None:
+    """Have a relay move bytes."""
+    stream.lend(lambda: None)
+    stream.take_back()
+
+
 @pytest.mark.parametrize(
-    "spoil", [put_back, make_raw, cut_a_message, cut_bytes, net.Stream.send_eof, net.Stream.aclose]
+    "spoil", [put_back, make_raw, cut_a_message, cut_bytes, send_raw, lend, net.Stream.send_eof, net.Stream.aclose]
 )
 async def test_not_reusable(spoil: Any, autojump_clock: MockClock) -> None:
     """A stream that is raw, closed, or not between two messages both ways is closed instead."""
@@ -451,6 +462,21 @@ async def test_not_reusable(spoil: Any, autojump_clock: MockClock) -> None:
     await stream.release()
     assert stream.closed
     assert endpoint.statistics().idle == 0
+
+
+@pytest.mark.parametrize("take", ["receive_some", "receive_exactly", "receive_until"])
+async def test_not_reusable_after_raw_bytes(take: str, autojump_clock: MockClock) -> None:
+    """Nor one of which bytes were taken past the codec, unless the program says that now there is a boundary."""
+    endpoint, stream, far, _ = await released(max_idle=2)
+    for there in (False, True):
+        await far.send_all(b"ok\r\n")
+        options: dict[str, Any] = {"limit": 4} if take == "receive_until" else {}
+        await getattr(stream, take)({"receive_until": b"\r\n"}.get(take, 4), **options)
+        if there:
+            stream.codec = frames.Codec()
+        assert stream._is_reusable() == there
+    await stream.release()
+    assert endpoint.statistics().idle == 1
 
 
 async def test_not_reusable_after_eof(autojump_clock: MockClock) -> None:

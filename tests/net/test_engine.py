@@ -319,6 +319,24 @@ async def test_stream_is_lent() -> None:
         assert await upstream.receive_some() == b"x"
 
 
+async def test_first_relay_keeps_its_sink() -> None:
+    """A relay that is refused a stream takes nothing from the one that has it: what that holds still goes out."""
+    data = random.Random(9).randbytes(16 * MIB)
+    async with (
+        dialed() as (client, client_far),
+        dialed() as (upstream, upstream_far),
+        dialed() as (other, _),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(relay, client, upstream)
+        nursery.start_soon(send, client_far, data)
+        await wait_until(lambda: engine()._writers)
+        with pytest.raises(trio.BusyResourceError):
+            await relay(other, upstream)
+        assert await receive(upstream_far) == data
+        upstream_far.shutdown(socket.SHUT_WR)
+
+
 async def test_closed_before() -> None:
     """A stream that is closed already is a fault of ours."""
     async with dialed() as (client, _), dialed() as (upstream, _):
@@ -359,6 +377,19 @@ async def test_closed_underneath() -> None:
         client.plain.close()
         with pytest.raises(ValueError, match="negative"):
             await relay(client, upstream)
+        upstream_far.send(b"x")
+        assert await upstream.receive_some() == b"x"
+
+
+async def test_closed_underneath_while_relayed() -> None:
+    """Where that happens while it is relayed, whoever ends the relay can; the engine goes on."""
+    async with dialed() as (client, _), dialed() as (upstream, upstream_far):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, client, upstream)
+            await wait_all_tasks_blocked()
+            assert client.plain is not None
+            client.plain.close()
+            nursery.cancel_scope.cancel()
         upstream_far.send(b"x")
         assert await upstream.receive_some() == b"x"
 

@@ -9,6 +9,7 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -588,6 +589,19 @@ async def test_wrong_timeouts(options: dict[str, Any], error: type[Exception]) -
         await relay(near, far, **options)
 
 
+async def test_wrong_streams() -> None:
+    """What is no stream is refused at the call, by name and value; what behaves like one will do."""
+    near, far = memory_stream_pair()
+    for wrong in (5, None, object()):
+        with pytest.raises(TypeError, match="client must be a stream, got "):
+            await relay(wrong, far)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="upstream must be a stream, got "):
+            await relay(near, wrong)  # type: ignore[arg-type]
+    await far.send_eof()
+    with trio.move_on_after(0):
+        await relay(near, SimpleNamespace(receive_some=far.receive_some, send_all=far.send_all))  # type: ignore[arg-type]
+
+
 # -- real sockets
 
 
@@ -846,6 +860,19 @@ async def foreign_pair() -> AsyncIterator[tuple[Stream, trio.SocketStream]]:
 
 OWN = pytest.mark.parametrize("second", [own_pair, foreign_pair])
 """The first stream is ours, and the second one is too, or is not."""
+
+
+async def test_ours_is_lent_beside_a_foreign_one() -> None:
+    """Beside a socket of trio's ours is lent, too: nobody else may receive, and who closes it is told."""
+    async with own_pair() as (client, client_far), foreign_pair() as (upstream, _):
+        with pytest.raises(trio.ClosedResourceError):
+            async with running((client, client_far), (upstream, upstream)):
+                await wait_all_tasks_blocked()
+                with pytest.raises(trio.BusyResourceError):
+                    await client.receive_some()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(client_far.aclose)
+                    await client.aclose()
 
 
 @OWN

@@ -204,15 +204,6 @@ async def test_failing_finalizer_after_a_finish(autojump_clock: MockClock) -> No
     assert c.task.result.reason is EndReason.DRAINED
 
 
-async def test_own_fault(autojump_clock: MockClock) -> None:
-    """A fault of our own fails the task, and is the result's reason."""
-    c = Connection(value=True)
-    c.job.value = None
-    with pytest.raises(AttributeError):
-        await c.job.run()
-    assert c.task.state is job.TaskState.FAILED
-
-
 async def test_fault_within_the_relay(autojump_clock: MockClock) -> None:
     """A stream that somebody closed under the relay is such a fault."""
     c = Connection(value=True)
@@ -263,3 +254,20 @@ def test_wrong_timeouts(options: dict[str, float]) -> None:
     near, _far = memory_stream_pair()
     with pytest.raises(ValueError, match=next(iter(options))):
         relay_task(near, **options)
+
+
+@pytest.mark.parametrize("wrong", [{"client": 5}, {"client": None}, {"upstream": 5}])
+def test_wrong_streams(wrong: dict[str, Any]) -> None:
+    """What is no stream is refused at the call."""
+    near, _ = memory_stream_pair()
+    with pytest.raises(TypeError, match=f"{next(iter(wrong))} must be a stream, got "):
+        relay_task(**{"client": near, **wrong})
+
+
+async def test_value_that_is_no_stream() -> None:
+    """The job's value is looked at when the relay begins."""
+    near, _ = memory_stream_pair()
+    j = job.Job[Any]()
+    j.add_task(relay_task(near))
+    with pytest.raises(TypeError, match="the job's value must be a stream, got None"):
+        await j.run()

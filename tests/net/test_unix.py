@@ -136,3 +136,14 @@ async def test_full_backlog(path: File) -> None:
         await (await endpoint.dial()).aclose()
         for wire in wires:
             wire.abandon()
+
+
+async def test_name_without_a_file(tmp_path: Path) -> None:
+    """A name that begins with NUL is in no folder: nothing to make, to replace or to remove. No other may have one."""
+    address = f"unix:\0{tmp_path}"
+    async with connected(address=address) as (near, far):
+        await near.send_all(b"x")
+        assert await far.receive_some() == b"x"
+        assert far.endpoint.addresses == (address,)
+    with pytest.raises(ValueError, match="NUL"):
+        net.Endpoint("unix:s\0s")

@@ -103,5 +103,7 @@ async def test_listener_closed(autojump_clock: MockClock) -> None:
 @pytest.mark.parametrize("name", ["buffer", "backlog"])
 def test_arguments(name: str) -> None:
     """Nothing goes through a network without room."""
+    with pytest.raises(TypeError, match=f"{name} must be an int, got '1'"):
+        MemoryTransport(**{name: "1"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
         MemoryTransport(**{name: 0})
