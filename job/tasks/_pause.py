@@ -16,9 +16,8 @@ async def pause_until(task: Task, at: float) -> bool:
         Whether to go on; if not, `run` should return and leave the step as it is.
     """
     task._step = BETWEEN
-    with task.cancel_on_stop() as scope:
-        scope.deadline = at  # trio.sleep_until would open another scope for it
-        await trio.sleep_forever()
+    with task.cancel_on_stop():
+        await trio.sleep_until(at)
     if task.job.stopping:
         return False
     task._step = NONE
