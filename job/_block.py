@@ -52,7 +52,7 @@ def _block_ended(job: Job[Any], raised: BaseException | None) -> None:
     if raised is None:
         job.finish()
     elif error is not raised:  # its own scope has taken what Cancelled the job sent it
-        life.stop.struck_from_outside()
+        life.stop.look_outside()
     if error is not None:
         life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
     life.release_block()

@@ -35,16 +35,16 @@ class Failures:
         self._ending = ending
         self._stop = stop
 
-    async def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+    def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         """Record what ended a task; no phase: it struck the engine's own wait."""
-        await self.explain(task, phase, exc)
+        self.explain(task, phase, exc)
         if not task.ended:
             task._move(TaskState.CANCELLED if task.error is None else TaskState.FAILED)
 
-    async def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+    def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         """Record what struck a task, in whatever state it is."""
         error = without_cancelled(exc)
-        await self._stop.look_outside(task)
+        self._stop.look_outside()
         if error is not None:
             self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
         elif self._ending.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):

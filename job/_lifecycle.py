@@ -239,9 +239,9 @@ class Lifecycle:
                 self.failures.loop_returned(task)
             except BaseException as error:
                 exc = error
-                await self.failures.ended_by(task, task._phase, error)
+                self.failures.ended_by(task, task._phase, error)
         if exc is None and task.index == 0:
-            await self.stop.look_outside(task)  # in a shield it has heard nothing, and no init is to be entered now
+            self.stop.look_outside()  # in a shield it has heard nothing, and no init is to be entered now
         self._leave_loop(task)
         if task._baton is not None:
             await self._clean_up(task, task._baton, exc)
@@ -278,7 +278,7 @@ class Lifecycle:
             await call(task._init, task)
         except BaseException as error:
             exc = error
-            await self.failures.ended_by(task, Phase.INIT, error)
+            self.failures.ended_by(task, Phase.INIT, error)
         if task.index != 0:
             self._advance()
         return exc
@@ -290,7 +290,7 @@ class Lifecycle:
             try:
                 await park.wait(never)
             except BaseException as exc:
-                await self.failures.ended_by(task, None, exc)
+                self.failures.ended_by(task, None, exc)
                 return exc
         return None
 
@@ -381,7 +381,7 @@ class Lifecycle:
         try:
             await baton.wait(always if closed else self._deaf)
         except BaseException as struck:
-            await self.failures.explain(task, None, struck)
+            self.failures.explain(task, None, struck)
             await baton.wait(always)
 
     def _deaf(self) -> bool:

@@ -1,7 +1,8 @@
-"""What trio does with the scopes that a trio task leaves open when it ends, for a task that has none of its own.
+"""What trio knows of the cancel scopes around a piece of code, and has no public way to ask for.
 
-It forgets them. It has no public way to ask for that, nor to see that there is something to forget; a scope around each such
-task would tell, and costs a short job a tenth of its time.
+When a trio task ends, trio forgets the scopes that it has left open; for a task that has none of its own this is done here. A
+scope around each such task would do as well, and costs a short job a tenth of its time. And whether a scope is cancelled, its
+own or one around it, can be asked only inside of it, behind whatever the code there has opened.
 """
 
 from __future__ import annotations
@@ -14,6 +15,12 @@ import trio
 def innermost_scope() -> Any:
     """Return what stands for the innermost scope of the running trio task."""
     return trio.lowlevel.current_task()._cancel_status
+
+
+def is_cancelled_around(scope: trio.CancelScope) -> bool:
+    """Whether an open scope would be cancelled if only those around it were."""
+    around = scope._cancel_status and scope._cancel_status.parent
+    return around is not None and around.effectively_cancelled
 
 
 def abandon_scopes_in(scope: Any) -> None:

@@ -15,6 +15,7 @@ from trio.lowlevel import enable_ki_protection
 from ._children import Children
 from ._ending import Ending, timeout_error
 from ._exceptions import JobCancelledError
+from ._scopes import is_cancelled_around
 from ._states import JobState, Phase
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError
@@ -95,8 +96,8 @@ class Stop:
         outside: bool = False,
     ) -> TaskError:
         """Record an error; where it is the first, cancel the job."""
-        if kind is not CauseKind.TIMEOUT:
-            self.expired()
+        if kind is not CauseKind.TIMEOUT and not outside:
+            self.look_outside()
         if self.ending.interrupted or self.sealed:
             return self.ending.add(task, phase, error)
         cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
@@ -149,8 +150,8 @@ class Stop:
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
-        if self.timeout_at != math.inf:
-            self.expired()  # a host that runs a loop, and that loop in a shield, have not heard of it
+        if self.timeout_at != math.inf or is_cancelled_around(self.scope):
+            self.look_outside()  # the last loop, in a shield, has not heard of it, nor has a host that runs that loop
         if self.ending.asked is not None:
             self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
             self.scope.deadline = self.timeout_at
@@ -212,27 +213,11 @@ class Stop:
                 self.interrupt(CauseKind.TIMEOUT, None, None, error)
         return True
 
-    async def look_outside(self, task: Task) -> None:
-        """Record what struck the job from outside, if anything did: an error in hand came later than that."""
-        if self.ending.cause is not None or self.expired():
-            return
-        if trio.current_effective_deadline() == -math.inf and (not task._scoped or await self._is_struck()):
+    def look_outside(self) -> None:
+        """Record what struck the job from outside, if anything did: whatever comes now is later than that."""
+        self.expired()
+        if self.ending.cause is None and not self.sealed and is_cancelled_around(self.scope):
             self.struck_from_outside()
-
-    async def _is_struck(self) -> bool:
-        """Whether the job is cancelled from outside, seen from where no scope of a task's own is in the way."""
-        seen: list[bool] = []
-        looked = trio.Event()
-
-        @enable_ki_protection
-        async def look() -> None:
-            seen.append(trio.current_effective_deadline() == -math.inf)
-            looked.set()
-
-        self.nursery.start_soon(look)
-        with trio.CancelScope(shield=True):
-            await looked.wait()
-        return seen[0]
 
     def struck_from_outside(self) -> None:
         """Record a cancellation by an outer scope, or by a job above whose time was up."""

@@ -370,11 +370,6 @@ class Task:
         return self._init is not None or self._exits is not None
 
     @property
-    def _scoped(self) -> bool:
-        """Whether scopes of its own may lie between this task's routines and the job's."""
-        return self._guard is not None or self._loop_scope is not None
-
-    @property
     def _cut_alone(self) -> bool:
         """Whether this task's loop was cancelled while the others go on."""
         return self._loop_scope is not None and self._loop_scope.cancel_called

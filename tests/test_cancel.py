@@ -389,6 +389,24 @@ async def test_outer_cancellation_wherever_it_strikes(run: Routine, oneshot: boo
 
 
 @pytest.mark.parametrize("finalize", [None, nothing])
+async def test_cancel_after_an_outer_cancellation(finalize: Routine | None, autojump_clock: MockClock) -> None:
+    """The first of the two is the cause, though nobody heard of it: the only loop was shielded."""
+
+    async def run(task: Task) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        task.job.cancel(ValueError("later"))
+        task.done()
+
+    j = Job[None]()
+    j.add_task(lambda _: (None, run, finalize))
+    with trio.move_on_after(1) as scope:
+        await j.run()
+    assert scope.cancelled_caught
+    assert [type(e.error) for e in j.errors] == [JobCancelledError, ValueError]
+
+
+@pytest.mark.parametrize("finalize", [None, nothing])
 async def test_outer_cancellation_of_a_oneshot_that_is_done(finalize: Routine | None) -> None:
     """No init is entered, though the oneshot itself has not heard of it."""
     journal = Journal()

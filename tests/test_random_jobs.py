@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 
 from job import JobState
@@ -60,7 +59,6 @@ def stops(record: Record) -> bool:
     return outer or (isinstance(record, JobMoved) and record.new is JobState.STOPPING)
 
 
-@pytest.mark.xfail(strict=True, reason="once finish has cancelled the loops, nothing looks at the outer scope")
 def test_outer_cancellation_after_a_finish() -> None:
     """Before the finalizers an outer cancellation takes finish's place."""
     clinging = TaskPlan("clinging", (Call(Ends.TICK, 5.0, clings=1.0),))

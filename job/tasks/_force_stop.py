@@ -127,7 +127,7 @@ class ForceStop:
             await task.job.wait_stopping()
         except trio.Cancelled:
             if not self._left:
-                await engine_of(task).stop.look_outside(task)
+                engine_of(task).stop.look_outside()
             raise
         finally:
             if not task.job.stopping:  # what is cancelled is this task alone, by a wrapper around this one, say
