@@ -29,7 +29,7 @@ from ._idle_watch import IdleWatch
 from ._loop import run_loop
 from ._park import Park, always, never
 from ._policy import StopPolicy
-from ._scopes import abandon_scopes_in, innermost_scope
+from ._scopes import abandon_scopes_in, innermost_scope, is_cancelled
 from ._shutdown import Shutdown
 from ._states import JobState, Phase, TaskState
 from ._stop import Stop
@@ -140,11 +140,12 @@ class Lifecycle:
 
     async def _live_in_host(self, task: Task) -> None:
         """Run a task in the host's trio task, and leave that as it was."""
-        innermost = innermost_scope()
+        host = trio.lowlevel.current_task()
+        innermost = innermost_scope(host)
         context = self._context.copy() if task._context is None else task._context
         await drive(self._live_task(task), self._spawn_ready, context.run)
-        if innermost_scope() is not innermost:
-            abandon_scopes_in(innermost)
+        if innermost_scope(host) is not innermost:
+            abandon_scopes_in(host, innermost)
 
     async def _wait_for_the_rest(self, *, deaf: bool) -> None:
         if not self._over:
@@ -241,7 +242,7 @@ class Lifecycle:
                 exc = error
                 self.failures.ended_by(task, task._phase, error)
         if exc is None and task.index == 0:
-            self.stop.look_outside()  # in a shield it has heard nothing, and no init is to be entered now
+            self.stop.look_again()  # before an init is entered
         self._leave_loop(task)
         if task._baton is not None:
             await self._clean_up(task, task._baton, exc)
@@ -377,7 +378,7 @@ class Lifecycle:
 
     async def _wait_for_turn(self, task: Task, baton: Park, exc: BaseException | None) -> None:
         # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
-        closed = exc is None and task._opens and trio.current_effective_deadline() == -math.inf
+        closed = exc is None and task._home is not None and is_cancelled(task._home)
         try:
             await baton.wait(always if closed else self._deaf)
         except BaseException as struck:

@@ -12,9 +12,14 @@ from typing import Any
 import trio
 
 
-def innermost_scope() -> Any:
-    """Return what stands for the innermost scope of the running trio task."""
-    return trio.lowlevel.current_task()._cancel_status
+def innermost_scope(task: trio.lowlevel.Task) -> Any:
+    """Return what stands for the innermost scope of a trio task."""
+    return task._cancel_status
+
+
+def is_cancelled(task: trio.lowlevel.Task) -> bool:
+    """Whether what a trio task does next is cancelled."""
+    return task._cancel_status.effectively_cancelled
 
 
 def is_cancelled_around(scope: trio.CancelScope) -> bool:
@@ -23,6 +28,6 @@ def is_cancelled_around(scope: trio.CancelScope) -> bool:
     return around is not None and around.effectively_cancelled
 
 
-def abandon_scopes_in(scope: Any) -> None:
-    """Take the running trio task out of the scopes that were opened inside of this one and not closed."""
-    trio.lowlevel.current_task()._activate_cancel_status(scope)
+def abandon_scopes_in(task: trio.lowlevel.Task, scope: Any) -> None:
+    """Take a trio task out of the scopes that it has opened inside of this one and not closed."""
+    task._activate_cancel_status(scope)

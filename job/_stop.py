@@ -150,8 +150,7 @@ class Stop:
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
-        if self.timeout_at != math.inf or is_cancelled_around(self.scope):
-            self.look_outside()  # the last loop, in a shield, has not heard of it, nor has a host that runs that loop
+        self.look_again()
         if self.ending.asked is not None:
             self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
             self.scope.deadline = self.timeout_at
@@ -218,6 +217,11 @@ class Stop:
         self.expired()
         if self.ending.cause is None and not self.sealed and is_cancelled_around(self.scope):
             self.struck_from_outside()
+
+    def look_again(self) -> None:
+        """Look what a loop has not heard of, that was in a shield or never suspended, nor a host that runs such a loop."""
+        if self.timeout_at != math.inf or is_cancelled_around(self.scope):
+            self.look_outside()
 
     def struck_from_outside(self) -> None:
         """Record a cancellation by an outer scope, or by a job above whose time was up."""

@@ -365,11 +365,6 @@ class Task:
                 self._loop_scope.__exit__(None, None, None)
 
     @property
-    def _opens(self) -> bool:
-        """Whether its routines may have opened a scope that is still open."""
-        return self._init is not None or self._exits is not None
-
-    @property
     def _cut_alone(self) -> bool:
         """Whether this task's loop was cancelled while the others go on."""
         return self._loop_scope is not None and self._loop_scope.cancel_called
