@@ -231,8 +231,8 @@ class Stop:
             self.interrupt(CauseKind.CANCEL, None, None, error, mapped=False, outside=True)
 
     def struck(self) -> bool:
-        """Whether this job has been interrupted, if only by a timeout that nobody had noticed."""
+        """Whether this job has been interrupted, if only by what nobody had noticed."""
         parent = self._job._running_parent()
         if parent is None or not parent.stop.struck():
-            self.expired()
+            self.look_outside()
         return self.ending.cause is not None

@@ -235,6 +235,14 @@ async def test_outer_cancellation_ends_both(autojump_clock: MockClock) -> None:
     assert len(family.parent.errors) == 1
 
 
+async def test_outer_cancellation_is_told_from_above(autojump_clock: MockClock) -> None:
+    """Whichever of them hears of it first, it is the parent's end, and by that the child's."""
+    family = Family()
+    with trio.move_on_after(1):
+        await family.parent.run()
+    assert [cause_of(family.parent), cause_of(family.child)] == [CauseKind.CANCEL, CauseKind.PARENT]
+
+
 async def test_parents_error_is_not_mapped(autojump_clock: MockClock) -> None:
     """The child's error_wrapper is not asked about its parent's end."""
     mapped = []
