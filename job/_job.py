@@ -414,6 +414,8 @@ class Job(Generic[V]):
         """
         if self.ended:
             return
+        if self._life is not None:
+            self._life.stop.look_outside()
         cause_known = self._failed
         if cause_known and not isinstance(error, BaseException):
             return

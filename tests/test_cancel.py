@@ -406,6 +406,22 @@ async def test_cancel_after_an_outer_cancellation(finalize: Routine | None, auto
     assert [type(e.error) for e in j.errors] == [JobCancelledError, ValueError]
 
 
+async def test_bare_cancel_after_an_outer_cancellation(autojump_clock: MockClock) -> None:
+    """With no error of its own a cancel has nothing to add to a cause, heard of or not."""
+
+    async def run(task: Task) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(2)
+        task.job.cancel()
+        task.done()
+
+    j = Job[None]()
+    j.add_task(run)
+    with trio.move_on_after(1):
+        await j.run()
+    assert [str(e.error) for e in j.errors] == ["an outer cancel scope was cancelled"]
+
+
 @pytest.mark.parametrize("finalize", [None, nothing])
 async def test_outer_cancellation_of_a_oneshot_that_is_done(finalize: Routine | None) -> None:
     """No init is entered, though the oneshot itself has not heard of it."""
