@@ -68,6 +68,25 @@ def test_no_absolute_import_of_itself() -> None:
     assert found == []
 
 
+def test_private_parts_of_trio() -> None:
+    """What trio keeps to itself is touched in one module only."""
+    private = {
+        "_cancel_status",
+        "_activate_cancel_status",
+        "_runner",
+        "_parent_nursery",
+        "_schedule_points",
+        "_cancel_points",
+    }
+    users = {name for name, tree in TREES.items() for node in ast.walk(tree) if is_attribute(node, private)}
+    assert users == {"job._scopes"}
+
+
+def is_attribute(node: ast.AST, names: set[str]) -> bool:
+    """Whether this piece of code reads, calls or writes an attribute of such a name."""
+    return isinstance(node, ast.Attribute) and node.attr in names
+
+
 def place(module: str) -> str:
     """Return the floor of a module, or its room."""
     head = [*module.split("."), ""][1]
