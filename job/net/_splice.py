@@ -9,12 +9,16 @@ from typing import Final, final
 
 with suppress(ImportError):  # where there is none, nobody gets as far as a pipe
     import fcntl
+    import resource
 
 SIZE: Final = 1 << 18
 """Bytes that a pipe holds at most; haproxy and the kernel's own users of splice hold no more."""
 
 _MOST: Final = 64
 """Pipes there may be at once: two descriptors each, and their memory is limited for each user (pipe(7))."""
+
+_SHARE: Final = 16
+"""One pipe for so many descriptors that the process may have: they are for connections first."""
 
 CANNOT: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM})
 """How a kernel, or a sandbox, says that it does not splice this."""
@@ -58,15 +62,16 @@ class Pipe:
 class Pipes:
     """The pipes of a trio run, lent to who moves many bytes, for as long as there are many."""
 
-    __slots__ = ("_idle", "_lent")
+    __slots__ = ("_idle", "_lent", "_most")
 
     def __init__(self) -> None:
         self._idle: list[Pipe] = []
         self._lent = 0
+        self._most = min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE)
 
     def borrow(self) -> Pipe | None:
         """Return an empty pipe; None where there are too many already, or no descriptors."""
-        if self._lent >= _MOST:
+        if self._lent >= self._most:
             return None
         try:
             pipe = self._idle.pop() if self._idle else Pipe()

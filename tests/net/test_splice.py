@@ -87,13 +87,18 @@ def test_not_empty(pipes: Pipes, pair: tuple[socket.socket, socket.socket]) -> N
     assert descriptors() == before
 
 
-def test_limit(pipes: Pipes) -> None:
-    """There is an end to what is lent at once, and when all are back and the pipes closed nothing is left."""
+@pytest.mark.parametrize(("files", "most"), [(1024, 64), (128, 8)])
+def test_limit(files: int, most: int) -> None:
+    """There is an end to what is lent at once; most descriptors are for connections. At last nothing is left."""
     before = descriptors()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, limits[1]))
+    pipes = Pipes()
+    resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     lent = []
     while (pipe := pipes.borrow()) is not None:
         lent.append(pipe)
-    assert len(lent) == 64
+    assert len(lent) == most
     for each in lent:
         pipes.give_back(each)
     pipes.close()
