@@ -11,6 +11,7 @@ them fails, all end, and the finalizer gives back to the list of work what has h
 from __future__ import annotations
 
 import itertools
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -153,7 +154,10 @@ def read_file(path: Path) -> bytes:
     Raises:
         OSError: it cannot be read, or is too long to be sent.
     """
-    if path.stat().st_size > MAX_FILE:
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):  # a pipe that nobody writes to would hold the thread for ever
+        raise OSError("it is no regular file")
+    if status.st_size > MAX_FILE:
         raise OSError(f"it is longer than {MAX_FILE // 2**20} MiB")
     return path.read_bytes()
 

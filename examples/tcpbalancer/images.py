@@ -11,8 +11,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES: Final = frozenset({".jpg", ".jpeg", ".png"})
 
-_ORIENTATION: Final = 0x0112  # the EXIF tag; from 5 on the picture lies on its side
-_ON_ITS_SIDE: Final = 5
+_ORIENTATION: Final = 0x0112  # the EXIF tag
+_ON_ITS_SIDE: Final = (5, 6, 7, 8)  # what is beyond has no meaning, and cameras do write it
 
 # Pillow only warns of a picture that would unpack to a few hundred megabytes; a server refuses it.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
@@ -48,7 +48,7 @@ def fitted_size(size: tuple[int, int], box: tuple[int, int]) -> tuple[int, int]:
 def upright_size(image: Image.Image) -> tuple[int, int]:
     """Return the size that the picture has once it is turned as its EXIF data say."""
     width, height = image.size
-    return (height, width) if image.getexif().get(_ORIENTATION, 1) >= _ON_ITS_SIDE else (width, height)
+    return (height, width) if image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE else (width, height)
 
 
 def format_of(image: Image.Image) -> str:
