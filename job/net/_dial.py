@@ -91,16 +91,9 @@ async def connect(address: Address) -> SocketWire:
         return await begun.wait()
     assert isinstance(address, TcpAddress)
     try:
-        return await _connect_by_name(address)
-    except (OSError, UnicodeError) as error:
-        raise named(error, address) from error.__cause__
-
-
-async def _connect_by_name(address: TcpAddress) -> SocketWire:
-    try:
         return adopt(await trio.open_tcp_stream(address.host or "localhost", address.port))
-    except OSError as error:
-        raise _plain(error) from error.__cause__
+    except (OSError, UnicodeError) as error:
+        raise named(_plain(error), address) from error.__cause__
 
 
 def adopt(stream: trio.SocketStream) -> SocketWire:
@@ -108,8 +101,11 @@ def adopt(stream: trio.SocketStream) -> SocketWire:
     return SocketWire(socket.socket(fileno=stream.socket.detach()))
 
 
-def _plain(error: OSError) -> OSError:
-    """Return the error of the first attempt, which trio hides behind one without a number."""
+def _plain(error: OSError | UnicodeError) -> OSError | UnicodeError:
+    """Return the error of the first attempt, which trio hides behind one without a number.
+
+    It is not to be raised: with its own group as the cause, the chain of causes would go round.
+    """
     group = error.__cause__
     if isinstance(group, ExceptionGroup):
         attempts = [attempt for attempt in group.exceptions if isinstance(attempt, OSError)]

@@ -182,7 +182,7 @@ def test_a_backend_that_hangs_up_on_everybody(pictures: Path, start: Start) -> N
 def test_a_backend_that_is_not_there(pictures: Path, start: Start) -> None:
     """The balancer names a missing backend in one line, and the others do its work."""
     backend = start("backend", "-p", 0)
-    missing = f"127.0.0.1:{free_port()}"
+    missing = f"localhost:{free_port()}"
     proxy = start("proxy", "-p", 0, *upstreams([backend]), "-u", missing)
     code, text, _ = client(proxy.address(), pictures, "--dry-run", "--times", 10)
     assert code == 0
@@ -194,7 +194,7 @@ def test_a_backend_that_is_not_there(pictures: Path, start: Start) -> None:
 
 def test_no_backend_at_all(pictures: Path, start: Start) -> None:
     """Where no backend is up the client gives up, says so in one line and counts no request."""
-    proxy = start("proxy", "-p", 0, "-u", f"127.0.0.1:{free_port()}")
+    proxy = start("proxy", "-p", 0, "-u", f"localhost:{free_port()}")
     address = proxy.address()
     code, text, errors = client(address, pictures, "--dry-run")
     assert code == 1
@@ -267,7 +267,7 @@ def test_an_output_that_is_no_folder(pictures: Path) -> None:
 
 def test_no_balancer(pictures: Path) -> None:
     """A missing balancer is named with its address, and no request is counted."""
-    address = f"127.0.0.1:{free_port()}"
+    address = f"localhost:{free_port()}"
     code, text, errors = client(address, pictures, "--dry-run")
     assert code == 1
     assert "0 of 4 requests" in text

@@ -94,6 +94,21 @@ async def test_refused(host: str) -> None:
     assert endpoint.statistics().dialed == 0
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_causes_of_a_refusal(host: str) -> None:
+    """Who follows the causes of a refusal, into the groups of attempts too, comes to an end."""
+    with pytest.raises(ConnectionRefusedError) as caught:
+        await net.Endpoint(f"{host}:{unused_port()}").dial()
+    met: list[BaseException] = []
+    todo: list[BaseException | None] = [caught.value]
+    while todo:
+        error = todo.pop()
+        if error is not None:
+            assert error not in met
+            met.append(error)
+            todo += [error.__cause__, *(error.exceptions if isinstance(error, BaseExceptionGroup) else ())]
+
+
 async def test_no_answer() -> None:
     """A dial that nobody answers, neither yes nor no, ends with its timeout."""
     with socket.create_server(("127.0.0.1", 0), backlog=0) as server, ExitStack() as others:
