@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ._wire import Wire
 
 _BATCH: Final = 64
+_ROUNDS: Final = 3  # of the scheduler, in which whoever accepts has surely had a turn
+_LAST_TURNS: Final = 64  # a flood must not hold up a stop
 _QUIET: Final = (*PEER_FAULTS, NoUpstreamError)  # that all upstreams are down is the peers' doing, too
 
 
@@ -33,8 +35,9 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
     """Return a factory for a task that accepts clients and runs a job for each, contained, as a child of the task's job.
 
     Its init binds, so that a bad address fails the job before anything is up. When its job is asked to stop it goes on
-    accepting for `lame_duck` seconds, so that a balancer in front has time to notice; then it closes the listeners, and is
-    done when the last connection has ended. The connections' jobs are finished with the grace of the task's job.
+    accepting for `lame_duck` seconds, so that a balancer in front has time to notice; then it lets in who is in the queue
+    and finds a place, closes the listeners, and is done when the last connection has ended. The connections' jobs are
+    finished with the grace of the task's job.
 
     A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
     `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS` and
@@ -100,10 +103,20 @@ class _Server:
                     accepting.start_soon(self._guarded, self._accept_from, door)
                 await self._task.job.wait_stopping()
                 await trio.sleep(lame_duck)
+                await self._empty_queues()
                 accepting.cancel_scope.cancel()
             await listening.aclose()
         if self._failure is not None:
             raise self._failure
+
+    async def _empty_queues(self) -> None:
+        """Let in who is there already: the kernel has told them that they are connected, and would reset them."""
+        tally, before, turns = self._endpoint._tally, -1, 0
+        while tally.accepted != before and turns < _LAST_TURNS:
+            before = tally.accepted
+            turns += 1
+            for _ in range(_ROUNDS):
+                await trio.lowlevel.checkpoint()
 
     async def _guarded(self, work: Callable[..., Any], *args: Any) -> None:
         """Keep an error out of the nursery: the first one ends the serving."""

@@ -152,6 +152,23 @@ async def test_serves_sockets() -> None:
     assert upstream.statistics().outbound == 0
 
 
+async def test_queue_at_the_stop() -> None:
+    """Who was in the kernel's queue when the server was asked to stop is served, and not reset."""
+    endpoint = net.Endpoint("127.0.0.1:0")
+    server = job.Job[None](grace=10)
+    server.add_task(net.serve(endpoint, echo))
+    async with trio.open_nursery() as nursery:
+        await server.run_in_background(nursery)
+        host, _, port = endpoint.addresses[0].rpartition(":")
+        socks = [socket.create_connection((host, int(port)), timeout=5) for _ in range(300)]  # all of them in one turn
+        server.finish()
+        for sock in socks:
+            client = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+            await roundtrip(client)
+            await client.aclose()
+    assert endpoint.statistics().accepted == 300
+
+
 async def test_bind_error() -> None:
     """A bad address fails the job in the init, before anything is up."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
