@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except program.ProgramError as error:
         program.complain(str(error))
         return 1
+    except KeyboardInterrupt:  # before or after the job, which sees to signals itself
+        program.complain("interrupted")
+        return 1
     return code
 
 

@@ -33,6 +33,7 @@ KILL_AT: Final = 1 / 3
 BOX: Final = (200, 200)
 REQUESTS: Final = 300
 """How many requests make a demo that is long enough to watch."""
+CONTACT_SHEET: Final = "contact-sheet.png"
 NAMED: Final = 5
 """How many faulty pictures are named one by one."""
 
@@ -130,6 +131,7 @@ def clear_output(output: Path, folder: Path) -> None:
     for path in output.glob(f"*-{BOX[0]}x{BOX[1]}*"):
         if path.suffix.lower() in images.SUFFIXES:
             path.unlink()
+    (output / CONTACT_SHEET).unlink(missing_ok=True)
 
 
 def judge(show: Show, sources: Sequence[Path], output: Path, display: Display) -> int:
@@ -146,7 +148,7 @@ def judge(show: Show, sources: Sequence[Path], output: Path, display: Display) -
         if code != 0:
             complain(f"{name} ended with exit code {code}")
     shown = [output / images.output_name(source, BOX, 1) for source in sources]
-    sheet_path = output / "contact-sheet.png"
+    sheet_path = output / CONTACT_SHEET
     sheet.contact_sheet([path for path in shown if path.exists()]).save(sheet_path)
     display.table("The image balancer", rows(show.report, len(sources), len(wrong)))
     display.say("demo", f"all pictures at a glance: {sheet_path}")

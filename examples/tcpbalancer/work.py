@@ -29,6 +29,7 @@ class Picture:
     turn: int
     tries: int = 0
     taken_at: int = 0  # how many answers there were
+    came_back: bool = False
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -92,6 +93,7 @@ class Work:
             await self._changed.park()
         picture = self.waiting.popleft()
         picture.taken_at = self.done
+        self._retried += picture.came_back
         return picture
 
     async def wait_over(self) -> None:
@@ -124,7 +126,7 @@ class Work:
             if picture.path in self._bad_files or picture.tries == TRIES:
                 self.failed(picture, f"no answer, {TRIES} connections ended while it was on its way")
             else:
-                self._retried += 1
+                picture.came_back = True
                 self.waiting.append(picture)
         self._tell()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import select
 import signal
 import socket
@@ -19,6 +20,7 @@ import pytest
 from PIL import Image
 
 from examples.tcpbalancer import images
+from examples.tcpbalancer.__main__ import main
 from examples.tcpbalancer.options import parse
 from examples.tcpbalancer.work import TRIES, Report, Work
 
@@ -72,13 +74,21 @@ def start() -> Iterator[Start]:
 
 
 @pytest.fixture(scope="module")
-def balancer() -> Iterator[str]:
+def start_once() -> Iterator[Start]:
+    """Start programs that many tests use."""
+    yield from starter()
+
+
+@pytest.fixture(scope="module")
+def backends(start_once: Start) -> list[Running]:
+    """Return two backends that no test stops."""
+    return [start_once("backend", "-p", 0, "--name", name) for name in ("b1", "b2")]
+
+
+@pytest.fixture(scope="module")
+def balancer(start_once: Start, backends: list[Running]) -> str:
     """Return the address of a balancer with two backends."""
-    start = starter()
-    launch = next(start)
-    backends = [launch("backend", "-p", 0, "--name", name) for name in ("b1", "b2")]
-    yield launch("proxy", "-p", 0, *upstreams(backends)).address()
-    next(start, None)
+    return start_once("proxy", "-p", 0, *upstreams(backends)).address()
 
 
 @pytest.fixture
@@ -135,10 +145,9 @@ def test_two_hundred_connections(balancer: str, pictures: Path, start: Start) ->
     assert running.end()[0] == 0
 
 
-def test_more_connections_than_the_balancer_takes(pictures: Path, start: Start) -> None:
+def test_more_connections_than_the_balancer_takes(backends: list[Running], pictures: Path, start: Start) -> None:
     """Connections beyond --maxconns wait for their turn; every picture comes back all the same."""
-    backend = start("backend", "-p", 0)
-    proxy = start("proxy", "-p", 0, *upstreams([backend]), "--maxconns", 4)
+    proxy = start("proxy", "-p", 0, *upstreams(backends), "--maxconns", 4)
     code, text, _ = client(proxy.address(), pictures, "--dry-run", "--times", 25, *connections(8))
     assert code == 0
     assert "100 of 100 requests" in text
@@ -154,36 +163,34 @@ def test_a_backend_that_goes_loses_no_picture(number: int, pictures: Path, tmp_p
     backends = [start("backend", "-p", 0, "--name", name) for name in ("b1", "b2")]
     proxy = start("proxy", "-p", 0, *upstreams(backends))
     out = tmp_path / "out"
-    running = start(*client_arguments(proxy.address(), pictures, "--json", "--output", out, "--times", 200))
-    while decoded(running.line()).done < 150:
+    running = start(*client_arguments(proxy.address(), pictures, "--json", "--output", out, "--times", 100))
+    while decoded(running.line()).done < 40:
         pass
     ended = backends[0].end(number)
     last = reports_of(running)[-1]
-    assert (last.done, last.failed) == (800, 0)
+    assert (last.done, last.failed) == (400, 0)
     assert set(last.backends) == {"b1", "b2"}
-    assert len(list(out.iterdir())) == 800
+    assert len(list(out.iterdir())) == 400
     assert running.end()[0] == 0
     assert ended[0] == (0 if number == signal.SIGTERM else -signal.SIGKILL)
 
 
-def test_a_backend_that_hangs_up_on_everybody(pictures: Path, start: Start) -> None:
+def test_a_backend_that_hangs_up_on_everybody(backends: list[Running], pictures: Path, start: Start) -> None:
     """One that takes connections and closes them costs time and no picture, as long as another one answers."""
-    backend = start("backend", "-p", 0)
     with socket.create_server(("127.0.0.1", 0)) as rude, ExitStack() as stack:
         threading.Thread(target=hang_up_on_everybody, args=(rude,)).start()
         stack.callback(rude.shutdown, socket.SHUT_RDWR)
         address = "{}:{}".format(*rude.getsockname())
-        proxy = start("proxy", "-p", 0, *upstreams([backend]), "-u", address)
+        proxy = start("proxy", "-p", 0, *upstreams(backends[:1]), "-u", address)
         code, text, errors = client(proxy.address(), pictures, "--dry-run", "--times", 25)
     assert (code, errors) == (0, "")
     assert "100 of 100 requests" in text
 
 
-def test_a_backend_that_is_not_there(pictures: Path, start: Start) -> None:
+def test_a_backend_that_is_not_there(backends: list[Running], pictures: Path, start: Start) -> None:
     """The balancer names a missing backend in one line, and the others do its work."""
-    backend = start("backend", "-p", 0)
     missing = f"localhost:{free_port()}"
-    proxy = start("proxy", "-p", 0, *upstreams([backend]), "-u", missing)
+    proxy = start("proxy", "-p", 0, *upstreams(backends), "-u", missing)
     code, text, _ = client(proxy.address(), pictures, "--dry-run", "--times", 10)
     assert code == 0
     assert "40 of 40 requests" in text
@@ -236,33 +243,47 @@ def test_one_bad_file_among_good_ones(balancer: str, pictures: Path, tmp_path: P
     (pictures / "liar.jpg").write_text("no picture")
     (pictures / "cut.png").write_bytes((pictures / "square.png").read_bytes()[:200])
     (pictures / "gone.jpg").symlink_to(pictures / "nowhere")
+    os.mkfifo(pictures / "pipe.jpg")
     code, text, errors = client(balancer, pictures, "--output", tmp_path / "out", "--times", 2)
     assert code == 1
     assert len(list((tmp_path / "out").iterdir())) == 2 * len(SIZES)
-    assert "8 of 14 requests" in text
-    assert "6 failed, 0 connections lost" in text
-    cut, gone, liar = sorted(errors.splitlines())
+    assert "8 of 16 requests" in text
+    assert "8 failed, 0 connections lost" in text
+    cut, gone, liar, pipe = sorted(errors.splitlines())
     assert cut.startswith(f"error: {pictures / 'cut.png'}: it cannot be read as an image")
     assert gone == f"error: {pictures / 'gone.jpg'}: cannot be read: No such file or directory"
     assert liar == f"error: {pictures / 'liar.jpg'}: it is no JPEG or PNG image"
+    assert pipe == f"error: {pictures / 'pipe.jpg'}: cannot be read: it is no regular file"
 
 
-def test_a_folder_without_pictures(tmp_path: Path) -> None:
-    """One line, and exit code 1."""
-    code, _, errors = client("127.0.0.1:1", tmp_path, "--dry-run")
-    assert (code, errors) == (1, f"error: no JPEG or PNG images in {tmp_path}\n")
+@pytest.mark.parametrize(
+    ("folder", "options", "complaint"),
+    [
+        ("", ["--dry-run"], "no JPEG or PNG images in {}"),
+        ("/none", ["--dry-run"], "cannot list {}/none: No such file or directory"),
+        ("/pictures", ["--output", "/dev/null"], "cannot make the folder /dev/null: File exists"),
+    ],
+)
+def test_nothing_to_do(
+    folder: str, options: list[str], complaint: str, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A folder without pictures, none at all, and an output that is no folder: one line each, and exit code 1."""
+    line = client_arguments("127.0.0.1:1", Path(f"{pictures.parent}{folder}"), *options)
+    assert main([str(each) for each in line]) == 1
+    assert capsys.readouterr() == ("", f"error: {complaint.format(pictures.parent)}\n")
 
 
-def test_no_such_folder(tmp_path: Path) -> None:
-    """One line, and exit code 1."""
-    code, _, errors = client("127.0.0.1:1", tmp_path / "none", "--dry-run")
-    assert (code, errors) == (1, f"error: cannot list {tmp_path / 'none'}: No such file or directory\n")
-
-
-def test_an_output_that_is_no_folder(pictures: Path) -> None:
-    """One line, and exit code 1."""
-    code, _, errors = client("127.0.0.1:1", pictures, "--output", pictures / "wide.jpg")
-    assert (code, errors) == (1, f"error: cannot make the folder {pictures / 'wide.jpg'}: File exists\n")
+def test_garbage(backends: list[Running], balancer: str, pictures: Path) -> None:
+    """Who sends what is no request, or half of one, is hung up on, and the others are served as before."""
+    for address in (balancer, backends[0].address()):
+        for data in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 8, b"\0\0\0\x05abc", b""):
+            with connect(address) as stream:
+                stream.sendall(data)
+                stream.shutdown(socket.SHUT_WR)
+                assert stream.recv(1) == b""
+    code, text, errors = client(balancer, pictures, "--dry-run")
+    assert (code, errors) == (0, "")
+    assert "4 of 4 requests" in text
 
 
 def test_no_balancer(pictures: Path) -> None:
@@ -327,6 +348,8 @@ def test_one_bound_for_connections_gives_the_other(given: str, bounds: tuple[int
 def test_demo(pictures: Path, tmp_path: Path, start: Start) -> None:
     """All pictures come back although a backend is killed; table, contact sheet and resized pictures are there."""
     out = tmp_path / "demo"
+    out.mkdir()
+    (out / "earlier-200x200.png").touch()
     code, text, errors = start("demo", "--images", pictures, "--output", out, "--times", 60).end()
     assert (code, errors) == (0, "")
     assert "SIGKILL for b2" in text
@@ -361,14 +384,15 @@ def test_a_transparent_colour_stays_transparent() -> None:
         assert small.convert("RGBA").getpixel((5, 5))[3] == 0  # type: ignore[index]
 
 
-def test_a_photograph_is_turned_upright() -> None:
-    """EXIF says how the camera was held; the resized picture needs no such note."""
+@pytest.mark.parametrize(("orientation", "size"), [(0, (90, 60)), (3, (90, 60)), (6, (60, 90)), (9, (90, 60))])
+def test_a_photograph_is_turned_upright(orientation: int, size: tuple[int, int]) -> None:
+    """EXIF says how the camera was held, if it is one of eight ways; the resized picture needs no such note."""
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     with Image.open(
         io.BytesIO(images.resize(encoded(Image.new("RGB", (300, 200)), "JPEG", exif=exif), 90, 90))
     ) as small:
-        assert small.size == (60, 90)
+        assert small.size == size
         assert not small.getexif()
 
 
