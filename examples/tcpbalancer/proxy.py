@@ -12,8 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import trio
-
 import job
 from job import net
 from job.net.balancer import Balancer, NoUpstreamError, Upstream
@@ -45,31 +43,5 @@ def proxy(address: str, backends: Sequence[str], *, maxconns: int) -> job.Job[No
         return j
 
     server = program.server("balancer", inbound, forward, grace=GRACE)
-    server.add_task(balancer.check_task(interval=CHECK_EVERY, timeout=CONNECT_WITHIN + 1, probe=Watch(server)))
+    server.add_task(balancer.check_task(interval=CHECK_EVERY, timeout=CONNECT_WITHIN + 1))
     return server
-
-
-class Watch:
-    """Looks whether a backend takes connections, and says so when that has changed."""
-
-    def __init__(self, server: job.Job[None]) -> None:
-        self._log = server.log
-        self._down: set[str] = set()
-
-    async def __call__(self, upstream: Upstream) -> None:
-        """Connect to the backend and hang up.
-
-        Raises:
-            OSError: it is not there.
-        """
-        try:
-            stream = await upstream.endpoint.dial()
-        except OSError as error:
-            if upstream.address not in self._down:
-                self._down.add(upstream.address)
-                self._log.warning(f"backend {upstream.address} is not there: {program.reason(error)}")
-            raise
-        await trio.aclose_forcefully(stream)
-        if upstream.address in self._down:
-            self._down.remove(upstream.address)
-            self._log.warning(f"backend {upstream.address} is back")

@@ -6,6 +6,7 @@ import errno
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from .balancer import Balancer
 
 Probe: TypeAlias = Callable[[Upstream], Awaitable[object]]
+FindFault: TypeAlias = Callable[[Upstream], Awaitable[Exception | None]]
 
 # This machine has run out of something: no fault of the upstream's, and another one would not help. Not EADDRNOTAVAIL:
 # it means that ports run out, but also that there is no IPv6 here.
@@ -115,23 +117,41 @@ def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe:
 
     def check_task(j: Job[Any]) -> Routines:
         grid: Grid | None = None
+        out: frozenset[str] = frozenset()
+        find_fault = partial(_fault, probe=probe or _connect, timeout=timeout)
 
         async def run(task: Task) -> None:
-            nonlocal grid
+            nonlocal grid, out
             now = trio.current_time()
             if grid is None:  # not in init: by now its first point would have passed
                 grid = Grid(interval)
                 grid.start(now)
             with task.cancel_on_stop():
                 await trio.sleep_until(grid.next_point(now))
+                faults: dict[str, Exception] = {}
                 async with trio.open_nursery() as nursery:
                     for upstream in balancer.upstreams:
-                        nursery.start_soon(_check, task, balancer, upstream, probe or _connect, timeout)
+                        nursery.start_soon(_check, task, balancer, upstream, find_fault, faults)
+                out = _tell_changes(task, balancer, out, faults)
             task.tick()
 
         return Routines(run=run)
 
     return check_task
+
+
+def _tell_changes(
+    task: Task, balancer: Balancer, before: frozenset[str], faults: dict[str, Exception]
+) -> frozenset[str]:
+    """Log who went out or came back since the last round, be it by probes or by traffic; return who is out."""
+    now = frozenset(upstream.address for upstream in balancer.upstreams if not upstream.healthy)
+    for address in sorted(now - before):
+        why = {"error": repr(faults[address])} if address in faults else {}
+        task.log.warning("upstream.down", upstream=address, **why)
+    for upstream in balancer.upstreams:
+        if upstream.address in before - now:
+            task.log(0, "upstream.up", upstream=upstream.address)
+    return now
 
 
 class Grid:
@@ -157,12 +177,16 @@ class Grid:
         return self._start + self._passed * self._interval
 
 
-async def _check(task: Task, balancer: Balancer, upstream: Upstream, probe: Probe, timeout: float) -> None:
+async def _check(
+    task: Task, balancer: Balancer, upstream: Upstream, find_fault: FindFault, faults: dict[str, Exception]
+) -> None:
     try:
-        error = await _fault(upstream, probe, timeout)
+        error = await find_fault(upstream)
     except Exception as fault:
-        task.log.exception("probe failed", upstream=upstream.address)
+        task.log.exception("probe.failed", upstream=upstream.address, error=repr(fault))
         error = fault
+    if error is not None:
+        faults[upstream.address] = error
     _report(balancer, upstream, error, probe=True)
 
 

@@ -251,8 +251,8 @@ class _Server:
             job = self._build_job(stream)
             _check_job(job)
             job._claim()
-        except Exception:
-            self._log.exception("build_job.failed", client=stream.peer)
+        except Exception as error:
+            self._log.exception("build_job.failed", client=stream.peer, error=repr(error))
             return None
         job._quiet = (*job._quiet, *_QUIET)
         return job

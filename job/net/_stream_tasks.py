@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from .._forms import Routines
 
@@ -19,12 +19,18 @@ def read_task(j: Job[Any]) -> Routines:
     It is done at EOF, and fails where the peer is at fault. While a message waits to be taken, or its taker is in its block,
     the task is not idle. When the job is asked to stop it reads no further; what has arrived stays in the stream.
     """
-    return read_routines(lambda: j.value)
+    return read_routines(lambda: _value(j))
 
 
 def write_task(j: Job[Any]) -> Routines:
     """Be a task that writes what others `send` on the Stream in `j.value`. Each message is a step."""
-    return write_routines(lambda: j.value)
+    return write_routines(lambda: _value(j))
+
+
+def _value(j: Job[Any]) -> Stream:
+    if not hasattr(j.value, "_inbox"):
+        raise TypeError(f"the job's value must be a Stream, got {j.value!r}")
+    return cast("Stream", j.value)
 
 
 def read_routines(of: Callable[[], Stream]) -> Routines:

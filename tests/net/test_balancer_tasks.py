@@ -283,14 +283,53 @@ async def test_probe_with_a_fault_of_our_own(autojump_clock: MockClock) -> None:
 
     balancer = balance(Network(), A, fall=1)
     j = job.Job[Any](grace=math.inf)
-    j.register_logger({0: lambda event, fields: lines.append((event, fields["upstream"]))})
+    j.register_logger({0: lambda event, fields: lines.append((event, fields.get("error")))})
     j.add_task(balancer.check_task(probe=probe))
     async with trio.open_nursery() as nursery:
         await j.run_in_background(nursery)
         await trio.sleep(1)
         j.finish()
-    assert lines == [("probe failed", A)]
+    assert lines == [("probe.failed", "KeyError('bug')"), ("upstream.down", "KeyError('bug')")]
     assert not balancer.upstreams[0].healthy
+
+
+async def test_check_tells_who_goes_out_and_comes_back(autojump_clock: MockClock) -> None:
+    """Each change is one line of the checking task, at the end of the round that finds it."""
+    lines = []
+
+    async def probe(upstream: Upstream) -> None:
+        if 2 <= trio.current_time() <= 4:
+            raise ConnectionRefusedError
+
+    balancer = balance(Network(), A, fall=1, rise=1)
+    j = job.Job[Any](grace=math.inf)
+    j.register_logger({0: lambda event, fields: lines.append((trio.current_time(), event, fields["upstream"]))})
+    j.add_task(balancer.check_task(interval=2, probe=probe))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        await trio.sleep(9)
+        j.finish()
+    assert lines == [(2, "upstream.down", A), (6, "upstream.up", A)]
+
+
+async def test_check_tells_of_an_ejection_by_traffic(autojump_clock: MockClock) -> None:
+    """It is found at the next round; the probe has no error to tell."""
+    lines = []
+
+    async def probe(upstream: Upstream) -> None:
+        """Find nothing wrong."""
+
+    balancer = balance(Network(), A, fall=1, rise=2, max_ejected=1)
+    j = job.Job[Any](grace=math.inf)
+    j.register_logger({0: lambda event, fields: lines.append((event, "error" in fields))})
+    j.add_task(balancer.check_task(interval=2, probe=probe))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        await trio.sleep(1)
+        balancer.report(balancer.upstreams[0], ConnectionResetError())
+        await trio.sleep(2)
+        j.finish()
+    assert lines == [("upstream.down", False)]
 
 
 async def test_check_without_descriptors(autojump_clock: MockClock) -> None:

@@ -223,6 +223,15 @@ async def test_read_task_waits_for_the_block(autojump_clock: MockClock) -> None:
             reader.job.finish()
 
 
+@pytest.mark.parametrize("task", [net.read_task, net.write_task])
+async def test_task_without_a_stream(task: Any) -> None:
+    """Where nobody has put a stream into the job's value, the error says so."""
+    j = job.Job[Any](name="no stream")
+    j.add_task(task)
+    with pytest.raises(TypeError, match="the job's value must be a Stream, got None"):
+        await j.run()
+
+
 async def test_read_task_of_the_stream(autojump_clock: MockClock) -> None:
     """The stream's own task reads from it, whatever the job's value is; EOF ends it with done."""
     async with memory() as (near, far):

@@ -230,6 +230,7 @@ async def test_build_job_fails(build_job: Any, autojump_clock: MockClock) -> Non
         errors = served.events("build_job.failed")
         assert len(errors) == 2
         assert isinstance(errors[0]["exc_info"], Exception)
+        assert errors[0]["error"] == repr(errors[0]["exc_info"])
         assert errors[0]["client"] == "client:1"
         assert served.counts == (2, 0, 0)
     assert served.endpoint._slots.taken == 0
