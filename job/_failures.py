@@ -14,8 +14,8 @@ import trio
 from ._calls import without_cancelled
 from ._ending import Ending, idle_error, is_fatal, kind_of
 from ._exceptions import JobCancelledError, UnexpectedStopError
-from ._policy import StopPolicy
-from ._states import Phase, TaskState
+from ._policy import STRICT, StopPolicy
+from ._states import FINISHED, Phase, TaskState
 from ._stop import Stop
 from ._task import BETWEEN, DONE, Task
 from ._verdict import Cause, CauseKind, TaskError
@@ -56,7 +56,7 @@ class Failures:
 
     def _cut(self, task: Task, phase: Phase) -> None:
         if task._step == BETWEEN:
-            task._move(TaskState.FINISHED)
+            task._move(FINISHED)
         elif not task._cut_alone:
             self._ending.cut.append((task, phase))
 
@@ -82,7 +82,7 @@ class Failures:
 
     def loop_returned(self, task: Task) -> None:
         """Record that a task's run loop has come to its end by itself, or was stopped at a step."""
-        if task.policy is StopPolicy.STRICT and task._step == DONE and not self._ending.stopping:
+        if task.policy is STRICT and task._step == DONE and not self._ending.stopping:
             error = UnexpectedStopError(
                 f"task {task.name!r} with StopPolicy.STRICT was done before the job was stopping"
             )
@@ -92,7 +92,7 @@ class Failures:
         else:
             # Not every loop suspends after the job was cancelled: one may find that out between two steps.
             cut = self._ending.cause is not None and task._step != DONE
-            task._move(TaskState.CANCELLED if cut else TaskState.FINISHED)
+            task._move(TaskState.CANCELLED if cut else FINISHED)
 
     def idle_expired(self, task: Task) -> None:
         """Record that a task's idle clock ran out; where it is contained, cancel its loop alone."""

@@ -25,7 +25,7 @@ from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
 from ._notices import Notices
-from ._policy import StopPolicy
+from ._policy import STOP_GROUP, StopPolicy
 from ._report import report_end, report_stalled, report_survived
 from ._states import JOB_MOVES, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
@@ -195,7 +195,7 @@ class Job(Generic[V]):
         """
         if self._oneshot is not None:
             raise JobStateError(f"job {self.name!r} has a oneshot task already: {self._oneshot.name!r}")
-        if self._claimed or self.ended:
+        if self._claimed or self._ended:
             raise JobStateError(
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
@@ -230,7 +230,7 @@ class Job(Generic[V]):
         Raises:
             JobStateError: the job has begun to stop; nothing was called.
         """
-        if self.stopping or self.ended or (self._life is not None and self._life.stop.winding_up):
+        if self._ending.stopping or self._ended or (self._life is not None and self._life.stop.winding_up):
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
@@ -244,7 +244,7 @@ class Job(Generic[V]):
         )
         self._tasks[index] = task
         self._watches_idle = self._watches_idle or idle is not None
-        self._has_group = self._has_group or (policy is StopPolicy.STOP_GROUP and task._run is not None)
+        self._has_group = self._has_group or (policy is STOP_GROUP and task._run is not None)
         self._tell_added(task)
         if self._life is not None:
             self._life.add(task)
@@ -562,7 +562,7 @@ class Job(Generic[V]):
         self._ended = True
         self._tell_stopping()
         self._move(JobState.DONE if self._ending.cause is None else JobState.CANCELLED)
-        parent = self.parent
+        parent = None if self._parent is None else self._parent()
         if parent is not None and parent._children is not None:
             parent._children.discard(self)
         if self._notices is not None:
@@ -726,7 +726,7 @@ class Job(Generic[V]):
         self._block_scope = scope
 
     def _running_parent(self) -> Lifecycle | None:
-        parent = self.parent
+        parent = None if self._parent is None else self._parent()
         return None if parent is None else parent._life
 
 

@@ -28,10 +28,10 @@ from ._finalizers import Finalizers
 from ._idle_watch import IdleWatch
 from ._loop import run_loop
 from ._park import Park, always, never
-from ._policy import StopPolicy
+from ._policy import STOP_GROUP
 from ._scopes import abandon_scopes_in, innermost_scope, is_cancelled
 from ._shutdown import Shutdown
-from ._states import JobState, Phase, TaskState
+from ._states import FINISHED, RUNNING, JobState, Phase, TaskState
 from ._stop import Stop
 from ._task import BETWEEN, DONE, Task
 from ._verdict import CauseKind
@@ -272,7 +272,7 @@ class Lifecycle:
 
     async def _initialise(self, task: Task) -> BaseException | None:
         assert task._init is not None
-        task._move(TaskState.RUNNING)
+        task._move(RUNNING)
         task._due = True
         exc = None
         try:
@@ -301,7 +301,7 @@ class Lifecycle:
             task._move(TaskState.CANCELLED)
             return False
         if task._init is None:
-            task._move(TaskState.RUNNING)
+            task._move(RUNNING)
         return True
 
     async def _watched_loop(self, task: Task) -> None:
@@ -336,7 +336,7 @@ class Lifecycle:
     def _oneshot_ended(self, task: Task) -> None:
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE if task._run is not None else task._step != BETWEEN
-        succeeded = passed and task.state is TaskState.FINISHED
+        succeeded = passed and task._state is FINISHED
         if succeeded and not self._ending.no_inits and not self.stop.halted:
             if not self._ending.stopping:
                 self._job._move(JobState.RECURRENT_RUNNING)
@@ -455,4 +455,4 @@ class Lifecycle:
 
 
 def _in_group(task: Task) -> bool:
-    return task.policy is StopPolicy.STOP_GROUP and task._run is not None
+    return task.policy is STOP_GROUP and task._run is not None

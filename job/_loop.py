@@ -34,7 +34,7 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
         BaseException: whatever `run` raises.
     """
     fairness = turns()
-    until = 0.0
+    until = fairness.slice_ends  # of a slice that others have begun, the rest
     pause = 0.0
     to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
     while True:

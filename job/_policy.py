@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 
 class StopPolicy(Enum):
@@ -19,3 +20,8 @@ class StopPolicy(Enum):
     """As ERROR, and when all tasks of the group are done the job finishes."""
     CONTAIN = "contain"
     """An error is recorded and reported; nobody else is stopped, and the job's end is not changed by it."""
+
+
+# Asked for in each task: why these are not looked up in their Enum, `_states` says.
+STRICT: Final = StopPolicy.STRICT
+STOP_GROUP: Final = StopPolicy.STOP_GROUP

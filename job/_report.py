@@ -33,7 +33,8 @@ def report_stalled(task: Task, since: float) -> None:
 
 def report_end(job: Job[Any], raised: BaseException | None) -> None:
     """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody."""
-    unseen = _unseen(job._ending.errors, raised, job._quiet)
+    errors = job._ending.errors
+    unseen = errors and _unseen(errors, raised, job._quiet)
     if unseen:
         job.log.warning("job.ended", **_summary(job), **_traceback(job, unseen))
     elif job._loggers.wants(MORE):

@@ -16,7 +16,7 @@ from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
 from ._forms import Routines, as_async
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import TASK_MOVES, Phase, TaskState, illegal_move
+from ._states import PENDING, RUN, TASK_MOVES, TaskState, illegal_move
 
 if TYPE_CHECKING:
     from ._audience import Audience
@@ -120,7 +120,7 @@ class Task:
         self.error: TaskError | None = None
         self.steps = 0
         self._host = host
-        self._state = TaskState.PENDING
+        self._state = PENDING
         init, run, finalize = routines
         self._init = None if init is None else as_async(init)
         self._run = None if run is None else as_async(run)
@@ -128,7 +128,7 @@ class Task:
         self._idle = idle
         self._now = current_time
         self._step = NONE
-        self._phase = Phase.RUN  # to which an end of its run loop is put down
+        self._phase = RUN  # to which an end of its run loop is put down
         self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
         self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._due = False  # its finalizer is: init was entered or, having none, was passed
@@ -136,8 +136,8 @@ class Task:
         self._guard: trio.CancelScope | None = None
         self._baton: Park | None = None
         # A contained task's idle clock cancels its loop and nothing else.
-        contained = policy is StopPolicy.CONTAIN
-        self._loop_scope = trio.CancelScope() if contained and idle is not None else None
+        contained = idle is not None and policy is StopPolicy.CONTAIN
+        self._loop_scope = trio.CancelScope() if contained else None
         self._plain = init is None and finalize is None
         self._exits: list[AsyncExitStack] | None = None
         self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
