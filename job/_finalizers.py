@@ -73,10 +73,7 @@ class Finalizers:
         """Give a scope its share of the time; return whether there was any left."""
         self._share_ends = share_ends = trio.current_time() + self._seconds
         self._bind(scope, share_ends)
-        return self._in_time(share_ends)
-
-    def _in_time(self, share_ends: float) -> bool:
-        return trio.current_time() < min(share_ends, self.stop_at)
+        return trio.current_time() < scope.deadline
 
     def _bind(self, scope: trio.CancelScope, share_ends: float) -> None:
         self._current = scope
@@ -121,12 +118,13 @@ class Finalizers:
         fault: Callable[[BaseException], None],
     ) -> None:
         """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
-        self._share_ends = share_ends = trio.current_time() + self._seconds
+        now = trio.current_time()
+        self._share_ends = share_ends = now + self._seconds
         last = exc
         for _ in range(lives):
             guard, before = task._guard, last
             assert guard is not None
-            in_time = self._in_time(share_ends)
+            in_time = now < share_ends and now < self.stop_at
             guard.shield = True
             # Bound when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
             suspends = partial(self._bind, guard, share_ends)
@@ -141,7 +139,8 @@ class Finalizers:
                 last = await _attempt(drive(leave(*about), suspends), fault, known=last) or last
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             struck = last is not before and isinstance(last, trio.Cancelled)
-            if not self._in_time(share_ends) and (struck or in_time):
+            now = trio.current_time()
+            if (now >= share_ends or now >= self.stop_at) and (struck or in_time):
                 fault(self.overrun(f"finalizer of task {task.name!r}"))
             self._current = None
             _close(task, fault)

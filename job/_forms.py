@@ -88,7 +88,7 @@ def _from_factory(form: object, made: object) -> Routines:
 def _from_tuple(form: object, made: tuple[Any, ...]) -> Routines:
     if len(made) != len(Routines._fields):
         raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
-    return _checked(form, made if isinstance(made, Routines) else Routines._make(made))
+    return _checked(form, made if isinstance(made, Routines) else Routines(*made))
 
 
 def _from_object(form: object, thing: object) -> Routines:
