@@ -9,17 +9,15 @@ import ssl
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import trio
 
 from .._exceptions import JobStateError
+from .._job import Job
 from .._states import JobState, TaskState
 from .._verdict import Cause, CauseKind, Verdict
 from ._errors import ConnectTimeoutError, NoUpstreamError, ProtocolError
-
-if TYPE_CHECKING:
-    from .._job import Job
 
 
 class EndReason(StrEnum):
@@ -121,7 +119,10 @@ def end_reason(j: Job[Any]) -> EndReason:
 
     Raises:
         JobStateError: the job has not ended, and has no relay that has.
+        TypeError: it is no Job.
     """
+    if not isinstance(j, Job):
+        raise TypeError(f"j must be a Job, got {j!r}")
     for task in j.tasks:
         reason = getattr(task.result, "reason", None)
         if isinstance(reason, EndReason):

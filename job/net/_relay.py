@@ -103,6 +103,7 @@ def relay_task(
             task.result = _Live(record)
 
         async def run(task: Task) -> None:
+            record.begun = True
             other = upstream
             if other is None:
                 other = j.value
@@ -129,11 +130,12 @@ def relay_task(
 class _Record:
     """The figures of a job's relay at any time."""
 
-    __slots__ = ("_job", "_story", "relaying")
+    __slots__ = ("_job", "_story", "begun", "relaying")
 
     def __init__(self, j: Job[Any]) -> None:
         self._job = j
         self._story = Story(j)
+        self.begun = False
         self.relaying: Relaying | None = None
 
     def snapshot(self) -> RelayResult:
@@ -141,7 +143,10 @@ class _Record:
         if self.relaying is not None and self.relaying.reason is not None:
             return _result(self.relaying, self.relaying.reason)
         cut = EndReason.DRAINED if _ends_well(self._job) else EndReason.CANCELLED
-        return RelayResult(cut, Side.PROXY, 0, 0, 0.0) if self.relaying is None else _result(self.relaying, cut)
+        if self.relaying is not None:
+            return _result(self.relaying, cut)
+        # One that was begun and is not there has been refused what it was to relay.
+        return RelayResult(EndReason.PROXY_ERROR if self.begun else cut, Side.PROXY, 0, 0, 0.0)
 
     def put_into_fields(self) -> RelayResult:
         """Let the job's log have the figures of this moment, and return them."""

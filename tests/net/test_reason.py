@@ -183,3 +183,9 @@ async def test_not_ended() -> None:
     """A job that has not ended has no reason."""
     with pytest.raises(job.JobStateError, match="no reason"):
         end_reason(job.Job[None]())
+
+
+def test_no_job() -> None:
+    """Only a job has a reason for its end."""
+    with pytest.raises(TypeError, match="j must be a Job, got 5"):
+        end_reason(5)  # type: ignore[arg-type]

@@ -265,9 +265,11 @@ def test_wrong_streams(wrong: dict[str, Any]) -> None:
 
 
 async def test_value_that_is_no_stream() -> None:
-    """The job's value is looked at when the relay begins."""
+    """The job's value is looked at when the relay begins; that there is no stream is a fault of our own."""
     near, _ = memory_stream_pair()
     j = job.Job[Any]()
     j.add_task(relay_task(near))
     with pytest.raises(TypeError, match="the job's value must be a stream, got None"):
         await j.run()
+    assert j.fields["reason"] == EndReason.PROXY_ERROR
+    assert end_reason(j) is EndReason.PROXY_ERROR

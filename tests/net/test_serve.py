@@ -96,6 +96,16 @@ def test_arguments(arguments: Any, error: type[Exception]) -> None:
         net.serve(net.Endpoint(":80"), build_job, lame_duck=lame_duck[0] if lame_duck else 0)
 
 
+def test_async_build_job() -> None:
+    """A job is made by a plain function: what an async one gives would fail for each client anew."""
+
+    async def connection(stream: net.Stream) -> job.Job[Any]:
+        return job.Job[Any]()
+
+    with pytest.raises(TypeError, match="build_job must be a plain function that returns a Job, got the async"):
+        net.serve(net.Endpoint(":80"), connection)  # type: ignore[arg-type]
+
+
 def test_no_endpoint() -> None:
     """An address is no endpoint."""
     with pytest.raises(TypeError, match="endpoint must be an Endpoint, got ':80'"):
@@ -203,8 +213,13 @@ async def test_job_fails(error: Exception, quiet: bool, autojump_clock: MockCloc
         assert served.job.state is job.JobState.RECURRENT_RUNNING
 
 
-async def wrong(stream: net.Stream) -> None:
-    """Be no factory of jobs."""
+async def nothing() -> None:
+    """Be no job."""
+
+
+def wrong(stream: net.Stream) -> Any:
+    """Return what is no job, and is yet to be awaited."""
+    return nothing()
 
 
 def broken(stream: net.Stream) -> job.Job[Any]:
