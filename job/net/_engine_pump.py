@@ -19,7 +19,9 @@ from ._splice import CANNOT, Pipe
 from ._stream import Stream
 
 _MANY: Final = 4
-"""Full chunks in a row after which a pipe is worth its price."""
+"""Large chunks in a row after which a pipe is worth its price."""
+_LARGE: Final = CHUNK // 2
+"""Bytes of a large chunk: what flows at full speed comes in whole chunks and the remainders of packets."""
 _NOTHING: Final = memoryview(b"")
 
 
@@ -60,7 +62,7 @@ class EnginePump(Pump):
         self._source_fd = self._from.fileno()
         self._sink_fd = self._to.fileno()
         self._rest = _NOTHING
-        self._full = 0.0  # chunks in a row that were as large as can be
+        self._full = 0.0  # large chunks in a row
         self._pipe: Pipe | None = None
         self._lent = False
         self._engine: Engine
@@ -133,7 +135,7 @@ class EnginePump(Pump):
         sent = self._give(self._to.send, buffer[:size], now)
         if sent < size:
             self._hold(bytes(buffer[sent:size]), now)
-        elif size == CHUNK:
+        elif size >= _LARGE:
             self._count_full()
         else:
             self._full = 0
@@ -183,7 +185,7 @@ class EnginePump(Pump):
         self._give(pipe.empty, self._sink_fd, now)
         if pipe.held:
             self._wait_for_sink(now)
-        elif size < CHUNK:
+        elif size < _LARGE:
             self._return_pipe()
 
     def _give(self, send: Callable[[Any], int], what: Any, now: float) -> int:
