@@ -313,9 +313,8 @@ class Lifecycle:
             self.stop.help(watch.run)
             watch.sleeping = True
         watch.add(task, task._idle)
-        task._now = (
-            trio.lowlevel.current_clock().current_time
-        )  # what trio's function comes to, for a third of its price
+        # What `trio.current_time` comes to, for a third of its price.
+        task._now = trio.lowlevel.current_clock().current_time
         try:
             await run_loop(task, task._run, self._ending)
         finally:
