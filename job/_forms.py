@@ -6,8 +6,8 @@ import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from inspect import CO_COROUTINE
-from types import FunctionType
-from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias, cast
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
 if TYPE_CHECKING:
     from ._job import Job
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 Routine: TypeAlias = "Callable[[Task], object]"
 """Takes the task; `async def` or plain, an awaitable result of a plain one is awaited."""
 AsyncRoutine: TypeAlias = "Callable[[Task], Awaitable[object]]"
+AsyncRoutines: TypeAlias = "tuple[AsyncRoutine | None, AsyncRoutine | None, AsyncRoutine | None]"
+"""init, run and finalize, as the engine calls them."""
 
 
 class Routines(NamedTuple):
@@ -36,31 +38,28 @@ TaskForm: TypeAlias = "Factory | Routine | object"
 """A factory, a bare run (`async def run(task)`), or an object with a `run(task)` method."""
 
 
-def make_routines(form: object, job: object) -> Routines:
+def make_routines(form: object, job: object) -> AsyncRoutines:
     """Tell which of the three forms `form` is, and make the routines of a task of `job` from it.
 
     Raises:
         TypeError: it is none of them, or what its factory returned is none either.
     """
     if is_async(form):
-        return Routines(run=cast("AsyncRoutine", form))
+        return None, cast("AsyncRoutine", form), None
     if not isinstance(form, type) and callable(getattr(form, "run", None)):
         return _from_object(form, form)
-    if callable(form):
-        return _from_factory(form, _made_by(form, job))
-    raise TypeError(
-        f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
-    )
-
-
-def _made_by(factory: Callable[..., object], job: object) -> object:
+    if not callable(form):
+        raise TypeError(
+            f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
+        )
     try:
-        return factory(job)
+        made = form(job)
     except Exception as error:
         error.add_note(
-            f"in the factory {form_name(factory)!r}, called with the job; a run of its own must be an async def"
+            f"in the factory {form_name(form)!r}, called with the job; a run of its own must be an async def"
         )
         raise
+    return _from_tuple(form, made) if isinstance(made, tuple) else _from_factory(form, made)
 
 
 def form_name(form: object) -> str:
@@ -71,9 +70,7 @@ def form_name(form: object) -> str:
     return name.removesuffix("_task") or name
 
 
-def _from_factory(form: object, made: object) -> Routines:
-    if isinstance(made, tuple):
-        return _from_tuple(form, made)
+def _from_factory(form: object, made: object) -> AsyncRoutines:
     if inspect.isawaitable(made):
         if inspect.iscoroutine(made):
             made.close()
@@ -85,29 +82,37 @@ def _from_factory(form: object, made: object) -> Routines:
     raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
 
 
-def _from_tuple(form: object, made: tuple[Any, ...]) -> Routines:
+def _from_object(form: object, thing: object) -> AsyncRoutines:
+    return _from_tuple(form, tuple(getattr(thing, part, None) for part in Routines._fields))
+
+
+def _from_tuple(form: object, made: tuple[Any, ...]) -> AsyncRoutines:
     if len(made) != len(Routines._fields):
         raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
-    return _checked(form, made if isinstance(made, Routines) else Routines(*made))
+    init, run, finalize = made
+    return (
+        None if init is None else _checked(form, "init", init),
+        None if run is None else _checked(form, "run", run),
+        None if finalize is None else _checked(form, "finalize", finalize),
+    )
 
 
-def _from_object(form: object, thing: object) -> Routines:
-    return _checked(form, Routines(*(getattr(thing, part, None) for part in Routines._fields)))
+def _checked(form: object, part: str, routine: Any) -> AsyncRoutine:
+    if not callable(routine):
+        raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
+    return as_async(routine)
 
 
-def _checked(form: object, routines: Routines) -> Routines:
-    for routine in routines:
-        if routine is not None and not callable(routine):
-            _refuse_part(form, routines)
-    return routines
+def as_async(routine: Any) -> AsyncRoutine:
+    """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
+    if is_async(routine):
+        return routine  # type: ignore[no-any-return]
 
+    async def call(task: Task) -> object:
+        result = routine(task)
+        return await result if inspect.isawaitable(result) else result
 
-def _refuse_part(form: object, routines: Routines) -> NoReturn:
-    wrong = {
-        part: routine for part, routine in routines._asdict().items() if routine is not None and not callable(routine)
-    }
-    part, routine = next(iter(wrong.items()))
-    raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
+    return call
 
 
 def refuse_routines(name: str, result: object) -> None:
@@ -119,22 +124,11 @@ def refuse_routines(name: str, result: object) -> None:
         raise TypeError(f"{name!r} is a coroutine function and returned routines; a factory is a plain function")
 
 
-def as_async(routine: Routine | None) -> AsyncRoutine | None:
-    """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
-    if routine is None or is_async(routine):
-        return cast("AsyncRoutine | None", routine)
-
-    async def call(task: Task) -> None:
-        result = routine(task)
-        if inspect.isawaitable(result):
-            await result
-
-    return call
-
-
 def is_async(function: object) -> bool:
     """Whether calling `function` gives a coroutine; partials and bound methods are looked through."""
-    # The shortcuts are for speed: this is asked for each routine of each task, nearly always of a plain function.
+    # The shortcuts are for speed: this is asked for each routine of each task, nearly always of a function or a method.
+    if type(function) is MethodType:
+        function = function.__func__
     if type(function) is FunctionType:
         if function.__code__.co_flags & CO_COROUTINE:
             return True

@@ -13,7 +13,7 @@ from trio import current_time
 
 from ._events import TaskStateChanged
 from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
-from ._forms import Routines, as_async
+from ._forms import AsyncRoutines
 from ._park import Park
 from ._policy import StopPolicy
 from ._states import PENDING, RUN, TASK_MOVES, TaskState, illegal_move
@@ -104,7 +104,7 @@ class Task:
         host: Host,
         index: int,
         name: str,
-        routines: Routines,
+        routines: AsyncRoutines,
         *,
         policy: StopPolicy,
         idle: IdleClock | None = None,
@@ -121,10 +121,7 @@ class Task:
         self.steps = 0
         self._host = host
         self._state = PENDING
-        init, run, finalize = routines
-        self._init = None if init is None else as_async(init)
-        self._run = None if run is None else as_async(run)
-        self._finalize = None if finalize is None else as_async(finalize)
+        self._init, self._run, self._finalize = routines
         self._idle = idle
         self._now = current_time
         self._step = NONE
@@ -138,7 +135,7 @@ class Task:
         # A contained task's idle clock cancels its loop and nothing else.
         contained = idle is not None and policy is StopPolicy.CONTAIN
         self._loop_scope = trio.CancelScope() if contained else None
-        self._plain = init is None and finalize is None
+        self._plain = self._init is None and self._finalize is None
         self._exits: list[AsyncExitStack] | None = None
         self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
         self._home: trio.lowlevel.Task | None = None

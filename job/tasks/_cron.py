@@ -7,12 +7,12 @@ from datetime import UTC, datetime, tzinfo
 from typing import final
 
 from .. import _check
-from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._forms import AsyncRoutine, TaskForm
 from .._task import TICK, Task
 from ._pause import pause
 from ._schedule import Schedule, zone
 from ._wall_time import wall_time
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 
 def cron(
@@ -50,9 +50,8 @@ def cron(
         raise TypeError(f"now must be callable, got {now!r}")
     schedule = Schedule(_check.text("expression", expression), zone(tz))
 
-    def change(inner: Routines) -> Routines:
-        run = as_async(inner.run)
-        return inner if run is None else inner._replace(run=Scheduled(run, schedule, now).run)
+    def change(inner: Inner) -> Inner:
+        return inner if inner.run is None else inner._replace(run=Scheduled(inner.run, schedule, now).run)
 
     return Wrapper(t, change)
 

@@ -8,11 +8,11 @@ from typing import final
 import trio
 
 from .. import _check
-from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._forms import AsyncRoutine, TaskForm
 from .._task import TICK, Task
 from ._grid import Grid
 from ._pause import pause_until
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 
 def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
@@ -38,9 +38,8 @@ def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
     check_form("t", t)
     _check.flag("immediate", immediate)
 
-    def change(inner: Routines) -> Routines:
-        run = as_async(inner.run)
-        return inner if run is None else inner._replace(run=Every(run, seconds, immediate=immediate).run)
+    def change(inner: Inner) -> Inner:
+        return inner if inner.run is None else inner._replace(run=Every(inner.run, seconds, immediate=immediate).run)
 
     return Wrapper(t, change)
 

@@ -11,11 +11,11 @@ import trio
 
 from .. import _check
 from .._exceptions import StopTimeoutError
-from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._forms import AsyncRoutine, TaskForm
 from .._states import Phase
 from .._task import TICK, Task
 from ._lives import engine_of
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 
 def force_stop(t: TaskForm, after: float) -> Wrapper:
@@ -38,12 +38,11 @@ def force_stop(t: TaskForm, after: float) -> Wrapper:
     check_form("t", t)
     seconds = _check.seconds("after", after)
 
-    def change(inner: Routines) -> Routines:
-        run = as_async(inner.run)
-        if run is None:
+    def change(inner: Inner) -> Inner:
+        if inner.run is None:
             return inner
-        forced = ForceStop(as_async(inner.init), run, seconds)
-        return Routines(forced.init, forced.run, inner.finalize)
+        forced = ForceStop(inner.init, inner.run, seconds)
+        return Inner(forced.init, forced.run, inner.finalize)
 
     return Wrapper(t, change)
 

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from .._forms import Routine, Routines, TaskForm, make_routines
+from .._forms import AsyncRoutine, AsyncRoutines, Routines, TaskForm, as_async, make_routines
 from .._task import BETWEEN, DONE, NONE, Task
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 if TYPE_CHECKING:
     from .._job import Job
@@ -45,25 +45,23 @@ def once(fn: TaskForm) -> Wrapper:
 def _of_function(fn: TaskForm, step: Callable[[Task, object], None]) -> Wrapper:
     check_form("fn", fn)
 
-    def change(inner: Routines) -> Routines:
+    def change(inner: Inner) -> Inner:
         return inner if inner.run is None else inner._replace(run=_stepping(inner.run, step))
 
     return Wrapper(fn, change, _routines_of)
 
 
-def _routines_of(fn: TaskForm, job: Job[Any]) -> Routines:
+def _routines_of(fn: TaskForm, job: Job[Any]) -> AsyncRoutines:
     """Take a function as a run, where `make_routines` would take a plain one as a factory."""
     if isinstance(fn, Wrapper | type) or (not inspect.isroutine(fn) and callable(getattr(fn, "run", None))):
         return make_routines(fn, job)
     assert callable(fn)
-    return Routines(run=fn)
+    return None, as_async(fn), None
 
 
-def _stepping(run: Routine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
+def _stepping(run: AsyncRoutine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
     async def stepping(task: Task) -> None:
-        result = run(task)
-        if inspect.isawaitable(result):
-            result = await result
+        result = await run(task)
         if _are_routines(result):
             raise TypeError(f"{task.name!r} was called with a task and returned routines: it is a factory already")
         if task._step != BETWEEN:  # else a stop found it in a wait

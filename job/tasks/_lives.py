@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from .._calls import call
-from .._forms import Routines, as_async
 from .._states import Phase
 from .._task import Task
+from ._wrapper import Inner
 
 if TYPE_CHECKING:
     from .._lifecycle import Lifecycle
@@ -28,9 +28,9 @@ class Lives:
 
     __slots__ = ("_around", "_finalize", "_guard", "_init", "alive", "begun", "cut")
 
-    def __init__(self, routines: Routines) -> None:
-        self._init = as_async(routines.init)
-        self._finalize = as_async(routines.finalize)
+    def __init__(self, routines: Inner) -> None:
+        self._init = routines.init
+        self._finalize = routines.finalize
         self._around = 0
         self._guard: trio.CancelScope
         self.cut: trio.CancelScope

@@ -10,13 +10,13 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._calls import call, without_cancelled
-from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._forms import AsyncRoutine, TaskForm
 from .._signals import open_signals
 from .._states import Phase
 from .._task import BETWEEN, NONE, Task
 from ._lives import Lives, engine_of
 from ._signals import checked_signals
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 
 def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
@@ -38,12 +38,11 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
     check_form("t", t)
     caught = checked_signals(signals)
 
-    def change(inner: Routines) -> Routines:
-        run = as_async(inner.run)
-        if run is None:
+    def change(inner: Inner) -> Inner:
+        if inner.run is None:
             return inner
-        reloaded = Reloaded(inner, run, caught)
-        return Routines(reloaded.init, reloaded.run, None if inner.finalize is None else reloaded.finalize)
+        reloaded = Reloaded(inner, inner.run, caught)
+        return Inner(reloaded.init, reloaded.run, None if inner.finalize is None else reloaded.finalize)
 
     return Wrapper(t, change)
 
@@ -54,7 +53,7 @@ class Reloaded:
 
     __slots__ = ("_lives", "_pending", "_run", "_running", "_signals", "finalize")
 
-    def __init__(self, inner: Routines, run: AsyncRoutine, signals: tuple[int, ...]) -> None:
+    def __init__(self, inner: Inner, run: AsyncRoutine, signals: tuple[int, ...]) -> None:
         self._lives = Lives(inner)
         self._run = run
         self._signals = signals

@@ -12,14 +12,14 @@ from .. import _check
 from .._backoff import Backoff, check_wait, wait_after
 from .._calls import call, without_cancelled
 from .._exceptions import JobCancelledError
-from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._forms import AsyncRoutine, TaskForm
 from .._states import Phase
 from .._task import Task
 from .._work import survive
 from ._budget import Budget
 from ._lives import Lives
 from ._pause import pause
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 GENTLY: Final = Backoff(initial=1.0, maximum=60.0, jitter=0.1)
 
@@ -55,9 +55,9 @@ def restart(
         raise ValueError(f"max_restarts must be 0 or more, got {max_restarts!r}")
     period = _check.positive_seconds("within", within)
 
-    def change(inner: Routines) -> Routines:
+    def change(inner: Inner) -> Inner:
         restarted = Restarted(inner, wait, max_restarts, period)
-        return Routines(
+        return Inner(
             restarted.init,
             None if inner.run is None else restarted.run,
             None if inner.finalize is None else restarted.finalize,
@@ -72,9 +72,9 @@ class Restarted:
 
     __slots__ = ("_failures", "_lives", "_max_restarts", "_period", "_run", "_spent", "_up_since", "_wait", "finalize")
 
-    def __init__(self, inner: Routines, wait: float | Backoff, max_restarts: float, period: float) -> None:
+    def __init__(self, inner: Inner, wait: float | Backoff, max_restarts: float, period: float) -> None:
         self._lives = Lives(inner)
-        self._run = as_async(inner.run)
+        self._run = inner.run
         self._wait = wait
         self._max_restarts = max_restarts
         self._period = period

@@ -6,11 +6,11 @@ from functools import partial
 from typing import final
 
 from .._backoff import Backoff, Retry
-from .._forms import AsyncRoutine, Routines, TaskForm, as_async
+from .._forms import AsyncRoutine, TaskForm
 from .._task import NONE, Task
 from .._work import attempt
 from ._pause import pause
-from ._wrapper import Wrapper, check_form
+from ._wrapper import Inner, Wrapper, check_form
 
 
 def retry(
@@ -39,9 +39,8 @@ def retry(
     check_form("t", t)
     how = Retry(attempts, wait, on)
 
-    def change(inner: Routines) -> Routines:
-        run = as_async(inner.run)
-        return inner if run is None else inner._replace(run=Retried(run, how).run)
+    def change(inner: Inner) -> Inner:
+        return inner if inner.run is None else inner._replace(run=Retried(inner.run, how).run)
 
     return Wrapper(t, change)
 

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
 
-from .._forms import Routines, TaskForm, form_name, make_routines
+from .._forms import AsyncRoutine, AsyncRoutines, TaskForm, form_name, make_routines
 
 if TYPE_CHECKING:
     from .._job import Job
 
-Change: TypeAlias = Callable[[Routines], Routines]
+
+class Inner(NamedTuple):
+    """The routines of what is wrapped."""
+
+    init: AsyncRoutine | None
+    run: AsyncRoutine | None
+    finalize: AsyncRoutine | None
+
+
+Change: TypeAlias = Callable[[Inner], Inner]
 """Makes the routines of a wrapper from those of what it wraps; called anew for each task, so that tasks share nothing."""
 
 
@@ -22,7 +31,7 @@ class Wrapper:
     __slots__ = ("_change", "_form", "_make")
 
     def __init__(
-        self, form: TaskForm, change: Change, make: Callable[[TaskForm, Job[Any]], Routines] = make_routines
+        self, form: TaskForm, change: Change, make: Callable[[TaskForm, Job[Any]], AsyncRoutines] = make_routines
     ) -> None:
         self._form = form
         self._change = change
@@ -33,9 +42,9 @@ class Wrapper:
         """The name of what is wrapped."""
         return form_name(self._form)
 
-    def __call__(self, job: Job[Any]) -> Routines:
+    def __call__(self, job: Job[Any]) -> Inner:
         """Make the routines of one task of `job`."""
-        return self._change(self._make(self._form, job))
+        return self._change(Inner(*self._make(self._form, job)))
 
     def __repr__(self) -> str:
         return f"<task factory {self.__name__!r}>"
