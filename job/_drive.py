@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @coroutine
 def drive(
-    work: Coroutine[Any, Any, T], suspends: Callable[[], None], step: Callable[..., Any] = operator.call
+    work: Coroutine[Any, Any, T], suspends: Callable[[], object], step: Callable[..., Any] = operator.call
 ) -> Generator[Any, Any, T]:
     """Await `work` in the caller's trio task.
 

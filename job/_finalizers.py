@@ -13,6 +13,7 @@ from ._calls import call, without_cancelled
 from ._drive import drive
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
 from ._forms import AsyncRoutine
+from ._scopes import has_opened, open_outside
 from ._task import Task
 
 
@@ -27,17 +28,19 @@ class Finalizers:
     """Hands the turn from task to task; each cleans up in its own trio task, within its own scope (G3, G4).
 
     Args:
+        scope: that of the run loops, around all that their tasks have opened.
         seconds: the `finalize_timeout` that a finalizer and the exits of its task share.
         fault: records errors and overruns.
         over: called when the last one has ended.
     """
 
-    __slots__ = ("_current", "_due", "_fault", "_over", "_seconds", "_share_ends", "stop_at", "stop_seconds")
+    __slots__ = ("_current", "_due", "_fault", "_over", "_scope", "_seconds", "_share_ends", "stop_at", "stop_seconds")
 
-    def __init__(self, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
+    def __init__(self, scope: trio.CancelScope, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
         self._due: list[Task] = []
         self.stop_at = math.inf
         self.stop_seconds = math.inf
+        self._scope = scope
         self._seconds = seconds
         self._fault = fault
         self._over = over
@@ -46,6 +49,8 @@ class Finalizers:
 
     def begin(self, due: list[Task]) -> None:
         """Take those that have something to clean up, in the order of their inits, and give the turn to the last one."""
+        if not self._scope.cancel_called:
+            self._scope.shield = True  # one shield for all of them
         self._due = due
         self.next()
 
@@ -71,13 +76,29 @@ class Finalizers:
 
     def bound(self, scope: trio.CancelScope) -> bool:
         """Give a scope its share of the time; return whether there was any left."""
-        self._share_ends = share_ends = trio.current_time() + self._seconds
-        self._bind(scope, share_ends)
+        self._share_ends = trio.current_time() + self._seconds
+        self._current = scope
+        scope.deadline = min(self._share_ends, self.stop_at)
         return trio.current_time() < scope.deadline
 
-    def _bind(self, scope: trio.CancelScope, share_ends: float) -> None:
-        self._current = scope
-        scope.deadline = min(share_ends, self.stop_at)
+    def _open_guard(self, task: Task, share_ends: float) -> trio.CancelScope:
+        """Bound what a task does from now on, and shield it."""
+        deadline = min(share_ends, self.stop_at)
+        if task._guard is None:
+            task._guard = trio.CancelScope(deadline=deadline, shield=True)
+            open_outside(task._guard, self._around(task))
+        else:
+            task._guard.deadline = deadline
+            task._guard.shield = True
+        self._current = task._guard
+        return task._guard
+
+    def _around(self, task: Task) -> trio.CancelScope:
+        return self._scope if task._loop_scope is None else task._loop_scope
+
+    def _exposed(self, task: Task) -> bool:
+        """Whether what lies around a task is cancelled, or may be, so that its finalizer needs a shield from the first."""
+        return self._scope.cancel_called or not self._scope.shield or self._around(task).cancel_called
 
     def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
         """Return the error of what overran its bound."""
@@ -92,7 +113,7 @@ class Finalizers:
 
     def close(self, task: Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""
-        _close(task, partial(self._fault, task))
+        self._close(task, partial(self._fault, task))
 
     async def end_life(
         self, task: Task, finalize: AsyncRoutine | None, around: int, exc: BaseException | None
@@ -122,14 +143,14 @@ class Finalizers:
         self._share_ends = share_ends = now + self._seconds
         last = exc
         for _ in range(lives):
-            guard, before = task._guard, last
-            assert guard is not None
+            before = last
             in_time = now < share_ends and now < self.stop_at
-            guard.shield = True
-            # Bound when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
-            suspends = partial(self._bind, guard, share_ends)
-            if not in_time:
-                guard.cancel()
+            # Guarded when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
+            suspends = partial(self._open_guard, task, share_ends)
+            if not in_time or task._guard is not None or self._exposed(task):
+                guard = suspends()
+                if not in_time:
+                    guard.cancel()
             if finalize is not None:
                 last = await _attempt(drive(call(finalize, task), suspends), fault) or last
                 finalize = None
@@ -143,7 +164,17 @@ class Finalizers:
             if (now >= share_ends or now >= self.stop_at) and (struck or in_time):
                 fault(self.overrun(f"finalizer of task {task.name!r}"))
             self._current = None
-            _close(task, fault)
+            self._close(task, fault)
+
+    def _close(self, task: Task, fault: Callable[[BaseException], None]) -> None:
+        if task._guard is None and task._home is not None and has_opened(task._home, self._around(task)):
+            self._open_guard(
+                task, math.inf
+            )  # a routine left a scope open that its finalizer did not close: only to say so
+        try:
+            task._close_life()
+        except RuntimeError as misnested:
+            fault(misnested)
 
 
 async def _attempt(
@@ -157,13 +188,6 @@ async def _attempt(
             fault(error)
         return exc
     return None
-
-
-def _close(task: Task, fault: Callable[[BaseException], None]) -> None:
-    try:
-        task._close_life()
-    except RuntimeError as misnested:  # a routine left a scope open that its finalizer did not close
-        fault(misnested)
 
 
 def _same_news(error: BaseException, known: BaseException | None) -> bool:

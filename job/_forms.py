@@ -98,15 +98,15 @@ def _from_tuple(form: object, made: tuple[Any, ...]) -> AsyncRoutines:
 
 
 def _checked(form: object, part: str, routine: Any) -> AsyncRoutine:
+    if is_async(routine):
+        return routine  # type: ignore[no-any-return]
     if not callable(routine):
         raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
     return as_async(routine)
 
 
-def as_async(routine: Any) -> AsyncRoutine:
-    """Return `routine` as something whose result can always be awaited, at no cost where it already is."""
-    if is_async(routine):
-        return routine  # type: ignore[no-any-return]
+def as_async(routine: Routine) -> AsyncRoutine:
+    """Return a plain function as something whose result can always be awaited."""
 
     async def call(task: Task) -> object:
         result = routine(task)

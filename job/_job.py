@@ -202,7 +202,8 @@ class Job(Generic[V]):
         routines = make_routines(factory, self)
         task = Task(self, 0, _task_name(name, factory), routines, policy=StopPolicy.ERROR, meta=meta)
         self._oneshot = task
-        self._tell_added(task)
+        if self._audience is not None:
+            self._audience.hear(TaskAdded(task, self.clock()))
         return task
 
     def add_task(
@@ -234,9 +235,9 @@ class Job(Generic[V]):
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
-        if _check.flag("transient", transient) and policy is not StopPolicy.CONTAIN:
+        if transient is not False and _check.flag("transient", transient) and policy is not StopPolicy.CONTAIN:
             raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
-        idle = _idle_clock(idle_timeout)
+        idle = None if idle_timeout is None else _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
         index = next(self._indexes)
         task = Task(
@@ -245,7 +246,8 @@ class Job(Generic[V]):
         self._tasks[index] = task
         self._watches_idle = self._watches_idle or idle is not None
         self._has_group = self._has_group or (policy is STOP_GROUP and task._run is not None)
-        self._tell_added(task)
+        if self._audience is not None:
+            self._audience.hear(TaskAdded(task, self.clock()))
         if self._life is not None:
             self._life.add(task)
         return task
@@ -665,10 +667,6 @@ class Job(Generic[V]):
             else:
                 self._audience.join(everybody)
 
-    def _tell_added(self, task: Task) -> None:
-        if self._audience is not None:
-            self._audience.hear(TaskAdded(task, self.clock()))
-
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
         if self._audience is not None:
             self._audience.hear(TaskFailed(task, failure, survived, self.clock()))
@@ -689,10 +687,6 @@ class Job(Generic[V]):
         """Run a part of a room beside the tasks, from now until all run loops have exited."""
         if self._life is not None:
             self._life.stop.help(work)
-
-    def _loop_ended(self, task: Task) -> None:
-        if self._notices is not None:
-            self._notices.loop_ended(task)
 
     def _noticed(self) -> Notices:
         if self._notices is None:
@@ -734,8 +728,8 @@ def _task_name(name: str | None, factory: object) -> str:
     return form_name(factory) if name is None else _check.text("name", name)
 
 
-def _idle_clock(idle_timeout: float | IdleClock | None) -> IdleClock | None:
-    if idle_timeout is None or isinstance(idle_timeout, IdleClock):
+def _idle_clock(idle_timeout: float | IdleClock) -> IdleClock:
+    if isinstance(idle_timeout, IdleClock):
         return idle_timeout
     return IdleClock(_check.positive_seconds("idle_timeout", idle_timeout))
 

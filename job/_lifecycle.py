@@ -117,7 +117,7 @@ class Lifecycle:
     async def _live_host(self) -> None:
         oneshot = self._job._oneshot
         self._job._move(JobState.RECURRENT_RUNNING if oneshot is None else JobState.ONESHOT_RUNNING)
-        await self._meet_the_world()
+        self._meet_the_world()
         if oneshot is None:
             self._begin_recurrents(host_free=True)
             self.close_if_empty()
@@ -128,15 +128,12 @@ class Lifecycle:
         if self._job._watches_idle and not self.stop.winding_up:
             await self._idle_watch().run()
 
-    async def _meet_the_world(self) -> None:
+    def _meet_the_world(self) -> None:
         """Start under a parent that may be stopping, in a scope that may be cancelled: no routine need ever look."""
         parent = self._job._running_parent()
         if parent is not None:
             parent.stop.child_started(self._job)
-        try:
-            await trio.lowlevel.checkpoint_if_cancelled()
-        except BaseException as exc:
-            self._host_struck(exc)
+        self.stop.look_again()
 
     async def _live_in_host(self, task: Task) -> None:
         """Run a task in the host's trio task, and leave that as it was."""
@@ -260,7 +257,10 @@ class Lifecycle:
         """Take a task up to its run loop; return what ended it before."""
         if self.stop.halted and not task._due:
             return None
-        task._open_scopes()
+        if task._loop_scope is not None:
+            task._loop_scope.__enter__()
+        if not task._plain:
+            task._baton = Park()
         if task._init is not None:
             exc = await self._initialise(task)
             if exc is not None:
@@ -328,7 +328,8 @@ class Lifecycle:
     def _leave_loop(self, task: Task) -> None:
         if task.index == 0:
             self._oneshot_ended(task)
-        self._job._loop_ended(task)
+        if self._job._notices is not None:
+            self._job._notices.loop_ended(task)
         if not task.transient:
             self._count_out(task)
 
@@ -340,7 +341,7 @@ class Lifecycle:
             if not self._ending.stopping:
                 self._job._move(JobState.RECURRENT_RUNNING)
             self._job._set_ready()
-            self._begin_recurrents(host_free=task._guard is None)
+            self._begin_recurrents(host_free=task._baton is None)
         else:
             self.drop_queue()
 
@@ -362,7 +363,8 @@ class Lifecycle:
     def finalizers(self) -> Finalizers:
         """Those of the job; made when the first of them, or its bound, is needed."""
         if self._finalizers is None:
-            self._finalizers = Finalizers(self._job._finalize_timeout, self.failures.finalizer_failed, self._all_over)
+            seconds, fault = self._job._finalize_timeout, self.failures.finalizer_failed
+            self._finalizers = Finalizers(self.stop.scope, seconds, fault, self._all_over)
         return self._finalizers
 
     async def _clean_up(self, task: Task, baton: Park, exc: BaseException | None) -> None:

@@ -52,7 +52,7 @@ class Life(NamedTuple):
     """What is open of a task around its present life. Most tasks have one life; one that is restarted has many, in turn."""
 
     exits: list[AsyncExitStack] | None
-    guard: trio.CancelScope
+    guard: trio.CancelScope | None
 
 
 @final
@@ -268,7 +268,8 @@ class Task:
             raise JobStateError(f"enter() of task {self.name!r} was called outside of the task's own trio task")
         if not any(hasattr(type(context_manager), way) for way in ("__aenter__", "__enter__")):
             raise TypeError(f"context_manager must have __aenter__ or __enter__, got {context_manager!r}")
-        self._open_guard()
+        if self._baton is None:
+            self._baton = Park()
         stack = AsyncExitStack()
         if hasattr(type(context_manager), "__aenter__"):
             value = await stack.enter_async_context(context_manager)
@@ -323,34 +324,15 @@ class Task:
         self._loop_scope = trio.CancelScope()
         return self._loop_scope
 
-    def _open_scopes(self) -> None:
-        """Open what has to lie around the routines; with nothing to clean up no guard is needed before the first `enter`."""
-        if self._loop_scope is not None:
-            self._loop_scope.__enter__()
-        if not self._plain:
-            self._open_guard()
-
-    def _open_guard(self) -> None:
-        """Open the scope that bounds the finalizer and the exits.
-
-        It must lie outside of every scope that the routines leave open for their finalizer, or the two would misnest; so it is
-        opened before init or, in a task that has no such routines, by the first `enter`.
-        """
-        if self._guard is None:
-            self._baton = Park()
-            self._guard = trio.CancelScope()
-            self._guard.__enter__()
-
     def _begin_life(self) -> None:
         """Begin a life inside of the present one, with exits and a guard of its own; `Finalizers` ends it, before that one."""
-        assert self._guard is not None
         self._around = (*self._around, Life(self._exits, self._guard))
         self._exits = None
         self._guard = trio.CancelScope()
         self._guard.__enter__()
 
     def _close_life(self) -> None:
-        """Close the guard, and go back to the life around this one; after the last one close what `_open_scopes` opened."""
+        """Close the guard, and go back to the life around this one; after the last one close what lies around them all."""
         try:
             if self._guard is not None:
                 self._guard.__exit__(None, None, None)

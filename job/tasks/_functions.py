@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from .._forms import AsyncRoutine, AsyncRoutines, Routines, TaskForm, as_async, make_routines
+from .._forms import AsyncRoutine, AsyncRoutines, Routines, TaskForm, as_async, is_async, make_routines
 from .._task import BETWEEN, DONE, NONE, Task
 from ._wrapper import Inner, Wrapper, check_form
 
@@ -56,7 +56,7 @@ def _routines_of(fn: TaskForm, job: Job[Any]) -> AsyncRoutines:
     if isinstance(fn, Wrapper | type) or (not inspect.isroutine(fn) and callable(getattr(fn, "run", None))):
         return make_routines(fn, job)
     assert callable(fn)
-    return None, as_async(fn), None
+    return None, fn if is_async(fn) else as_async(fn), None
 
 
 def _stepping(run: AsyncRoutine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
