@@ -107,9 +107,9 @@ class Finalizers:
             return StopTimeoutError(f"{what} overran the job's stop_timeout{seconds}")
         return FinalizeTimeoutError(f"{what} took longer than its finalize_timeout of {self._seconds:g} s")
 
-    async def clean_up(self, task: Task, exc: BaseException | None) -> None:
+    def clean_up(self, task: Task, exc: BaseException | None) -> Awaitable[None]:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
-        await self._unwind(task, task._finalize, len(task._around) + 1, exc, partial(self._fault, task))
+        return self._unwind(task, task._finalize, len(task._around) + 1, exc, partial(self._fault, task))
 
     def close(self, task: Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""

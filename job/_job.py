@@ -25,9 +25,9 @@ from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
 from ._notices import Notices
-from ._policy import STOP_GROUP, StopPolicy
+from ._policy import ERROR, STOP_GROUP, StopPolicy
 from ._report import report_end, report_stalled, report_survived
-from ._states import JOB_MOVES, JobState, illegal_move
+from ._states import JOB_MOVES, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict
@@ -136,7 +136,7 @@ class Job(Generic[V]):
         self._keep_open = _check.flag("keep_open", keep_open)
         self._on_shutdown = on_shutdown
         self._quiet = _check.exception_types("quiet", quiet)
-        self._state = JobState.NEW
+        self._state = NEW
         self._oneshot: Task | None = None
         self._tasks: dict[int, Task] = {}
         self._indexes = itertools.count(1)
@@ -200,7 +200,7 @@ class Job(Generic[V]):
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
         routines = make_routines(factory, self)
-        task = Task(self, 0, _task_name(name, factory), routines, policy=StopPolicy.ERROR, meta=meta)
+        task = Task(self, 0, _task_name(name, factory), routines, policy=ERROR, meta=meta)
         self._oneshot = task
         if self._audience is not None:
             self._audience.hear(TaskAdded(task, self.clock()))

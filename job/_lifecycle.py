@@ -13,6 +13,7 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 from __future__ import annotations
 
 import math
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, final
 
@@ -24,6 +25,7 @@ from ._context import enter_context_of
 from ._drive import drive
 from ._ending import Ending
 from ._failures import Failures
+from ._fairness import turns
 from ._finalizers import Finalizers
 from ._idle_watch import IdleWatch
 from ._loop import run_loop
@@ -31,12 +33,13 @@ from ._park import Park, always, never
 from ._policy import STOP_GROUP
 from ._scopes import abandon_scopes_in, innermost_scope, is_cancelled
 from ._shutdown import Shutdown
-from ._states import FINISHED, RUNNING, JobState, Phase, TaskState
+from ._states import FINALIZING, FINISHED, ONESHOT_RUNNING, RECURRENT_RUNNING, RUNNING, Phase, TaskState
 from ._stop import Stop
 from ._task import BETWEEN, DONE, Task
 from ._verdict import CauseKind
 
 if TYPE_CHECKING:
+    from ._idle import IdleClock
     from ._job import Job
 
 
@@ -63,6 +66,7 @@ class Lifecycle:
         "_queue",
         "_ready",
         "_released",
+        "_turns",
         "failures",
         "stop",
     )
@@ -89,6 +93,7 @@ class Lifecycle:
         self._over = False  # the last finalizer has ended
         self._idle: IdleWatch | None = None
         self._finalizers: Finalizers | None = None
+        self._turns = turns()
         self.stop = Stop(job, ending, self)
         self.failures = Failures(job, ending, self.stop)
 
@@ -103,10 +108,12 @@ class Lifecycle:
                 self.stop.arm(self._nursery)
                 try:
                     await self._live_host()
-                    await self._wait_for_the_rest(deaf=False)
+                    if not self._over:
+                        await self._wait_for_the_rest(self._deaf)
                 except BaseException as exc:
                     self._host_struck(exc)
-                await self._wait_for_the_rest(deaf=True)
+                if not self._over:
+                    await self._wait_for_the_rest(always)
         except BaseExceptionGroup as group:
             # Nothing but trio itself adds to the nursery: a KeyboardInterrupt that came while it closed.
             for error in group.exceptions:
@@ -116,7 +123,7 @@ class Lifecycle:
 
     async def _live_host(self) -> None:
         oneshot = self._job._oneshot
-        self._job._move(JobState.RECURRENT_RUNNING if oneshot is None else JobState.ONESHOT_RUNNING)
+        self._job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
         self._meet_the_world()
         if oneshot is None:
             self._begin_recurrents(host_free=True)
@@ -144,10 +151,9 @@ class Lifecycle:
         if innermost_scope(host) is not innermost:
             abandon_scopes_in(host, innermost)
 
-    async def _wait_for_the_rest(self, *, deaf: bool) -> None:
-        if not self._over:
-            self._host_park = Park()
-            await self._host_park.wait(always if deaf else self._deaf)
+    def _wait_for_the_rest(self, deaf: Callable[[], bool]) -> Awaitable[None]:
+        self._host_park = Park()
+        return self._host_park.wait(deaf)
 
     def _host_struck(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
@@ -233,7 +239,8 @@ class Lifecycle:
         if exc is None and self._enter_loop(task):
             try:
                 if task._run is not None:
-                    await (run_loop(task, task._run, self._ending) if task._idle is None else self._watched_loop(task))
+                    loop = run_loop(task, task._run, self._ending, self._turns)
+                    await (loop if task._idle is None else self._watched(task, task._idle, loop))
                 self.failures.loop_returned(task)
             except BaseException as error:
                 exc = error
@@ -304,19 +311,17 @@ class Lifecycle:
             task._move(RUNNING)
         return True
 
-    async def _watched_loop(self, task: Task) -> None:
+    async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
         """Run a loop that has an idle timeout."""
-        assert task._run is not None
-        assert task._idle is not None
         watch = self._idle_watch()
         if not watch.sleeping:
             self.stop.help(watch.run)
             watch.sleeping = True
-        watch.add(task, task._idle)
+        watch.add(task, clock)
         # What `trio.current_time` comes to, for a third of its price.
         task._now = trio.lowlevel.current_clock().current_time
         try:
-            await run_loop(task, task._run, self._ending)
+            await loop
         finally:
             watch.remove(task)
 
@@ -339,7 +344,7 @@ class Lifecycle:
         succeeded = passed and task._state is FINISHED
         if succeeded and not self._ending.no_inits and not self.stop.halted:
             if not self._ending.stopping:
-                self._job._move(JobState.RECURRENT_RUNNING)
+                self._job._move(RECURRENT_RUNNING)
             self._job._set_ready()
             self._begin_recurrents(host_free=task._baton is None)
         else:
@@ -368,14 +373,16 @@ class Lifecycle:
         return self._finalizers
 
     async def _clean_up(self, task: Task, baton: Park, exc: BaseException | None) -> None:
+        finalizers = self.finalizers
         if task.transient:
-            await self.finalizers.clean_up(task, exc)
+            await finalizers.clean_up(task, exc)
         else:
-            await self._wait_for_turn(task, baton, exc)
-            await self.finalizers.clean_up(task, exc)
+            if not baton.woken:
+                await self._wait_for_turn(task, baton, exc)
+            await finalizers.clean_up(task, exc)
             if task._stand_in is not None:
                 self.failures.unexplained(task, task._stand_in)
-            self.finalizers.next()
+            finalizers.next()
 
     async def _wait_for_turn(self, task: Task, baton: Park, exc: BaseException | None) -> None:
         # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
@@ -410,7 +417,7 @@ class Lifecycle:
     def _finalize(self) -> None:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
         self.stop.seal()
-        self._job._move(JobState.FINALIZING)
+        self._job._move(FINALIZING)
         due = [task for task in self._job.tasks if task._baton is not None and not task.transient]
         if due:
             self.finalizers.begin(due)

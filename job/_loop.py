@@ -9,7 +9,7 @@ import trio
 from trio.lowlevel import disable_ki_protection
 
 from ._exceptions import MissingStepError
-from ._fairness import turns
+from ._fairness import Turns
 from ._forms import AsyncRoutine, refuse_routines
 from ._task import BETWEEN, DONE, IDLE, NONE, TICK, Host, Task
 
@@ -26,14 +26,13 @@ class Stoppable(Protocol):
 # User routines are open to KeyboardInterrupt, and what they are called from decides: hence the loop is open, too. It has
 # nothing that an interrupt between two lines could break.
 @disable_ki_protection
-async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable) -> None:
+async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Turns) -> None:
     """Call `run` until it is done, or stopped at a step.
 
     Raises:
         MissingStepError: `run` returned without a step while the job was not stopping.
         BaseException: whatever `run` raises.
     """
-    fairness = turns()
     until = fairness.slice_ends  # of a slice that others have begun, the rest
     pause = 0.0
     to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done

@@ -13,15 +13,15 @@ class Park:
     A trio.Event would do the same for a little more memory and time; there is one of these for each task with a finalizer.
     """
 
-    __slots__ = ("_waiter", "_woken")
+    __slots__ = ("_waiter", "woken")
 
     def __init__(self) -> None:
-        self._woken = False
+        self.woken = False
         self._waiter: trio.lowlevel.Task | None = None
 
     def wake(self) -> None:
         """Let the waiter go on, now or when it comes."""
-        self._woken = True
+        self.woken = True
         if self._waiter is not None:
             trio.lowlevel.reschedule(self._waiter)
             self._waiter = None
@@ -33,7 +33,7 @@ class Park:
         pending, as in a shielded scope, at no cost of a scope. (Opening a scope here could misnest with one that a routine
         left open for its finalizer.)
         """
-        if self._woken:
+        if self.woken:
             return
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:

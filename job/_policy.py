@@ -23,5 +23,6 @@ class StopPolicy(Enum):
 
 
 # Asked for in each task: why these are not looked up in their Enum, `_states` says.
+ERROR: Final = StopPolicy.ERROR
 STRICT: Final = StopPolicy.STRICT
 STOP_GROUP: Final = StopPolicy.STOP_GROUP
