@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import trio
@@ -187,15 +188,11 @@ class Stop:
 
     @enable_ki_protection
     async def _helping(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        with trio.CancelScope() as scope:
+        # Not only its own scope may be cancelled: the host sees to that, and the nursery need not hear of it again.
+        with trio.CancelScope() as scope, suppress(trio.Cancelled):
             self._helpers.append(scope)
-            try:
-                if not self.winding_up:
-                    await work()
-            except trio.Cancelled:
-                if scope.cancel_called:
-                    raise  # absorbed by the scope
-                # Else the job is being cancelled. The host sees to that; the nursery need not hear of it again.
+            if not self.winding_up:
+                await work()
 
     # -- noticed
 

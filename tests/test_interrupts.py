@@ -10,8 +10,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from job import CauseKind, Job, JobState, Phase, StopPolicy, Task, TaskState
-from tests.journal import Journal, Routine, failing, forever, lasting, nothing
+from job import CauseKind, Job, JobState, JobStateChanged, Phase, StopPolicy, Task, TaskState
+from tests.journal import Journal, Routine, done, failing, forever, lasting, nothing
 
 BASE_ERRORS = [KeyboardInterrupt(), SystemExit(3), BaseException("odd"), BaseExceptionGroup("", [KeyboardInterrupt()])]
 
@@ -206,15 +206,17 @@ def test_signal_while_an_idle_timeout_is_watched() -> None:
 
 
 class InterruptingObserver:
-    """Sends a SIGINT at each event: in the middle of the framework's own code."""
+    """Sends a SIGINT at each event, or at those that are told: in the middle of the framework's own code."""
 
-    def __init__(self) -> None:
+    def __init__(self, told: Callable[[object], bool] = lambda _: True) -> None:
+        self._told = told
         self.events: list[object] = []
 
     def on_event(self, event: object) -> None:
         """Note the event and send the signal."""
         self.events.append(event)
-        interrupt()
+        if self._told(event):
+            interrupt()
 
 
 def test_framework_is_protected() -> None:
@@ -233,6 +235,32 @@ def test_framework_is_protected() -> None:
             entered = [entry.removesuffix(".init") for entry in journal if entry.endswith(".init")]
             left = [entry.removesuffix(".finalize") for entry in journal if entry.endswith(".finalize")]
             assert left == entered[::-1]
+
+    run_until_interrupted(main)
+
+
+@pytest.mark.parametrize(("last", "cause"), [(done, KeyboardInterrupt), (failing(ValueError("last")), ValueError)])
+def test_signal_while_the_job_closes(last: Routine, cause: type[BaseException]) -> None:
+    """One that strikes when all is over but the engine's own helpers goes on; what came first stays the cause."""
+    observer = InterruptingObserver(
+        lambda event: isinstance(event, JobStateChanged) and event.new is JobState.FINALIZING
+    )
+
+    async def main() -> None:
+        j = Job[None](observers=[observer])
+
+        async def add_watched(task: Task) -> None:
+            j.add_task(done, idle_timeout=10)
+            await trio.sleep(1)
+            await last(task)
+
+        j.add_task(add_watched)
+        try:
+            await j.run()
+        finally:
+            assert j.state is JobState.CANCELLED
+            assert isinstance(j.interrupted_by[1], cause)
+            assert isinstance(j.errors[-1].error, KeyboardInterrupt)
 
     run_until_interrupted(main)
 
