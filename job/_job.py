@@ -286,7 +286,7 @@ class Job(Generic[V]):
         await self._live()
         if not self._failed:
             self._set_ready()
-        return await self._outcome()
+        return await self._outcome() if self._ending.errors else self._state
 
     async def run_in_background(self, nursery: trio.Nursery) -> JobState:
         """Start the job in `nursery`, and wait until its oneshot is done (without one: all inits are), or the job has ended.

@@ -13,7 +13,7 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, Any, final
 
@@ -31,7 +31,7 @@ from ._idle_watch import IdleWatch
 from ._loop import run_loop
 from ._park import Park, always, never
 from ._policy import STOP_GROUP
-from ._scopes import abandon_scopes_in, innermost_scope, is_cancelled
+from ._scopes import abandon_scopes_in, has_opened, is_cancelled
 from ._shutdown import Shutdown
 from ._states import FINALIZING, FINISHED, ONESHOT_RUNNING, RECURRENT_RUNNING, RUNNING, Phase, TaskState
 from ._stop import Stop
@@ -107,7 +107,10 @@ class Lifecycle:
             async with trio.open_nursery() as self._nursery:
                 self.stop.arm(self._nursery)
                 try:
-                    await self._live_host()
+                    for task in self._hosted():
+                        await self._live_in_host(task)
+                    if self._job._watches_idle and not self.stop.winding_up:
+                        await self._idle_watch().run()
                     if not self._over:
                         await self._wait_for_the_rest(self._deaf)
                 except BaseException as exc:
@@ -121,7 +124,8 @@ class Lifecycle:
         self._job._conclude(contained=contained)
         del self.stop, self.failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
 
-    async def _live_host(self) -> None:
+    def _hosted(self) -> Iterator[Task]:
+        """Give what the host is to run: the oneshot, then one plain loop after another."""
         oneshot = self._job._oneshot
         self._job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
         self._meet_the_world()
@@ -129,11 +133,9 @@ class Lifecycle:
             self._begin_recurrents(host_free=True)
             self.close_if_empty()
         else:
-            await self._live_in_host(oneshot)
+            yield oneshot
         while self._released and self._ready:
-            await self._live_in_host(self._ready.pop(0))
-        if self._job._watches_idle and not self.stop.winding_up:
-            await self._idle_watch().run()
+            yield self._ready.pop(0)
 
     def _meet_the_world(self) -> None:
         """Start under a parent that may be stopping, in a scope that may be cancelled: no routine need ever look."""
@@ -142,14 +144,10 @@ class Lifecycle:
             parent.stop.child_started(self._job)
         self.stop.look_again()
 
-    async def _live_in_host(self, task: Task) -> None:
-        """Run a task in the host's trio task, and leave that as it was."""
-        host = trio.lowlevel.current_task()
-        innermost = innermost_scope(host)
+    def _live_in_host(self, task: Task) -> Awaitable[None]:
+        """Run a task in the host's trio task, but not in its context."""
         context = self._context.copy() if task._context is None else task._context
-        await drive(self._live_task(task), self._spawn_ready, context.run)
-        if innermost_scope(host) is not innermost:
-            abandon_scopes_in(host, innermost)
+        return drive(self._live_task(task), self._spawn_ready, context.run)
 
     def _wait_for_the_rest(self, deaf: Callable[[], bool]) -> Awaitable[None]:
         self._host_park = Park()
@@ -233,9 +231,9 @@ class Lifecycle:
     async def _live_task(self, task: Task) -> None:
         """One task from init to finalizer, in the trio task and the context that it was given."""
         enter_context_of(task)
-        task._home = trio.lowlevel.current_task()
+        home = task._home = trio.lowlevel.current_task()
         bare = task._plain and task._loop_scope is None
-        exc = None if bare and self._released else await self._set_up(task)
+        exc = None if bare and (self._released or task.index == 0) else await self._set_up(task)
         if exc is None and self._enter_loop(task):
             try:
                 if task._run is not None:
@@ -252,6 +250,8 @@ class Lifecycle:
             await self._clean_up(task, task._baton, exc)
         elif task._loop_scope is not None and task._due:
             self.finalizers.close(task)
+        elif has_opened(home, self.stop.scope):
+            abandon_scopes_in(home, self.stop.scope)
         if task.transient:
             self._job._forget(task)
             self._count_out(task)
@@ -391,7 +391,8 @@ class Lifecycle:
             await baton.wait(always if closed else self._deaf)
         except BaseException as struck:
             self.failures.explain(task, None, struck)
-            await baton.wait(always)
+            if not baton.woken:
+                await baton.wait(always)
 
     def _deaf(self) -> bool:
         """Whether a cancellation would tell nothing new."""

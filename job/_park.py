@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -26,15 +26,13 @@ class Park:
             trio.lowlevel.reschedule(self._waiter)
             self._waiter = None
 
-    async def wait(self, deaf: Callable[[], bool]) -> None:
-        """Wait for `wake`.
+    def wait(self, deaf: Callable[[], bool]) -> Awaitable[None]:
+        """Wait for `wake`, which has not come yet: see `woken`.
 
         A cancellation or KeyboardInterrupt ends the wait, unless `deaf()` is true when it strikes: then it is left
         pending, as in a shielded scope, at no cost of a scope. (Opening a scope here could misnest with one that a routine
         left open for its finalizer.)
         """
-        if self.woken:
-            return
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
             if deaf():
@@ -43,7 +41,7 @@ class Park:
             return trio.lowlevel.Abort.SUCCEEDED
 
         self._waiter = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(abort)
+        return trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105 - by whom this is awaited
 
 
 def always() -> bool:

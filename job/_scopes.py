@@ -8,14 +8,7 @@ only inside of all that are open; one that was opened in time, in case it should
 
 from __future__ import annotations
 
-from typing import Any
-
 import trio
-
-
-def innermost_scope(task: trio.lowlevel.Task) -> Any:
-    """Return what stands for the innermost scope of a trio task."""
-    return task._cancel_status
 
 
 def is_cancelled(task: trio.lowlevel.Task) -> bool:
@@ -49,6 +42,6 @@ def open_outside(scope: trio.CancelScope, around: trio.CancelScope) -> None:
     task._activate_cancel_status(innermost)
 
 
-def abandon_scopes_in(task: trio.lowlevel.Task, scope: Any) -> None:
+def abandon_scopes_in(task: trio.lowlevel.Task, around: trio.CancelScope) -> None:
     """Take a trio task out of the scopes that it has opened inside of this one and not closed."""
-    task._activate_cancel_status(scope)
+    task._activate_cancel_status(around._cancel_status)
