@@ -1,16 +1,22 @@
 """The benchmarks run; what they measure is said by `make bench`, and never asserted."""
 
+import itertools
 import json
+import math
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
+import job
 from tests.benchmarks import fairness
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.core.crowd import cost_of_a_checkpoint, cost_of_a_job, cost_of_a_raw_job, cost_of_a_tick
+from tests.benchmarks.core.guaranteed import Guaranteed, Work
 from tests.benchmarks.core.parked import SHAPES, park_all
 from tests.benchmarks.effort import TINY
 from tests.benchmarks.relay import integrity, speed
@@ -58,6 +64,66 @@ def test_fairness() -> None:
     section = fairness.measure(TINY, [JOBS])
     assert section.rows
     assert section.tables
+
+
+class Book:
+    """Three tasks that write down what is called, one of which may go wrong."""
+
+    def __init__(self, fault: tuple[int, str] | None) -> None:
+        self._fault = fault
+        self.calls: list[tuple[int, str]] = []
+
+    def work(self, index: int) -> Work:
+        """Return the work of one task."""
+        return Work(*(partial(self._call, index, phase) for phase in ("init", "run", "finalize")))
+
+    def factory(self, index: int) -> Callable[[job.Job[None]], job.Routines]:
+        """Return the same as a task of a job."""
+        init, run, finalize = self.work(index)
+
+        async def run_once(task: job.Task) -> None:
+            await run()
+            task.done()
+
+        return lambda j: job.Routines(lambda task: init(), run_once, lambda task: finalize())
+
+    async def _call(self, index: int, phase: str) -> bool:
+        self.calls.append((index, phase))
+        await trio.sleep(math.inf if self._fault == (index, f"endless {phase}") else index)
+        if self._fault == (index, phase):
+            raise ValueError(phase)
+        return False
+
+
+FAULTS = [None, *itertools.product(range(3), ["init", "run", "finalize", "endless finalize"])]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_yardstick_keeps_the_guarantees(fault: tuple[int, str] | None, autojump_clock: MockClock) -> None:
+    """What is written by hand makes the same calls in the same order as a job, whatever goes wrong, and records the same."""
+    by_job, by_hand = Book(fault), Book(fault)
+    j = job.Job[None](finalize_timeout=5)
+    j.add_oneshot_task(by_job.factory(0))
+    j.add_task(by_job.factory(1))
+    j.add_task(by_job.factory(2))
+    with suppress(ValueError, TimeoutError):
+        await j.run()
+    hand = Guaranteed([by_hand.work(index) for index in range(3)], finalize_timeout=5)
+    with suppress(ValueError, TimeoutError):
+        await hand.run()
+    recorded = [(e.task and e.task.index, e.phase and e.phase.value, isinstance(e.error, ValueError)) for e in j.errors]
+    assert by_hand.calls == by_job.calls
+    assert [(e.task, e.phase, isinstance(e.error, ValueError)) for e in hand.errors] == recorded
+    assert len(recorded) == (fault is not None)
+
+
+async def test_yardstick_in_a_cancelled_scope(autojump_clock: MockClock) -> None:
+    """A cancellation from outside goes on when the finalizers have run."""
+    book = Book((1, "endless run"))
+    with trio.move_on_after(9) as scope:
+        await Guaranteed([book.work(index) for index in range(3)]).run()
+    assert scope.cancelled_caught
+    assert book.calls[-3:] == [(index, "finalize") for index in (2, 1, 0)]
 
 
 @pytest.mark.parametrize("cost", [cost_of_a_job, cost_of_a_raw_job, cost_of_a_tick, cost_of_a_checkpoint])
