@@ -111,11 +111,11 @@ class Failures:
             failure = task.error = self._ending.replace(stand_in, Phase.FINALIZE, error)
         elif contained:
             failure = self._contain(task, Phase.FINALIZE, error)
-        elif self._ending.cause is None:
+        elif self._ending.cause is None and self._stop.sealed:
             at = trio.current_time()
             failure = self._ending.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
-        else:
-            failure = self._ending.add(task, Phase.FINALIZE, error)
+        else:  # before the finalizers of the job it is a transient task's, and the others are to hear of it
+            failure = self._stop.interrupt(CauseKind.FINALIZE, task, Phase.FINALIZE, error)
         task.error = task.error or failure
         self._job._task_failed(task, failure, survived=contained)
 

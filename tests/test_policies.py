@@ -371,3 +371,17 @@ async def test_transient_cut_by_a_failure() -> None:
     with pytest.raises(ValueError, match="fail"):
         await j.run()
     assert (seen, task.state) == (["finalize"], TaskState.CANCELLED)
+
+
+async def test_transient_finalizer_raises_what_nobody_contains(autojump_clock: MockClock) -> None:
+    """A KeyboardInterrupt in a transient task's finalizer cancels the job at once, one that is kept open too."""
+
+    def interrupted(task: Task) -> None:
+        raise KeyboardInterrupt
+
+    j = Job[None](keep_open=True)
+    other = j.add_task(forever)
+    task = j.add_task(lambda job: (None, three_seconds, interrupted), policy=StopPolicy.CONTAIN, transient=True)
+    with pytest.raises(KeyboardInterrupt):
+        await j.run()
+    assert (trio.current_time(), j.interrupted_by[0], other.state) == (3, task, TaskState.CANCELLED)
