@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import trio
 
+from ._wire import Data
+
 T = TypeVar("T")
 
 
@@ -26,6 +28,13 @@ def number(name: str, value: object, *, least: float, most: float) -> float:
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not least <= value <= most:
         raise ValueError(f"{name} must be a number from {least:g} to {most:g}, got {value!r}")
+    return value
+
+
+def octets(name: str, value: object, where: str = "") -> Data:
+    """Return `value` as it is: bytes, in any of their types."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name} must be bytes, bytearray or memoryview{where}, got {value!r}")
     return value
 
 

@@ -12,11 +12,11 @@ from typing import Any, ClassVar, Final, final
 import trio
 
 from ._engine import Engine, engine
+from ._link import Link
 from ._pump import Course, Pump
 from ._relay_end import End
 from ._socket_pump import CHUNK, raise_as_stream_error
 from ._splice import CANNOT, Pipe
-from ._stream import Stream
 
 _MANY: Final = 4
 """Large chunks in a row after which a pipe is worth its price."""
@@ -51,16 +51,16 @@ class EnginePump(Pump):
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
-        assert source.own is not None
+        assert source.link is not None
         assert source.plain is not None
-        assert sink.own is not None
+        assert sink.link is not None
         assert sink.plain is not None
-        self._giver: Stream = source.own
-        self._taker: Stream = sink.own
+        self._giver: Link = source.link
+        self._taker: Link = sink.link
         self._from: socket.socket = source.plain
         self._to: socket.socket = sink.plain
-        self._source_fd = self._from.fileno()
-        self._sink_fd = self._to.fileno()
+        self._source_fd = source.fd
+        self._sink_fd = sink.fd
         self._rest = _NOTHING
         self._full = 0.0  # large chunks in a row
         self._pipe: Pipe | None = None
@@ -86,7 +86,7 @@ class EnginePump(Pump):
         if not self.running:
             return
         try:
-            if unread := self._giver.take_unread():
+            if unread := self.source.take_unread():
                 self._hold(unread, trio.current_time())
             else:
                 self._engine.read(self._source_fd, self)
@@ -229,7 +229,7 @@ class EnginePump(Pump):
         self._course.ended(self)
         self.sending = True
         self._giver.note_eof()
-        self._taker.end_nowait()
+        self._taker.send_eof_nowait()
         self._course.changed()
 
     def _stop(self) -> None:

@@ -21,14 +21,14 @@ class ForeignWire:
     close_notify, and what trio has for that ends both directions.
     """
 
-    __slots__ = ("_ended", "_eof_due", "_local", "_patience", "_peer", "_stream")
+    __slots__ = ("_eof_due", "_local", "_patience", "_peer", "_stream", "eof")
 
     def __init__(self, stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> None:
         self._stream = stream
         self._local = str(getattr(stream, "local", local))
         self._peer = str(getattr(stream, "peer", peer))
         self._patience = patience
-        self._ended = False
+        self.eof = False
         self._eof_due = False
 
     @property
@@ -53,18 +53,18 @@ class ForeignWire:
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Receive some bytes; none at EOF."""
-        if self._ended:
+        if self.eof:
             await checkpoint()
             return b""
         data = bytes(await self._stream.receive_some(max_bytes))
         if not data:
-            self._ended = True
+            self.eof = True
             await self._say_eof_if_due()
         return data
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """Refuse: there is no such call on a trio stream."""
-        if self._ended:
+        if self.eof:
             return b""
         raise trio.WouldBlock
 
@@ -87,7 +87,7 @@ class ForeignWire:
         else:
             await checkpoint()
             self._eof_due = True
-            if self._ended:
+            if self.eof:
                 await self._say_eof_if_due()
 
     async def _say_eof_if_due(self) -> None:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from ._errors import FrameError
+from ._errors import FrameError, ProtocolError
+from ._link import Link
 from ._wire import Data
 
 if TYPE_CHECKING:
-    from ._stream import Stream
+    from .frames import Codec
 
 _HEADER: Final = 4
 
@@ -29,10 +30,11 @@ class Inbox:
     waits for it. The reader goes on when the taker has let go of the message.
     """
 
-    __slots__ = ("_changed", "_cut", "_stream", "_taking", "buffer", "held", "passed", "reading")
+    __slots__ = ("_changed", "_codec", "_cut", "_link", "_taking", "buffer", "held", "passed", "reading")
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, link: Link, codec: Codec[Any] | None) -> None:
+        self._link = link
+        self._codec = codec
         self._changed = trio.lowlevel.ParkingLot()
         self._taking = False
         self._cut: tuple[int, Any] | None = None  # the first message: its length in the buffer, and itself
@@ -57,7 +59,7 @@ class Inbox:
         return self._cut is not None
 
     def _next_cut(self) -> tuple[int, Any] | None:
-        codec, buffer = self._stream.codec, self.buffer
+        codec, buffer = self._codec, self.buffer
         if codec is None:
             return (len(buffer), bytes(buffer)) if buffer else None
         if len(buffer) < _HEADER:
@@ -73,6 +75,11 @@ class Inbox:
         self._cut = None
         self._changed.unpark_all()
 
+    def use(self, codec: Codec[Any] | None) -> None:
+        """Cut messages by another codec from here on."""
+        self._codec = codec
+        self.spoil()
+
     def take_bytes(self, most: int) -> bytes:
         """Take raw bytes off the front."""
         self.spoil()
@@ -85,13 +92,28 @@ class Inbox:
         self.spoil()
         self.buffer[:0] = memoryview(data).cast("B")
 
+    async def take_until(self, end_of: Callable[[bytearray], int | None], what: str) -> bytes:
+        """Receive until `end_of` finds an end in the buffer, and take the raw bytes up to there."""
+        self._link.check_may_receive()
+        self._link.raw = True
+        end = end_of(self.buffer)
+        if end is not None:
+            await trio.lowlevel.checkpoint()
+        while end is None:
+            data = await self._link.receive()
+            if not data:
+                raise ProtocolError(f"the stream ended after {len(self.buffer)} bytes, before {what}")
+            self.add(data)
+            end = end_of(self.buffer)
+        return self.take_bytes(end)
+
     # -- the reader
 
     async def pass_one(self, busy: Callable[[], AbstractContextManager[None]]) -> bool:
         """Receive a message, unless there is one, and wait until it was taken and let go of; return False at EOF."""
         before = self.passed
         while self.passed == before:
-            self._stream._check_open()
+            self._link.check_open()
             if self.pending:
                 with busy():
                     await self._changed.park()
@@ -106,7 +128,7 @@ class Inbox:
         self.reading = True
         try:
             while not self.ready():
-                data = await self._stream._receive()
+                data = await self._link.receive()
                 if not data:
                     self._end()
                     return False
@@ -150,11 +172,11 @@ class Inbox:
 
     def take_nowait(self) -> Any:
         """Take a message if there is one."""
+        self._link.check_open()
         if self._taking:
             raise trio.WouldBlock
-        self._stream._check_open()
         while not self.ready():
-            data = self._stream._receive_nowait()
+            data = self._link.receive_nowait()
             if not data:
                 self._end()
                 raise trio.EndOfChannel
@@ -163,9 +185,9 @@ class Inbox:
         return self._take()
 
     def _begin_taking(self) -> None:
+        self._link.check_open()
         if self._taking:
             raise trio.BusyResourceError("another task is receiving from this stream")
-        self._stream._check_open()
         self._taking = True
 
     def _take(self) -> Any:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import trio
 
-if TYPE_CHECKING:
-    from ._stream import Stream
+from ._link import Link
 
 
 @final
@@ -38,10 +37,10 @@ class Outbox:
     could not tell where the next letter begins.
     """
 
-    __slots__ = ("_arrived", "_queue", "_stream", "_writer", "_written", "broken", "rest", "spoiled", "writing")
+    __slots__ = ("_arrived", "_link", "_queue", "_writer", "_written", "broken", "rest", "spoiled", "writing")
 
-    def __init__(self, stream: Stream) -> None:
-        self._stream = stream
+    def __init__(self, link: Link) -> None:
+        self._link = link
         self._queue: deque[_Letter] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
         self._writer = False  # a writer waits for letters
@@ -99,7 +98,7 @@ class Outbox:
         try:
             await self._write(_Letter(b""))
             while data:
-                data = data[await self._stream._send_some(data) :]
+                data = data[await self._link.send_some(data) :]
         except trio.Cancelled:
             self.spoiled = True
             raise
@@ -110,7 +109,7 @@ class Outbox:
         """Wait until the wire may take something."""
         self._begin_raw()
         try:
-            await self._stream._wire.wait_send_all_might_not_block()
+            await self._link.wire.wait_send_all_might_not_block()
         finally:
             self._finish_writing()
 
@@ -127,7 +126,7 @@ class Outbox:
         self._writer = True
         try:
             while self.writing or not self._queue:
-                self._stream._check_open()
+                self._link.check_open()
                 await self._arrived.park()
                 if self._written != before and not self._queue:
                     return False
@@ -163,14 +162,14 @@ class Outbox:
         left = memoryview(self.rest + letter.data if self.rest else letter.data)
         try:
             while left:
-                left = left[await self._stream._send_some(left) :]
+                left = left[await self._link.send_some(left) :]
         except trio.Cancelled:
             self._cut_short(letter, left)
             raise
         self.rest = b""
 
     def _cut_short(self, letter: _Letter, left: memoryview) -> None:
-        self.broken = not self._stream._wire.resumes
+        self.broken = not self._link.wire.resumes
         begun = len(left) < len(letter.data)
         self.rest = bytes(left if begun else left[: len(left) - len(letter.data)])
         if begun:

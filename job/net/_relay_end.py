@@ -8,6 +8,7 @@ from typing import Final, final
 
 import trio
 
+from ._link import Link
 from ._reason import Side
 from ._stream import Stream
 
@@ -21,50 +22,56 @@ class End:
 
     Attributes:
         half_closes: whether the peer learns of an EOF while the other direction goes on; over TLS it does not.
-        close_timeout: seconds that are left to such a peer to end its own direction.
         plain: the socket under a stream that is nothing but a socket.
-        own: the stream, where it is one of ours.
+        fd: its descriptor, also when it has been closed; -1 where there is none.
+        link: what is below the stream, where it is one of ours.
     """
 
-    __slots__ = ("close_timeout", "half_closes", "own", "plain", "side", "stream")
+    __slots__ = ("fd", "half_closes", "link", "plain", "side", "stream")
 
     def __init__(self, side: Side, stream: trio.abc.Stream) -> None:
         self.side = side
         self.stream = stream
         # By its type: an object that wraps one of ours and passes on what it does not know itself must not be passed by.
-        self.own = stream if isinstance(stream, Stream) else None
-        self.plain = _socket_of(stream) if self.own is None else self.own.plain
-        self.half_closes = hasattr(stream, "send_eof") if self.own is None else self.own.half_closes
-        self.close_timeout = CLOSE_TIMEOUT if self.own is None else self.own.endpoint.close_timeout
+        own = stream if isinstance(stream, Stream) else None
+        self.link: Link | None = None if own is None else own._link
+        self.plain = _socket_of(stream) if own is None else own.plain
+        self.fd = -1 if self.plain is None else self.plain.fileno()
+        self.half_closes = hasattr(stream, "send_eof") if own is None else own.half_closes
+
+    @property
+    def close_timeout(self) -> float:
+        """Seconds that are left to a peer that cannot learn of an EOF, to end its own direction."""
+        return CLOSE_TIMEOUT if self.link is None else self.link.endpoint.close_timeout
 
     def lend(self, closing: Callable[[], None]) -> None:
         """Have the stream to ourselves until `take_back`, and be told when somebody closes it nevertheless."""
-        if self.own is not None:
-            self.own.lend(closing)
+        if self.link is not None:
+            self.link.lend(closing)
 
     def take_back(self) -> None:
         """Let others use the stream again."""
-        if self.own is not None:
-            self.own.take_back()
+        if self.link is not None:
+            self.link.take_back()
 
     def take_unread(self) -> bytes:
         """Take what was put back into the stream, past which the socket is about to be read."""
-        return b"" if self.own is None else self.own.take_unread()
+        return self.stream.take_unread() if isinstance(self.stream, Stream) else b""
 
     def put_back(self, data: bytes) -> None:
         """Put back what was received and cannot be passed on; a stream of another make, or a closed one, does not take it."""
-        if self.own is not None and not self.own.closed:
-            self.own.unread(data)
+        if isinstance(self.stream, Stream) and not self.stream.closed:
+            self.stream.unread(data)
 
     def count_received(self, size: int) -> None:
         """Tell the stream what was read past it."""
-        if self.own is not None:
-            self.own.count_received(size)
+        if self.link is not None:
+            self.link.count_received(size)
 
     def count_sent(self, size: int) -> None:
         """Tell the stream what was written past it."""
-        if self.own is not None:
-            self.own.count_sent(size)
+        if self.link is not None:
+            self.link.count_sent(size)
 
     async def send_eof(self) -> None:
         """Pass on an EOF, where there is a way to."""

@@ -254,7 +254,7 @@ class Relaying:
 def _kind_of_pump(client: End, upstream: End) -> type[EnginePump | SocketPump | StreamPump]:
     if client.plain is None or upstream.plain is None:
         return StreamPump
-    return EnginePump if AVAILABLE and client.own is not None and upstream.own is not None else SocketPump
+    return EnginePump if AVAILABLE and client.link is not None and upstream.link is not None else SocketPump
 
 
 def _seconds(limit: tuple[float, EndReason]) -> float:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 from trio.lowlevel import checkpoint
 
 from .._forms import Routines
-from ._arguments import whole
+from ._arguments import octets, whole
 from ._errors import ProtocolError
 from ._inbox import Inbox, Received
+from ._link import Link
 from ._options import check_methods
 from ._outbox import Outbox
 from ._socket_wire import SocketWire
@@ -42,38 +42,13 @@ class Stream(trio.abc.HalfCloseableStream):
     that is cancelled has lost nothing.
     """
 
-    __slots__ = (
-        "_bytes_received",
-        "_bytes_sent",
-        "_closed",
-        "_closing",
-        "_codec",
-        "_dialed",
-        "_endpoint",
-        "_eof",
-        "_eof_sent",
-        "_in",
-        "_opened_at",
-        "_out",
-        "_raw",
-        "_receiving",
-        "_wire",
-    )
+    __slots__ = ("_codec", "_dialed", "_in", "_link", "_opened_at", "_out")
 
     def __init__(self, wire: Wire, endpoint: Endpoint, *, dialed: str | None = None) -> None:
-        self._wire = wire
-        self._endpoint = endpoint
+        self._link = Link(wire, endpoint)
         self._dialed = dialed  # the name of the address that it was dialed by
         self._codec: Codec[Any] | None = endpoint._options.codec
         self._opened_at = trio.current_time()
-        self._bytes_received = 0
-        self._bytes_sent = 0
-        self._closed = False
-        self._closing: Callable[[], None] | None = None  # tells who has been lent the stream
-        self._eof = False
-        self._eof_sent = False
-        self._receiving = False
-        self._raw = False  # bytes went past the codec: where the next message begins is the program's affair
         self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
         self._out: Outbox | None = None
 
@@ -88,13 +63,13 @@ class Stream(trio.abc.HalfCloseableStream):
         Returns:
             At least one byte; none at EOF.
         """
-        most = self._read_size if max_bytes is None else whole("max_bytes", max_bytes)
-        self._raw = True
-        if not self._unreceived or self._receiving:
-            return await self._receive(most)
-        self._check_open()
+        most = None if max_bytes is None else whole("max_bytes", max_bytes)
+        self._link.raw = True
+        if not self._unreceived or self._link.receiver is not None:
+            return await self._link.receive(most)
+        self._link.check_open()
         await checkpoint()
-        return self._inbox.take_bytes(most)
+        return self._inbox.take_bytes(most or self._link.read_size)
 
     async def receive_exactly(self, n: int) -> bytes:
         """Receive `n` bytes.
@@ -106,7 +81,7 @@ class Stream(trio.abc.HalfCloseableStream):
             await checkpoint()
             return b""
         wanted = whole("n", n)
-        return await self._receive_until(
+        return await self._inbox.take_until(
             lambda buffer: wanted if len(buffer) >= wanted else None, f"{wanted} were there"
         )
 
@@ -120,9 +95,7 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             ProtocolError: it would be longer, or EOF came first; what had come before stays in the stream.
         """
-        if not isinstance(delimiter, (bytes, bytearray, memoryview)):
-            raise TypeError(f"delimiter must be bytes, bytearray or memoryview, got {delimiter!r}")
-        end = bytes(delimiter)
+        end = bytes(octets("delimiter", delimiter))
         if not end:
             raise ValueError(f"delimiter must not be empty, got {delimiter!r}")
         most = whole("limit", limit)
@@ -133,13 +106,12 @@ class Stream(trio.abc.HalfCloseableStream):
                 raise ProtocolError(f"no {end!r} within {most} bytes")
             return None if at == -1 else at + len(end)
 
-        return await self._receive_until(found, f"{end!r}")
+        return await self._inbox.take_until(found, f"{end!r}")
 
     def unread(self, data: Data) -> None:
         """Put bytes back: they are what is received next, by whomever."""
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise TypeError(f"data must be bytes, bytearray or memoryview, got {data!r}")
-        self._check_open()
+        octets("data", data)
+        self._link.check_open()
         self._inbox.put_back(data)
 
     async def send_all(self, data: Data) -> None:
@@ -149,8 +121,8 @@ class Stream(trio.abc.HalfCloseableStream):
             trio.BusyResourceError: another task is sending.
         """
         view = memoryview(data).cast("B")
-        self._check_can_send()
-        self._raw = True
+        self._link.check_can_send()
+        self._link.raw = True
         if view:
             await self._outbox.write_raw(view)
         else:
@@ -158,7 +130,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room to send something, as far as that can be known."""
-        self._check_can_send()
+        self._link.check_can_send()
         await self._outbox.wait_for_room()
 
     async def send_eof(self) -> None:
@@ -169,14 +141,13 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             trio.BusyResourceError: a task is sending.
         """
-        self._check_open()
-        if self._eof_sent:
+        self._link.check_open()
+        if self._link.eof_sent:
             await checkpoint()
             return
         if self._out is not None and self._out.writing:
             raise trio.BusyResourceError("another task is sending on this stream")
-        await self._wire.send_eof()
-        self._eof_sent = True
+        await self._link.send_eof()
 
     async def aclose(self) -> None:
         """Say EOF, and wait for the peer's, so that nothing sent is lost; after `close_timeout` close anyway.
@@ -185,10 +156,10 @@ class Stream(trio.abc.HalfCloseableStream):
         """
         if not self.close_nowait():
             self._shut()
-            seconds = self._endpoint.close_timeout
+            seconds = self.endpoint.close_timeout
             try:
                 with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
-                    await self._wire.aclose()
+                    await self._link.wire.aclose()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 pass  # somebody was faster
             finally:
@@ -229,8 +200,11 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             FrameError: the payload is too long; nothing was written.
         """
-        message = _as_bytes(data) if self._codec is None else self._codec.encode(data)
-        self._check_can_send()
+        if self._codec is None:
+            message = bytes(octets("data", data, " on a stream without a codec"))
+        else:
+            message = self._codec.encode(data)
+        self._link.check_can_send()
         if message:
             await self._outbox.send(message)
         else:
@@ -252,7 +226,7 @@ class Stream(trio.abc.HalfCloseableStream):
         as the endpoint holds fewer than `max_idle`. Once bytes went past the codec (`receive_exactly`, `send_all`, a relay …)
         nobody knows whether it is between messages, until the codec is written. In either case this stream is closed.
         """
-        if self._dialed is not None and self._is_reusable() and self._endpoint._keep(self._dialed, self._wire):
+        if self._dialed is not None and self._is_reusable() and self.endpoint._keep(self._dialed, self._link.wire):
             self._shut()
             self._tell_closed()
             await checkpoint()
@@ -270,14 +244,14 @@ class Stream(trio.abc.HalfCloseableStream):
     def codec(self, codec: Codec[Any] | None) -> None:
         check_methods("codec", codec, "encode", "decode")
         self._codec = codec
-        self._raw = False
+        self._link.raw = False
         if self._in is not None:
-            self._in.spoil()
+            self._in.use(codec)
 
     @property
     def endpoint(self) -> Endpoint:
         """Where the stream comes from."""
-        return self._endpoint
+        return self._link.endpoint
 
     @property
     def inbound(self) -> bool:
@@ -287,12 +261,12 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def local(self) -> str:
         """The address of this end."""
-        return self._wire.local
+        return self._link.wire.local
 
     @property
     def peer(self) -> str:
         """The address of the other end."""
-        return self._wire.peer
+        return self._link.wire.peer
 
     @property
     def key(self) -> str:
@@ -307,92 +281,51 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def bytes_received(self) -> int:
         """How many bytes came in: inside TLS, frames with their headers."""
-        return self._bytes_received
+        return self._link.bytes_received
 
     @property
     def bytes_sent(self) -> int:
         """How many bytes went out."""
-        return self._bytes_sent
+        return self._link.bytes_sent
 
     @property
     def closed(self) -> bool:
         """Whether it has been closed or released."""
-        return self._closed
+        return self._link.closed
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else "open"
-        return f"<Stream {self.key} {state}, {self._bytes_received} bytes received, {self._bytes_sent} sent>"
+        state = "closed" if self.closed else "open"
+        return f"<Stream {self.key} {state}, {self.bytes_received} bytes received, {self.bytes_sent} sent>"
 
     # -- for the relay, which moves bytes past the stream
 
     @property
     def half_closes(self) -> bool:
         """Whether `send_eof` takes effect at once."""
-        return self._wire.half_closes
+        return self._link.wire.half_closes
 
     @property
     def plain(self) -> socket.socket | None:
         """The socket, where the stream is nothing but a socket."""
-        sends_next = not self._eof_sent and self._all_sent
-        return self._wire.lend() if isinstance(self._wire, SocketWire) and sends_next else None
-
-    def lend(self, closing: Callable[[], None]) -> None:
-        """Receive nothing until `take_back`; call `closing` when somebody closes the stream nevertheless.
-
-        Raises:
-            trio.BusyResourceError: another task is receiving from this stream.
-        """
-        self._begin_receiving()
-        self._raw = True
-        self._closing = closing
-
-    def take_back(self) -> None:
-        """Receive as before."""
-        self._receiving = False
-        self._closing = None
-
-    def end_nowait(self) -> None:
-        """Say EOF on a plain socket, without a checkpoint.
-
-        Raises:
-            OSError: the peer is gone.
-        """
-        assert isinstance(self._wire, SocketWire)
-        self._wire.send_eof_nowait()
-        self._eof_sent = True
-
-    def note_eof(self) -> None:
-        """Take note that the peer has said EOF, which went past while the stream was lent."""
-        assert isinstance(self._wire, SocketWire)
-        self._eof = self._wire.eof = True
-        self._wire.quiet = True
+        wire, sends_next = self._link.wire, not self._link.eof_sent and self._all_sent
+        return wire.lend() if isinstance(wire, SocketWire) and sends_next else None
 
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""
         return self._inbox.take_bytes(self._unreceived) if self._unreceived else b""
 
-    def count_received(self, size: int) -> None:
-        """Count bytes that came in."""
-        self._bytes_received += size
-        self._endpoint._tally.bytes_received += size
-
-    def count_sent(self, size: int) -> None:
-        """Count bytes that went out."""
-        self._bytes_sent += size
-        self._endpoint._tally.bytes_sent += size
-
-    # -- for its halves
+    # -- its halves
 
     @property
     def _inbox(self) -> Inbox:
         if self._in is None:
-            self._in = Inbox(self)
+            self._in = Inbox(self._link, self._codec)
         return self._in
 
     @property
     def _outbox(self) -> Outbox:
         if self._out is None:
-            self._out = Outbox(self)
+            self._out = Outbox(self._link)
         return self._out
 
     @property
@@ -405,105 +338,35 @@ class Stream(trio.abc.HalfCloseableStream):
         """Whether nothing is on its way to be sent."""
         return self._out is None or self._out.clean
 
-    @property
-    def _read_size(self) -> int:
-        return self._endpoint._options.read_size
-
-    async def _receive(self, most: int | None = None) -> bytes:
-        self._begin_receiving()
-        try:
-            data = await self._wire.receive_some(most or self._read_size)
-        finally:
-            self._receiving = False
-        return self._arrived(data)
-
-    def _begin_receiving(self) -> None:
-        self._check_open()
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this stream")
-        self._receiving = True
-
-    def _receive_nowait(self) -> bytes:
-        if self._receiving:
-            raise trio.WouldBlock
-        return self._arrived(self._wire.receive_nowait(self._read_size))
-
-    def _arrived(self, data: bytes) -> bytes:
-        if data:
-            self.count_received(len(data))
-        else:
-            self._eof = True
-        return data
-
-    async def _receive_until(self, found: Callable[[bytearray], int | None], what: str) -> bytes:
-        self._check_open()
-        self._raw = True
-        inbox = self._inbox
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this stream")
-        end = found(inbox.buffer)
-        if end is not None:
-            await checkpoint()
-        while end is None:
-            data = await self._receive()
-            if not data:
-                raise ProtocolError(f"the stream ended after {len(inbox.buffer)} bytes, before {what}")
-            inbox.add(data)
-            end = found(inbox.buffer)
-        return inbox.take_bytes(end)
-
-    async def _send_some(self, data: memoryview) -> int:
-        self._check_open()
-        sent = await self._wire.send_some(data)
-        self.count_sent(sent)
-        return sent
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError("this stream was closed")
-
-    def _check_can_send(self) -> None:
-        self._check_open()
-        if self._eof_sent:
-            raise trio.ClosedResourceError("cannot send after EOF was sent")
+    # -- the end
 
     def _is_reusable(self) -> bool:
+        link = self._link
         return (
-            not self._closed
-            and self._codec is not None
-            and not (
-                self._raw or self._eof or self._eof_sent or self._receiving or self._inbox.held or self._unreceived
-            )
+            self._codec is not None
+            and not (link.closed or link.raw or link.wire.eof or link.eof_sent or link.receiver is not None)
+            and not (self._inbox.held or self._unreceived)
             and self._all_sent
         )
 
     def close_nowait(self) -> bool:
         """Close where nobody needs to be waited for; return whether it is closed."""
-        if not self._closed and isinstance(self._wire, SocketWire) and self._wire.finished:
-            quiet = self._wire.quiet and self._out is None and not self._receiving
+        link, wire = self._link, self._link.wire
+        if not link.closed and isinstance(wire, SocketWire) and wire.finished:
+            quiet = wire.quiet and self._out is None and link.receiver is None
             self._shut()
-            self._wire.close_nowait(quiet=quiet)
+            wire.close_nowait(quiet=quiet)
             self._tell_closed()
-        return self._closed
+        return link.closed
 
     def _shut(self) -> None:
         """Take no more part in anything."""
-        self._closed = True
-        if self._closing is not None:
-            self._closing()
+        self._link.close()
         if self._in is not None:
             self._in.close()
         if self._out is not None:
             self._out.close()
-        # They refer to the stream: a cycle would be work for the garbage collector, at each connection.
-        self._in = self._out = None
 
     def _tell_closed(self) -> None:
         if self._dialed is not None:
-            self._endpoint._outbound_closed()
-
-
-def _as_bytes(data: object) -> bytes:
-    if not isinstance(data, bytes | bytearray | memoryview):
-        raise TypeError(f"data must be bytes, bytearray or memoryview on a stream without a codec, got {data!r}")
-    return data if isinstance(data, bytes) else bytes(data)
+            self.endpoint._outbound_closed()

@@ -16,6 +16,11 @@ class Wire(Protocol):
     def peer(self) -> str: ...
 
     @property
+    def eof(self) -> bool:
+        """Whether the peer has said EOF."""
+        ...
+
+    @property
     def half_closes(self) -> bool:
         """Whether `send_eof` takes effect at once."""
         ...

@@ -463,8 +463,8 @@ async def send_raw(stream: net.Stream) -> None:
 
 async def lend(stream: net.Stream) -> None:
     """Have a relay move bytes."""
-    stream.lend(lambda: None)
-    stream.take_back()
+    stream._link.lend(lambda: None)
+    stream._link.take_back()
 
 
 @pytest.mark.parametrize(

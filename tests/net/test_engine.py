@@ -275,7 +275,7 @@ async def test_ends_in_full_flow(ending: str) -> None:
                 def ended() -> bool:
                     with suppress(BlockingIOError):
                         other.recv(MIB)
-                    return not client._receiving
+                    return client._link.receiver is None
 
                 await wait_until(ended)
         if ending == "cut":

@@ -360,6 +360,18 @@ async def test_reader_of_a_closed_stream(autojump_clock: MockClock) -> None:
             await far.aclose()
 
 
+async def test_closed_while_a_message_is_taken(autojump_clock: MockClock) -> None:
+    """On a stream that its taker closes there is no other message to wait for, and it says so."""
+    async with memory() as (near, far):
+        await near.send(b"x")
+        async with far.received():
+            await far.aclose()
+            with pytest.raises(trio.ClosedResourceError):
+                await far.received().__aenter__()
+            with pytest.raises(trio.ClosedResourceError), far.received_nowait():
+                pass
+
+
 # -- sending
 
 

@@ -34,7 +34,7 @@ async def clog(streams: Any) -> Any:
             for size in (65536, 1):
                 with trio.move_on_after(0.01):
                     while True:
-                        await stream._send_some(memoryview(bytes(size)))
+                        await stream._link.send_some(memoryview(bytes(size)))
     return streams
 
 
@@ -367,7 +367,7 @@ async def test_reset() -> None:
         plain = near.plain
         assert plain is not None
         plain.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        near._wire.abandon()
+        near._link.wire.abandon()
         with pytest.raises(trio.BrokenResourceError):
             await far.receive_some()
         with pytest.raises(trio.BrokenResourceError):

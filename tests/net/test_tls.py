@@ -91,7 +91,7 @@ async def test_close_arrives(transport: MemoryTransport | None) -> None:
 async def test_truncation() -> None:
     """A connection that ends without close_notify is a fault, not EOF."""
     async with over_tls() as (near, far):
-        near._wire.abandon()
+        near._link.wire.abandon()
         with pytest.raises(trio.BrokenResourceError) as caught:
             await far.receive_some()
         assert isinstance(caught.value.__cause__, ssl.SSLEOFError)
@@ -134,7 +134,7 @@ async def test_foreign_stream_without_half_close(autojump_clock: MockClock) -> N
     assert await near.receive_some() == b"x"
     assert await near.receive_some() == b""
     assert await far.receive_some() == b""
-    near._wire.abandon()
+    near._link.wire.abandon()
     await near.aclose()
 
 
