@@ -127,7 +127,7 @@ class Job(Generic[V]):
         _check.optional_callable("on_shutdown", on_shutdown)
         self.value = value
         self._id = next(_ids)
-        self._name = f"job-{self._id}" if name is None else _check.text("name", name)
+        self._name = name if name is None else _check.text("name", name)
         self._fields = {} if fields is None else _check.fields("fields", fields)
         self._timeout = _check.seconds("timeout", timeout)
         self._grace = _check.seconds("grace", grace)
@@ -200,7 +200,7 @@ class Job(Generic[V]):
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
         routines = make_routines(factory, self)
-        task = Task(self, 0, _task_name(name, factory), routines, policy=ERROR, meta=meta)
+        task = Task(self, 0, _task_name(name, factory), routines, ERROR, None, meta)
         self._oneshot = task
         if self._audience is not None:
             self._audience.hear(TaskAdded(task, self.clock()))
@@ -240,9 +240,7 @@ class Job(Generic[V]):
         idle = None if idle_timeout is None else _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
         index = next(self._indexes)
-        task = Task(
-            self, index, _task_name(name, factory), routines, policy=policy, idle=idle, meta=meta, transient=transient
-        )
+        task = Task(self, index, _task_name(name, factory), routines, policy, idle, meta, transient)
         self._tasks[index] = task
         self._watches_idle = self._watches_idle or idle is not None
         self._has_group = self._has_group or (policy is STOP_GROUP and task._run is not None)
@@ -523,7 +521,7 @@ class Job(Generic[V]):
     @property
     def name(self) -> str:
         """The job's name, for logs, notes and traces."""
-        return self._name
+        return self._name or f"job-{self._id}"
 
     @property
     def id(self) -> int:

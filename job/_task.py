@@ -99,13 +99,12 @@ class Task:
         "transient",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - for the engine alone, and a keyword costs each task of each job
         self,
         host: Host,
         index: int,
         name: str,
         routines: AsyncRoutines,
-        *,
         policy: StopPolicy,
         idle: IdleClock | None = None,
         meta: Any = None,

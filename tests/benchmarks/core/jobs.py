@@ -20,7 +20,7 @@ from ..text import spread
 from . import others, raw
 from .guaranteed import guaranteed
 from .naive import NaiveJob, NaiveTask
-from .routines import done_later, full_task, full_task_later, minimal_task, minimal_task_later, nothing
+from .routines import Routines, done_later, full_task, full_task_later, minimal_task, minimal_task_later, nothing
 
 MINIMAL, FULL = "job", "job with init and finalizer in each task"
 RAW_MINIMAL = "trio by hand, minimal"
@@ -112,7 +112,7 @@ async def _timed(whole: Callable[[], Awaitable[None]], count: int) -> float:
     return (perf_counter() - started) / count
 
 
-async def _run_job(factory: Callable[[job.Job[None]], job.Routines]) -> None:
+async def _run_job(factory: Callable[[job.Job[None]], Routines]) -> None:
     j = job.Job[None]()
     j.add_oneshot_task(factory)
     j.add_task(factory)

@@ -10,6 +10,8 @@ import job
 
 Step = Callable[[], Awaitable[bool]]
 """A run written by hand: whether to go on."""
+Routine = Callable[[job.Task], Awaitable[None]]
+Routines = tuple[Routine | None, Routine | None, Routine | None]
 
 
 async def done() -> bool:
@@ -56,26 +58,26 @@ async def run_park(task: job.Task) -> None:
     await trio.sleep_forever()
 
 
-def minimal_task(j: job.Job[None]) -> job.Routines:
+def minimal_task(j: job.Job[None]) -> Routines:
     """Be done at once, with nothing to set up or to clean up."""
-    return job.Routines(run=run_done)
+    return None, run_done, None
 
 
-def full_task(j: job.Job[None]) -> job.Routines:
+def full_task(j: job.Job[None]) -> Routines:
     """Be done at once, between an init and a finalizer."""
-    return job.Routines(init, run_done, finalize)
+    return init, run_done, finalize
 
 
-def minimal_task_later(j: job.Job[None]) -> job.Routines:
+def minimal_task_later(j: job.Job[None]) -> Routines:
     """Be done after a checkpoint, with nothing to set up or to clean up."""
-    return job.Routines(run=run_done_later)
+    return None, run_done_later, None
 
 
-def full_task_later(j: job.Job[None]) -> job.Routines:
+def full_task_later(j: job.Job[None]) -> Routines:
     """Be done after a checkpoint, between an init and a finalizer."""
-    return job.Routines(init, run_done_later, finalize)
+    return init, run_done_later, finalize
 
 
-def parked_task(j: job.Job[None]) -> job.Routines:
+def parked_task(j: job.Job[None]) -> Routines:
     """Never be done."""
-    return job.Routines(run=run_park)
+    return None, run_park, None
