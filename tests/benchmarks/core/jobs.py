@@ -41,6 +41,7 @@ NEEDS = {ANYIO: "anyio", ANYIO_FULL: "anyio", TASK_GROUP_UVLOOP: "uvloop", AIOJO
 def measure(effort: Effort) -> Section:
     """Run jobs of one oneshot and two recurrent tasks, each done at its first step."""
     samples = interleaved(variants(effort.jobs), effort.rounds)
+    mixed = trio.run(_in_turn, effort.jobs, effort.rounds)
     rows = [
         _row("jobs/s", samples, MINIMAL, RAW_MINIMAL, Target(">=", 0.85)),
         _row("jobs/s", samples, MINIMAL_LATER, RAW_MINIMAL_LATER, Target(">=", 0.85)),
@@ -50,6 +51,8 @@ def measure(effort: Effort) -> Section:
         _row("jobs/s with init and finalizers", samples, FULL, RAW_GUARANTEED),
         _row("jobs/s with init and finalizers", samples, FULL_LATER, RAW_GUARANTEED_LATER),
         *(_row("jobs/s with init and finalizers", samples, FULL, o, Target(">", 1)) for o in (ANYIO_FULL, MODE)),
+        *(_row("jobs/s, kinds in turn", mixed, MINIMAL, other) for other in (RAW_MINIMAL, RAW_TYPICAL)),
+        *(_row("jobs/s with init and finalizers, kinds in turn", mixed, FULL, o) for o in (RAW_FULL, RAW_GUARANTEED)),
     ]
     return Section("Whole jobs", rows, [_table(samples)])
 
@@ -110,6 +113,33 @@ async def _timed(whole: Callable[[], Awaitable[None]], count: int) -> float:
     for _ in range(count):
         await whole()
     return (perf_counter() - started) / count
+
+
+async def _in_turn(count: int, rounds: int) -> Samples:
+    """Run one job of each kind after another: return seconds per job.
+
+    A loop of nothing but one kind flatters the shorter code, which the processor soon knows by heart. A program does other
+    things between two jobs.
+    """
+    kinds: dict[str, others.Whole] = {
+        RAW_MINIMAL: raw.minimal,
+        RAW_TYPICAL: raw.typical,
+        MINIMAL: partial(_run_job, minimal_task),
+        RAW_FULL: raw.full,
+        RAW_GUARANTEED: guaranteed,
+        FULL: partial(_run_job, full_task),
+    }
+    samples: dict[str, list[float]] = {name: [] for name in kinds}
+    for _ in range(rounds):
+        spent = dict.fromkeys(kinds, 0.0)
+        for _ in range(count):
+            for name, whole in kinds.items():
+                started = perf_counter()
+                await whole()
+                spent[name] += perf_counter() - started
+        for name, seconds in spent.items():
+            samples[name].append(seconds / count)
+    return samples
 
 
 async def _run_job(factory: Callable[[job.Job[None]], Routines]) -> None:
