@@ -268,27 +268,19 @@ class Lifecycle:
             task._loop_scope.__enter__()
         if not task._plain:
             task._baton = Park()
-        if task._init is not None:
-            exc = await self._initialise(task)
-            if exc is not None:
-                return exc
-        task._due = True
-        if task.index != 0 and not self._released:
-            return await self._wait_at_gate(task)
-        return None
-
-    async def _initialise(self, task: Task) -> BaseException | None:
-        assert task._init is not None
-        task._move(RUNNING)
         task._due = True
         exc = None
-        try:
-            await call(task._init, task)
-        except BaseException as error:
-            exc = error
-            self.failures.ended_by(task, Phase.INIT, error)
-        if task.index != 0:
-            self._advance()
+        if task._init is not None:
+            task._move(RUNNING)
+            try:
+                await call(task._init, task)
+            except BaseException as error:
+                exc = error
+                self.failures.ended_by(task, Phase.INIT, error)
+            if task.index != 0:
+                self._advance()
+        if exc is None and task.index != 0 and not self._released:
+            exc = await self._wait_at_gate(task)
         return exc
 
     async def _wait_at_gate(self, task: Task) -> BaseException | None:
@@ -376,23 +368,20 @@ class Lifecycle:
         finalizers = self.finalizers
         if task.transient:
             await finalizers.clean_up(task, exc)
-        else:
-            if not baton.woken:
-                await self._wait_for_turn(task, baton, exc)
-            await finalizers.clean_up(task, exc)
-            if task._stand_in is not None:
-                self.failures.unexplained(task, task._stand_in)
-            finalizers.next()
-
-    async def _wait_for_turn(self, task: Task, baton: Park, exc: BaseException | None) -> None:
-        # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
-        closed = exc is None and task._home is not None and is_cancelled(task._home)
-        try:
-            await baton.wait(always if closed else self._deaf)
-        except BaseException as struck:
-            self.failures.explain(task, None, struck)
-            if not baton.woken:
-                await baton.wait(always)
+            return
+        if not baton.woken:
+            # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
+            closed = exc is None and task._home is not None and is_cancelled(task._home)
+            try:
+                await baton.wait(always if closed else self._deaf)
+            except BaseException as struck:
+                self.failures.explain(task, None, struck)
+                if not baton.woken:
+                    await baton.wait(always)
+        await finalizers.clean_up(task, exc)
+        if task._stand_in is not None:
+            self.failures.unexplained(task, task._stand_in)
+        finalizers.next()
 
     def _deaf(self) -> bool:
         """Whether a cancellation would tell nothing new."""
