@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -40,4 +40,4 @@ def drive(
                 resume = work.throw
             trap = step(resume, value)
     except StopIteration as end:
-        return cast("T", end.value)
+        return end.value  # type: ignore[no-any-return]

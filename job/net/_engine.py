@@ -106,7 +106,7 @@ class Engine:
         else:
             table[fd] = mover
         after = self._interest(fd)
-        if self.closed:  # the trio run is ending, and whoever is left here with it
+        if self._epoll.closed:  # the trio run is ending, and whoever is left here with it
             return
         try:
             self._tell_kernel(fd, before, after)
@@ -128,7 +128,7 @@ class Engine:
 
     async def _run(self) -> None:
         try:
-            while not self.closed:
+            while not self._epoll.closed:
                 with self.alarms.scope():
                     await self._work()
                 self.alarms.ring()
@@ -136,7 +136,7 @@ class Engine:
             self._close()
 
     async def _work(self) -> None:
-        while not self.closed:
+        while not self._epoll.closed:
             await self._wait()
             await self._serve()
 
@@ -149,7 +149,7 @@ class Engine:
     async def _serve(self) -> None:
         """Serve until nobody is ready; the other tasks get their turns in between."""
         until = monotonic() + turns().slice
-        while not self.closed and (events := self._epoll.poll(0, _BATCH)):
+        while not self._epoll.closed and (events := self._epoll.poll(0, _BATCH)):
             self._turn(events, trio.current_time())
             if monotonic() >= until:
                 until = await turns().give_way()
@@ -171,7 +171,7 @@ class Engine:
                     mover.fail(error)
 
     def _close(self) -> None:
-        if not self.closed:
+        if not self._epoll.closed:
             trio.lowlevel.notify_closing(self._epoll.fileno())
             self._epoll.close()
             self.pipes.close()
