@@ -34,20 +34,19 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
         BaseException: whatever `run` raises.
     """
     until = fairness.slice_ends  # of a slice that others have begun, the rest
-    pause = 0.0
+    pause = 0.0  # the last time that it was idle
+    idle_at = -1  # which step that was
     to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
     while True:
         task._step = NONE
         result = await run(task)
         task.steps += 1
-        step = task._step
-        if step == TICK and result is None and monotonic() < until and not stop.stopping:
-            pause = 0.0
+        if task._step == TICK and result is None and monotonic() < until and not stop.stopping:
             continue  # the way of nearly every step, and all that it costs
         if result is not None:
             refuse_routines(task.name, result)
+        step = task._step
         if step == TICK:
-            pause = 0.0
             if monotonic() >= until:
                 task._step = BETWEEN
                 until = await fairness.give_way()
@@ -55,8 +54,9 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
             return
         elif step == IDLE:
             task._step = BETWEEN
+            pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE) if task.steps == idle_at + 1 else 0.0
+            idle_at = task.steps
             await pause_for(pause, None if to_the_end else task._host)
-            pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE)
         elif not stop.stopping:
             raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
         else:
