@@ -16,7 +16,7 @@ import job
 from tests.benchmarks import fairness
 from tests.benchmarks.__main__ import main
 from tests.benchmarks.core.crowd import cost_of_a_checkpoint, cost_of_a_job, cost_of_a_raw_job, cost_of_a_tick
-from tests.benchmarks.core.guaranteed import Guaranteed, Work
+from tests.benchmarks.core.guaranteed import Plain, Tight, Work, Yardstick
 from tests.benchmarks.core.parked import SHAPES, park_all
 from tests.benchmarks.effort import TINY
 from tests.benchmarks.relay import integrity, speed
@@ -98,8 +98,11 @@ class Book:
 FAULTS = [None, *itertools.product(range(3), ["init", "run", "finalize", "endless finalize"])]
 
 
+@pytest.mark.parametrize("style", [Tight, Plain])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_yardstick_keeps_the_guarantees(fault: tuple[int, str] | None, autojump_clock: MockClock) -> None:
+async def test_yardstick_keeps_the_guarantees(
+    fault: tuple[int, str] | None, style: type[Yardstick], autojump_clock: MockClock
+) -> None:
     """What is written by hand makes the same calls in the same order as a job, whatever goes wrong, and records the same."""
     by_job, by_hand = Book(fault), Book(fault)
     j = job.Job[None](finalize_timeout=5)
@@ -108,7 +111,7 @@ async def test_yardstick_keeps_the_guarantees(fault: tuple[int, str] | None, aut
     j.add_task(by_job.factory(2))
     with suppress(ValueError, TimeoutError):
         await j.run()
-    hand = Guaranteed([by_hand.work(index) for index in range(3)], finalize_timeout=5)
+    hand = style([by_hand.work(index) for index in range(3)], finalize_timeout=5)
     with suppress(ValueError, TimeoutError):
         await hand.run()
     recorded = [(e.task and e.task.index, e.phase and e.phase.value, isinstance(e.error, ValueError)) for e in j.errors]
@@ -117,11 +120,12 @@ async def test_yardstick_keeps_the_guarantees(fault: tuple[int, str] | None, aut
     assert len(recorded) == (fault is not None)
 
 
-async def test_yardstick_in_a_cancelled_scope(autojump_clock: MockClock) -> None:
+@pytest.mark.parametrize("style", [Tight, Plain])
+async def test_yardstick_in_a_cancelled_scope(style: type[Yardstick], autojump_clock: MockClock) -> None:
     """A cancellation from outside goes on when the finalizers have run."""
     book = Book((1, "endless run"))
     with trio.move_on_after(9) as scope:
-        await Guaranteed([book.work(index) for index in range(3)]).run()
+        await style([book.work(index) for index in range(3)]).run()
     assert scope.cancelled_caught
     assert book.calls[-3:] == [(index, "finalize") for index in (2, 1, 0)]
 

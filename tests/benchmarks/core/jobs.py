@@ -18,7 +18,7 @@ from ..results import Row, Section, Table, Target
 from ..rounds import Figure, Samples, Variant, interleaved, ratio
 from ..text import spread
 from . import others, raw
-from .guaranteed import guaranteed
+from .guaranteed import plain, tight
 from .naive import NaiveJob, NaiveTask
 from .routines import Routines, done_later, full_task, full_task_later, minimal_task, minimal_task_later, nothing
 
@@ -28,8 +28,8 @@ RAW_TYPICAL = "trio by hand, typical"
 RAW_FULL = "trio by hand, order and guards of a job"
 MINIMAL_LATER, FULL_LATER = f"{MINIMAL}, each run suspends", f"{FULL}, each run suspends"
 RAW_MINIMAL_LATER, RAW_FULL_LATER = f"{RAW_MINIMAL}, each run suspends", f"{RAW_FULL}, each run suspends"
-RAW_GUARANTEED = "trio by hand, all guarantees"
-RAW_GUARANTEED_LATER = f"{RAW_GUARANTEED}, each run suspends"
+RAW_TIGHT, RAW_PLAIN = "trio by hand, all guarantees, tight", "trio by hand, all guarantees, plain style"
+RAW_TIGHT_LATER, RAW_PLAIN_LATER = f"{RAW_TIGHT}, each run suspends", f"{RAW_PLAIN}, each run suspends"
 NAIVE, ANYIO, ANYIO_FULL = "naive core", "anyio, typical", "anyio, order and guards"
 TASK_GROUP, TASK_GROUP_UVLOOP = "asyncio.TaskGroup", "asyncio.TaskGroup on uvloop"
 AIOJOBS, MODE = "aiojobs", "mode"
@@ -48,11 +48,14 @@ def measure(effort: Effort) -> Section:
         *(_row("jobs/s", samples, MINIMAL, other) for other in (RAW_TYPICAL, NAIVE, ANYIO)),
         _row("jobs/s with init and finalizers", samples, FULL, RAW_FULL, Target(">=", 0.9)),
         _row("jobs/s with init and finalizers", samples, FULL_LATER, RAW_FULL_LATER, Target(">=", 0.9)),
-        _row("jobs/s with init and finalizers", samples, FULL, RAW_GUARANTEED),
-        _row("jobs/s with init and finalizers", samples, FULL_LATER, RAW_GUARANTEED_LATER),
+        *(_row("jobs/s with init and finalizers", samples, FULL, other) for other in (RAW_TIGHT, RAW_PLAIN)),
+        *(_row("jobs/s with init and finalizers", samples, FULL_LATER, o) for o in (RAW_TIGHT_LATER, RAW_PLAIN_LATER)),
         *(_row("jobs/s with init and finalizers", samples, FULL, o, Target(">", 1)) for o in (ANYIO_FULL, MODE)),
         *(_row("jobs/s, kinds in turn", mixed, MINIMAL, other) for other in (RAW_MINIMAL, RAW_TYPICAL)),
-        *(_row("jobs/s with init and finalizers, kinds in turn", mixed, FULL, o) for o in (RAW_FULL, RAW_GUARANTEED)),
+        *(
+            _row("jobs/s with init and finalizers, kinds in turn", mixed, FULL, o)
+            for o in (RAW_FULL, RAW_TIGHT, RAW_PLAIN)
+        ),
     ]
     return Section("Whole jobs", rows, [_table(samples)])
 
@@ -71,8 +74,10 @@ def variants(count: int) -> dict[str, Variant]:
         FULL: lambda: partial(_run_job, full_task),
         RAW_FULL_LATER: lambda: partial(raw.full, done_later),
         FULL_LATER: lambda: partial(_run_job, full_task_later),
-        RAW_GUARANTEED: lambda: guaranteed,
-        RAW_GUARANTEED_LATER: lambda: partial(guaranteed, done_later),
+        RAW_TIGHT: lambda: tight,
+        RAW_PLAIN: lambda: plain,
+        RAW_TIGHT_LATER: lambda: partial(tight, done_later),
+        RAW_PLAIN_LATER: lambda: partial(plain, done_later),
         ANYIO_FULL: others.anyio_full,
         TASK_GROUP: others.asyncio_minimal,
         TASK_GROUP_UVLOOP: others.asyncio_minimal,
@@ -126,7 +131,8 @@ async def _in_turn(count: int, rounds: int) -> Samples:
         RAW_TYPICAL: raw.typical,
         MINIMAL: partial(_run_job, minimal_task),
         RAW_FULL: raw.full,
-        RAW_GUARANTEED: guaranteed,
+        RAW_TIGHT: tight,
+        RAW_PLAIN: plain,
         FULL: partial(_run_job, full_task),
     }
     samples: dict[str, list[float]] = {name: [] for name in kinds}
