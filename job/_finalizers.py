@@ -13,7 +13,7 @@ from ._calls import call, without_cancelled
 from ._drive import drive
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
 from ._forms import AsyncRoutine
-from ._scopes import has_opened, open_outside
+from ._scopes import has_opened, is_cancelled, open_outside
 from ._task import Task
 
 
@@ -34,7 +34,18 @@ class Finalizers:
         over: called when the last one has ended.
     """
 
-    __slots__ = ("_current", "_due", "_fault", "_over", "_scope", "_seconds", "_share_ends", "stop_at", "stop_seconds")
+    __slots__ = (
+        "_current",
+        "_due",
+        "_fault",
+        "_over",
+        "_scope",
+        "_seconds",
+        "_share_ends",
+        "_shielded",
+        "stop_at",
+        "stop_seconds",
+    )
 
     def __init__(self, scope: trio.CancelScope, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
         self._due: list[Task] = []
@@ -44,13 +55,14 @@ class Finalizers:
         self._seconds = seconds
         self._fault = fault
         self._over = over
+        self._shielded = False
         self._share_ends = math.inf  # when what runs has used up its own time
         self._current: trio.CancelScope | None = None  # the bound of what runs
 
     def begin(self, due: list[Task]) -> None:
         """Take those that have something to clean up, in the order of their inits, and give the turn to the last one."""
         if not self._scope.cancel_called:
-            self._scope.shield = True  # one shield for all of them
+            self._scope.shield = self._shielded = True  # one shield for all of them
         self._due = due
         self.next()
 
@@ -96,10 +108,6 @@ class Finalizers:
     def _around(self, task: Task) -> trio.CancelScope:
         return self._scope if task._loop_scope is None else task._loop_scope
 
-    def _exposed(self, task: Task) -> bool:
-        """Whether what lies around a task is cancelled, or may be, so that its finalizer needs a shield from the first."""
-        return self._scope.cancel_called or not self._scope.shield or self._around(task).cancel_called
-
     def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
         """Return the error of what overran its bound."""
         if self.stop_at < self._share_ends:
@@ -111,9 +119,9 @@ class Finalizers:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
         return self._unwind(task, task._finalize, len(task._around) + 1, exc, partial(self._fault, task))
 
-    def close(self, task: Task) -> None:
+    def close(self, task: Task, home: trio.lowlevel.Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""
-        self._close(task, partial(self._fault, task))
+        self._close(task, home, partial(self._fault, task))
 
     async def end_life(
         self, task: Task, finalize: AsyncRoutine | None, around: int, exc: BaseException | None
@@ -139,6 +147,8 @@ class Finalizers:
         fault: Callable[[BaseException], None],
     ) -> None:
         """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
+        home = task._home
+        assert home is not None
         now = trio.current_time()
         self._share_ends = share_ends = now + self._seconds
         last = exc
@@ -146,8 +156,9 @@ class Finalizers:
             before = last
             in_time = now < share_ends and now < self.stop_at
             # Guarded when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
+            # But from the first where what lies around the task is cancelled, or may be.
             suspends = partial(self._open_guard, task, share_ends)
-            if not in_time or task._guard is not None or self._exposed(task):
+            if not in_time or not self._shielded or task._guard is not None or is_cancelled(home):
                 guard = suspends()
                 if not in_time:
                     guard.cancel()
@@ -164,13 +175,12 @@ class Finalizers:
             if (now >= share_ends or now >= self.stop_at) and (struck or in_time):
                 fault(self.overrun(f"finalizer of task {task.name!r}"))
             self._current = None
-            self._close(task, fault)
+            self._close(task, home, fault)
 
-    def _close(self, task: Task, fault: Callable[[BaseException], None]) -> None:
-        if task._guard is None and task._home is not None and has_opened(task._home, self._around(task)):
-            self._open_guard(
-                task, math.inf
-            )  # a routine left a scope open that its finalizer did not close: only to say so
+    def _close(self, task: Task, home: trio.lowlevel.Task, fault: Callable[[BaseException], None]) -> None:
+        if task._guard is None and has_opened(home, self._around(task)):
+            # A routine left a scope open that its finalizer did not close: to close one around it says so.
+            self._open_guard(task, math.inf)
         try:
             task._close_life()
         except RuntimeError as misnested:

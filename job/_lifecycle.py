@@ -249,7 +249,7 @@ class Lifecycle:
         if task._baton is not None:
             await self._clean_up(task, task._baton, exc)
         elif task._loop_scope is not None and task._due:
-            self.finalizers.close(task)
+            self.finalizers.close(task, home)
         elif has_opened(home, self.stop.scope):
             abandon_scopes_in(home, self.stop.scope)
         if task.transient:
