@@ -35,7 +35,7 @@ docs: $(READY) ## run the code of README and docs, and follow their links
 	@echo 'docs: code blocks and links'
 	@$(PY) -m pytest -q tests/test_docs.py
 
-bench: $(VENV)/.bench ## measure jobs and relays beside their peers; QUICK=1 for less than three minutes
+bench: $(VENV)/.bench ## measure jobs and relays beside their peers; QUICK=1 for about three minutes
 	@$(PY) -m tests.benchmarks $(if $(QUICK),--quick)
 
 clean: ## remove all that was made here: .venv, caches, the output of demo and bench

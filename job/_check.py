@@ -56,7 +56,9 @@ def fields(name: str, value: object) -> dict[str, Any]:
 
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
     """Return `value` as a tuple of exception types."""
-    types = value if isinstance(value, tuple) else tuple(value) if isinstance(value, Iterable) else (value,)
+    types = (
+        tuple(value) if isinstance(value, (tuple, Iterable)) else (value,)
+    )  # each job asks, nearly always with a tuple
     for each in types:
         if not (isinstance(each, type) and issubclass(each, BaseException)):
             raise TypeError(f"{name} must hold exception types, got {each!r}")

@@ -129,7 +129,7 @@ class Task:
         self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None
-        self._guard: trio.CancelScope | None = None
+        self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
         self._baton: Park | None = None
         # A contained task's idle clock cancels its loop and nothing else.
         contained = idle is not None and policy is StopPolicy.CONTAIN

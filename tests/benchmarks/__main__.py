@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="What jobs and relays cost.")
-    parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds, less than three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer and smaller rounds, about three minutes")
     parser.add_argument("--tiny", action="store_true", help="seconds; shows that the benchmarks run, and nothing else")
     parser.add_argument("--only", type=_names, default=list(SECTIONS), help=f"some of {CHOICE}")
     parser.add_argument("--json", type=Path, default=Path("bench-output/bench.json"), help="where to write the figures")
