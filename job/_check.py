@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def seconds(name: str, value: object) -> float:
@@ -32,10 +34,11 @@ def flag(name: str, value: object) -> bool:
     return value
 
 
-def optional_callable(name: str, value: object) -> None:
-    """Refuse what is neither None nor callable."""
-    if value is not None and not callable(value):
+def function(name: str, value: T) -> T:
+    """Return `value`, which must be callable."""
+    if not callable(value):
         raise TypeError(f"{name} must be callable or None, got {value!r}")
+    return value
 
 
 def text(name: str, value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -31,8 +30,3 @@ def current_job() -> Job[Any] | None:
     current = CURRENT.get(_nothing)()
     job = current.job if isinstance(current, Task) else current
     return None if job is None or job.ended else job
-
-
-def enter_context_of(owner: Task | Job[Any]) -> None:
-    """Make `owner` the current one for the rest of this trio task."""
-    CURRENT.set(weakref.ref(owner))

@@ -46,12 +46,13 @@ def make_routines(form: object, job: object) -> AsyncRoutines:
     """
     if is_async(form):
         return None, cast("AsyncRoutine", form), None
-    if not isinstance(form, type) and callable(getattr(form, "run", None)):
-        return _from_object(form, form)
-    if not callable(form):
-        raise TypeError(
-            f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
-        )
+    if type(form) is not FunctionType:  # as nearly every factory is
+        if not isinstance(form, type) and callable(getattr(form, "run", None)):
+            return _from_object(form, form)
+        if not callable(form):
+            raise TypeError(
+                f"a task must be a factory, a coroutine function run(task) or an object with a run method, got {form!r}"
+            )
     try:
         made = form(job)
     except Exception as error:
@@ -91,15 +92,13 @@ def _from_tuple(form: object, made: tuple[Any, ...]) -> AsyncRoutines:
         raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
     init, run, finalize = made
     return (
-        None if init is None else _checked(form, "init", init),
-        None if run is None else _checked(form, "run", run),
-        None if finalize is None else _checked(form, "finalize", finalize),
+        init if init is None or is_async(init) else _adapted(form, "init", init),
+        run if run is None or is_async(run) else _adapted(form, "run", run),
+        finalize if finalize is None or is_async(finalize) else _adapted(form, "finalize", finalize),
     )
 
 
-def _checked(form: object, part: str, routine: Any) -> AsyncRoutine:
-    if is_async(routine):
-        return routine  # type: ignore[no-any-return]
+def _adapted(form: object, part: str, routine: Any) -> AsyncRoutine:
     if not callable(routine):
         raise TypeError(f"{part} of {form_name(form)!r} must be callable or None, got {routine!r}")
     return as_async(routine)
@@ -127,11 +126,11 @@ def refuse_routines(name: str, result: object) -> None:
 def is_async(function: object) -> bool:
     """Whether calling `function` gives a coroutine; partials and bound methods are looked through."""
     # The shortcuts are for speed: this is asked for each routine of each task, nearly always of a function or a method.
-    if type(function) is MethodType:
-        function = function.__func__
-    if type(function) is FunctionType:
-        if function.__code__.co_flags & CO_COROUTINE:
-            return True
-        if not function.__dict__:  # where a mark would be
-            return False
-    return inspect.iscoroutinefunction(function)
+    if type(function) is not FunctionType:
+        if type(function) is not MethodType:
+            return inspect.iscoroutinefunction(function)
+        return is_async(function.__func__)
+    if function.__code__.co_flags & CO_COROUTINE:
+        return True
+    # A mark would be in its dict.
+    return bool(function.__dict__) and inspect.iscoroutinefunction(function)

@@ -24,6 +24,7 @@ from ._exceptions import JobCancelledError, JobStateError
 from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
+from ._limits import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from ._notices import Notices
 from ._policy import ERROR, STOP_GROUP, StopPolicy
 from ._report import report_end, report_stalled, report_survived
@@ -38,6 +39,7 @@ ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 
 _ids: Final = itertools.count(1)
 _CURRENT: Final[Any] = object()
+_NONE: Final = ()
 
 
 @final
@@ -77,13 +79,12 @@ class Job(Generic[V]):
         "_ended_at",
         "_ending",
         "_fields",
-        "_finalize_timeout",
-        "_grace",
         "_has_group",
         "_id",
         "_indexes",
         "_keep_open",
         "_life",
+        "_limits",
         "_log",
         "_loggers",
         "_name",
@@ -94,13 +95,10 @@ class Job(Generic[V]):
         "_oneshot",
         "_parent",
         "_quiet",
-        "_ready",
         "_started_at",
         "_state",
         "_steps_of_gone",
-        "_stop_timeout",
         "_tasks",
-        "_timeout",
         "_verdict",
         "_watches_idle",
         "value",
@@ -111,38 +109,36 @@ class Job(Generic[V]):
         value: V = None,  # type: ignore[assignment]  # Job[Stream]() says what the oneshot is going to put there
         *,
         name: str | None = None,
-        timeout: float = math.inf,
-        grace: float = 0.0,
-        finalize_timeout: float = 10.0,
-        stop_timeout: float = math.inf,
+        timeout: float = NEVER,
+        grace: float = NO_GRACE,
+        finalize_timeout: float = FINALIZE_TIMEOUT,
+        stop_timeout: float = NEVER,
         keep_open: bool = False,
         parent: Job[Any] | None = _CURRENT,
         error_wrapper: ErrorWrapper | None = None,
         on_shutdown: ShutdownHook | None = None,
-        quiet: Iterable[type[BaseException]] = (),
+        quiet: Iterable[type[BaseException]] = _NONE,
         fields: dict[str, Any] | None = None,
-        observers: Iterable[Observer] = (),
+        observers: Iterable[Observer] = _NONE,
     ) -> None:
-        _check.optional_callable("error_wrapper", error_wrapper)
-        _check.optional_callable("on_shutdown", on_shutdown)
+        # Checked is what is given, which in most jobs is next to nothing.
         self.value = value
         self._id = next(_ids)
         self._name = name if name is None else _check.text("name", name)
         self._fields = {} if fields is None else _check.fields("fields", fields)
-        self._timeout = _check.seconds("timeout", timeout)
-        self._grace = _check.seconds("grace", grace)
-        self._finalize_timeout = _check.seconds("finalize_timeout", finalize_timeout)
-        self._stop_timeout = _check.seconds("stop_timeout", stop_timeout)
-        self._keep_open = _check.flag("keep_open", keep_open)
-        self._on_shutdown = on_shutdown
-        self._quiet = _check.exception_types("quiet", quiet)
+        self._limits = checked_limits(timeout, grace, finalize_timeout, stop_timeout)
+        self._keep_open = keep_open if keep_open is False else _check.flag("keep_open", keep_open)
+        self._on_shutdown = on_shutdown if on_shutdown is None else _check.function("on_shutdown", on_shutdown)
+        self._quiet = _NONE if quiet is _NONE else _check.exception_types("quiet", quiet)
         self._state = NEW
         self._oneshot: Task | None = None
         self._tasks: dict[int, Task] = {}
         self._indexes = itertools.count(1)
         self._has_group = False
         self._watches_idle = False
-        self._ending = Ending(error_wrapper)
+        self._ending = Ending(
+            error_wrapper if error_wrapper is None else _check.function("error_wrapper", error_wrapper)
+        )
         self._life: Lifecycle | None = None
         self._verdict: Verdict | None = None
         self._started_at: float | None = None
@@ -153,13 +149,12 @@ class Job(Generic[V]):
         self._block: AbstractAsyncContextManager[None] | None = None
         self._block_scope: trio.CancelScope | None = None
         self._claimed = False
-        self._ready = False
         self._children: Children | None = None
         self._notices: Notices | None = None
         self._log: JobLog | None = None
         self._steps_of_gone = 0
         self._parent = self._join(current_job() if parent is _CURRENT else parent)
-        seats = seats_of(observers)
+        seats = _NONE if observers is _NONE else seats_of(observers)
         self._audience = Audience(seats, self.log) if seats else None
 
     def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
@@ -200,7 +195,8 @@ class Job(Generic[V]):
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
         routines = make_routines(factory, self)
-        task = Task(self, 0, _task_name(name, factory), routines, ERROR, None, meta)
+        called = form_name(factory) if name is None else _check.text("name", name)
+        task = Task(self, 0, called, routines, ERROR, None, meta)
         self._oneshot = task
         if self._audience is not None:
             self._audience.hear(TaskAdded(task, self.clock()))
@@ -231,7 +227,7 @@ class Job(Generic[V]):
         Raises:
             JobStateError: the job has begun to stop; nothing was called.
         """
-        if self._ending.stopping or self._ended or (self._life is not None and self._life.stop.winding_up):
+        if self._state is not NEW and self._takes_no_more():
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
@@ -239,16 +235,21 @@ class Job(Generic[V]):
             raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
         idle = None if idle_timeout is None else _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
+        called = form_name(factory) if name is None else _check.text("name", name)
         index = next(self._indexes)
-        task = Task(self, index, _task_name(name, factory), routines, policy, idle, meta, transient)
-        self._tasks[index] = task
-        self._watches_idle = self._watches_idle or idle is not None
-        self._has_group = self._has_group or (policy is STOP_GROUP and task._run is not None)
+        task = self._tasks[index] = Task(self, index, called, routines, policy, idle, meta, transient)
+        if idle is not None:
+            self._watches_idle = True
+        if policy is STOP_GROUP and task._run is not None:
+            self._has_group = True
         if self._audience is not None:
             self._audience.hear(TaskAdded(task, self.clock()))
         if self._life is not None:
             self._life.add(task)
         return task
+
+    def _takes_no_more(self) -> bool:
+        return self._ending.stopping or self._ended or (self._life is not None and self._life.stop.winding_up)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -436,7 +437,7 @@ class Job(Generic[V]):
         Ignored once the job was interrupted or its finalizers have begun. An error, or a `cancel`, before that takes its
         place as the cause.
         """
-        seconds = self._grace if grace is None else _check.seconds("grace", grace)
+        seconds = self._limits.grace if grace is None else _check.seconds("grace", grace)
         asker = current_task()
         task = asker if asker is not None and asker.job is self else None
         self._finish(Cause(CauseKind.FINISHED, task, at=self.clock()), seconds)
@@ -702,11 +703,9 @@ class Job(Generic[V]):
         return self._steps_of_gone + sum(task.steps for task in self.tasks)
 
     def _set_ready(self) -> None:
-        if not self._ready:
-            self._ready = True
-            if self._on_ready is not None:
-                self._on_ready()
-                self._on_ready = None
+        on_ready, self._on_ready = self._on_ready, None
+        if on_ready is not None:
+            on_ready()
 
     def _tell_stopping(self) -> None:
         if self._notices is not None:
@@ -720,10 +719,6 @@ class Job(Generic[V]):
     def _running_parent(self) -> Lifecycle | None:
         parent = None if self._parent is None else self._parent()
         return None if parent is None else parent._life
-
-
-def _task_name(name: str | None, factory: object) -> str:
-    return form_name(factory) if name is None else _check.text("name", name)
 
 
 def _idle_clock(idle_timeout: float | IdleClock) -> IdleClock:

@@ -15,13 +15,15 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, final
+from weakref import ref
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._calls import call
-from ._context import enter_context_of
+from ._context import CURRENT
 from ._drive import drive
 from ._ending import Ending
 from ._failures import Failures
@@ -49,6 +51,7 @@ class Lifecycle:
 
     __slots__ = (
         "_context",
+        "_due",
         "_ending",
         "_finalizers",
         "_gate",
@@ -77,22 +80,22 @@ class Lifecycle:
         self._ending = ending
         self._context: Context
         self._nursery: trio.Nursery
-        self._queue = list(job._tasks.values())  # not looked at yet, the last one first
-        self._queue.reverse()
+        self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
         self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
         self._gate: list[Park] = []  # the others that wait for the gate
         self._released = False  # the gate is open: all inits of the start have passed
         self._initialising = False
-        self._kept = int(job._keep_open)  # holds that a stop ends
-        self._held = int(held)  # holds of a block, which a failure of the job has to wait for
+        self._kept: int = job._keep_open  # holds that a stop ends
+        self._held: int = held  # holds of a block, which a failure of the job has to wait for
         # What keeps the job up: loops that have not exited, and holds.
         self._open = len(self._queue) + (job._oneshot is not None) + self._kept + self._held
         self._open_group = sum(map(_in_group, self._queue)) if job._has_group else 0  # tasks of it that are not done
-        self._host_free = False
+        self._host_free = True  # to run loops, one after another
         self._host_park: Park | None = None
         self._over = False  # the last finalizer has ended
         self._idle: IdleWatch | None = None
         self._finalizers: Finalizers | None = None
+        self._due: list[Task] = []  # that have something to clean up
         self._turns = turns()
         self.stop = Stop(job, ending, self)
         self.failures = Failures(job, ending, self.stop)
@@ -126,23 +129,21 @@ class Lifecycle:
 
     def _hosted(self) -> Iterator[Task]:
         """Give what the host is to run: the oneshot, then one plain loop after another."""
-        oneshot = self._job._oneshot
-        self._job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
-        self._meet_the_world()
+        job = self._job
+        oneshot = job._oneshot
+        job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
+        # Its parent may be stopping, or its scope cancelled, and no routine need ever look.
+        if job._parent is not None and (parent := job._running_parent()) is not None:
+            parent.stop.child_started(job)
+        self.stop.look_again()
         if oneshot is None:
-            self._begin_recurrents(host_free=True)
+            self._advance()
             self.close_if_empty()
         else:
             yield oneshot
         while self._released and self._ready:
             yield self._ready.pop(0)
-
-    def _meet_the_world(self) -> None:
-        """Start under a parent that may be stopping, in a scope that may be cancelled: no routine need ever look."""
-        parent = self._job._running_parent()
-        if parent is not None:
-            parent.stop.child_started(self._job)
-        self.stop.look_again()
+        self._host_free = False
 
     def _live_in_host(self, task: Task) -> Awaitable[None]:
         """Run a task in the host's trio task, but not in its context."""
@@ -174,31 +175,22 @@ class Lifecycle:
         elif self._released and not self._initialising:
             self._advance()
 
-    def _begin_recurrents(self, *, host_free: bool) -> None:
-        self._host_free = host_free
-        self._advance()
-        self._host_free = False
-
     def _advance(self) -> None:
         """Start the next init; past the last one open the gate."""
         self._initialising = False
-        while self._queue and not self.stop.halted:
-            task = self._queue.pop()
+        queue, stop = self._queue, self.stop
+        while queue and not stop.halted:
+            task = queue.pop()
+            if task._init is None and task._finalize is None and not self._released:
+                self._ready.append(task)
+                continue
+            task._due = task._init is None  # it has passed; else when it is entered
+            self._spawn(task)
             if task._init is not None:
                 self._initialising = True
-                self._spawn(task)
                 return
-            self._pass(task)
-        if not self._released and not self.stop.halted:
+        if not self._released and not stop.halted:
             self._release()
-
-    def _pass(self, task: Task) -> None:
-        """Let a task without an init go on to the gate."""
-        task._due = True
-        if task._finalize is None and not self._released:
-            self._ready.append(task)
-        else:
-            self._spawn(task)
 
     def _release(self) -> None:
         """Open the gate: all run loops start."""
@@ -210,7 +202,8 @@ class Lifecycle:
             self._spawn_ready()
         if self._job._oneshot is None and self._open:  # an empty job has ended before anybody looks
             self._job._set_ready()
-        self._check_group()
+        if self._job._has_group:
+            self._check_group()
 
     def _spawn_ready(self) -> None:
         """Start the loops that the host cannot run: it is about to be busy for longer."""
@@ -230,11 +223,16 @@ class Lifecycle:
     @enable_ki_protection
     async def _live_task(self, task: Task) -> None:
         """One task from init to finalizer, in the trio task and the context that it was given."""
-        enter_context_of(task)
+        CURRENT.set(ref(task))
         home = task._home = trio.lowlevel.current_task()
-        bare = task._plain and task._loop_scope is None
-        exc = None if bare and (self._released or task.index == 0) else await self._set_up(task)
-        if exc is None and self._enter_loop(task):
+        exc = None
+        if task._init is not None or task._finalize is not None or task._loop_scope is not None:
+            exc = await self._set_up(task)
+        if exc is None and self.stop.halted:
+            task._move(TaskState.CANCELLED)  # the job is cancelled by now
+        elif exc is None:
+            if task._init is None:
+                task._move(RUNNING)
             try:
                 if task._run is not None:
                     loop = run_loop(task, task._run, self._ending, self._turns)
@@ -243,21 +241,15 @@ class Lifecycle:
             except BaseException as error:
                 exc = error
                 self.failures.ended_by(task, task._phase, error)
-        if exc is None and task.index == 0:
-            self.stop.look_again()  # before an init is entered
         self._leave_loop(task)
         if task._baton is not None:
             await self._clean_up(task, task._baton, exc)
-        elif task._loop_scope is not None and task._due:
-            self.finalizers.close(task, home)
         elif has_opened(home, self.stop.scope):
-            abandon_scopes_in(home, self.stop.scope)
+            self._close_scopes(task, home)
         if task.transient:
             self._job._forget(task)
             self._count_out(task)
-        task._home = None
-        # What they hold, and they themselves, are not to live as long as the record that the task is from now on.
-        task._init = task._run = task._finalize = task._guard = task._baton = None
+        task._retire()
         del exc  # its traceback refers to this frame
 
     async def _set_up(self, task: Task) -> BaseException | None:
@@ -266,7 +258,7 @@ class Lifecycle:
             return None
         if task._loop_scope is not None:
             task._loop_scope.__enter__()
-        if not task._plain:
+        if task._init is not None or task._finalize is not None:
             task._baton = Park()
         task._due = True
         exc = None
@@ -294,15 +286,6 @@ class Lifecycle:
                 return exc
         return None
 
-    def _enter_loop(self, task: Task) -> bool:
-        """Whether the task may begin its run loop: not in a job that is cancelled by now."""
-        if self.stop.halted:
-            task._move(TaskState.CANCELLED)
-            return False
-        if task._init is None:
-            task._move(RUNNING)
-        return True
-
     async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
         """Run a loop that has an idle timeout."""
         watch = self._idle_watch()
@@ -328,9 +311,12 @@ class Lifecycle:
         if self._job._notices is not None:
             self._job._notices.loop_ended(task)
         if not task.transient:
+            if task._baton is not None:
+                self._due.append(task)
             self._count_out(task)
 
     def _oneshot_ended(self, task: Task) -> None:
+        self.stop.look_again()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE if task._run is not None else task._step != BETWEEN
         succeeded = passed and task._state is FINISHED
@@ -338,7 +324,8 @@ class Lifecycle:
             if not self._ending.stopping:
                 self._job._move(RECURRENT_RUNNING)
             self._job._set_ready()
-            self._begin_recurrents(host_free=task._baton is None)
+            self._host_free = task._baton is None
+            self._advance()
         else:
             self.drop_queue()
 
@@ -360,7 +347,7 @@ class Lifecycle:
     def finalizers(self) -> Finalizers:
         """Those of the job; made when the first of them, or its bound, is needed."""
         if self._finalizers is None:
-            seconds, fault = self._job._finalize_timeout, self.failures.finalizer_failed
+            seconds, fault = self._job._limits.finalize_timeout, self.failures.finalizer_failed
             self._finalizers = Finalizers(self.stop.scope, seconds, fault, self._all_over)
         return self._finalizers
 
@@ -383,6 +370,13 @@ class Lifecycle:
             self.failures.unexplained(task, task._stand_in)
         finalizers.next()
 
+    def _close_scopes(self, task: Task, home: trio.lowlevel.Task) -> None:
+        """Take a task without a finalizer out of its own scope, and of those that it has left open."""
+        if task._loop_scope is None:
+            abandon_scopes_in(home, self.stop.scope)
+        else:
+            self.finalizers.close(task, home)
+
     def _deaf(self) -> bool:
         """Whether a cancellation would tell nothing new."""
         return self.stop.halted or self.stop.sealed
@@ -396,7 +390,7 @@ class Lifecycle:
             job, children = self._job, self._job._children
             if (
                 job._on_shutdown is None
-                and job._stop_timeout == math.inf
+                and job._limits.stop_timeout == math.inf
                 and (children is None or not children.started())
             ):
                 self._finalize()
@@ -408,9 +402,9 @@ class Lifecycle:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
         self.stop.seal()
         self._job._move(FINALIZING)
-        due = [task for task in self._job.tasks if task._baton is not None and not task.transient]
-        if due:
-            self.finalizers.begin(due)
+        if self._due:
+            self._due.sort(key=attrgetter("index"))
+            self.finalizers.begin(self._due)
         else:
             self._all_over()
 

@@ -70,7 +70,7 @@ async def _main(job: Job[Any]) -> int:
 
 async def _obey(job: Job[Any], signals: Any, cut_by: list[int]) -> None:
     await anext(signals)
-    job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._grace)
+    job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._limits.grace)
     async for number in signals:
         failed_before = job._failed
         job.cancel(f"cut by a second signal, {signal.Signals(number).name}")

@@ -37,8 +37,8 @@ class Shutdown:
     def begin(self, nursery: trio.Nursery) -> None:
         """Start the budget, and go on to the finalizers: at once, where there is nobody to wait for."""
         job = self._job
-        if job._stop_timeout != math.inf:
-            self._finalizers.limit(trio.current_time() + job._stop_timeout, job._stop_timeout)
+        if job._limits.stop_timeout != math.inf:
+            self._finalizers.limit(trio.current_time() + job._limits.stop_timeout, job._limits.stop_timeout)
         children = self._stop.children
         if (children is not None and children.started()) or job._on_shutdown is not None:
             nursery.start_soon(self._first_the_others)
@@ -61,7 +61,7 @@ class Shutdown:
         if children is None:
             return
         if not self._stop.ending.stopping:
-            children.finish(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._grace)
+            children.finish(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._limits.grace)
         with trio.CancelScope(deadline=self._finalizers.stop_at) as budget:
             await children.ended()
         if budget.cancelled_caught:

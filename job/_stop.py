@@ -78,7 +78,7 @@ class Stop:
         """Take the nursery whose scope bounds all run loops, and start the job's timeout."""
         self.nursery = nursery
         self.scope = nursery.cancel_scope
-        timeout = self._job._timeout
+        timeout = self._job._limits.timeout
         if timeout != math.inf:
             self.timeout_at = trio.current_time() + timeout
             self.scope.deadline = self.timeout_at
@@ -139,7 +139,7 @@ class Stop:
             self.scope.deadline = self.timeout_at
             self.help(self._cut_after_children)
         elif self.winding_up:
-            child._finished_by_parent(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._grace)
+            child._finished_by_parent(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._limits.grace)
 
     def halt(self) -> None:
         """Cancel all run loops."""
@@ -205,7 +205,7 @@ class Stop:
                 self.halt()
             else:
                 job = self._job
-                error = timeout_error(job.name, job._timeout)
+                error = timeout_error(job.name, job._limits.timeout)
                 self.interrupt(CauseKind.TIMEOUT, None, None, error)
         return True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import Context
 from types import TracebackType
@@ -82,7 +82,6 @@ class Task:
         "_loop_scope",
         "_now",
         "_phase",
-        "_plain",
         "_run",
         "_stand_in",
         "_state",
@@ -122,7 +121,7 @@ class Task:
         self._state = PENDING
         self._init, self._run, self._finalize = routines
         self._idle = idle
-        self._now = current_time
+        self._now: Callable[[], float]
         self._step = NONE
         self._phase = RUN  # to which an end of its run loop is put down
         self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
@@ -131,10 +130,7 @@ class Task:
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
         self._baton: Park | None = None
-        # A contained task's idle clock cancels its loop and nothing else.
-        contained = idle is not None and policy is StopPolicy.CONTAIN
-        self._loop_scope = trio.CancelScope() if contained else None
-        self._plain = self._init is None and self._finalize is None
+        self._loop_scope: trio.CancelScope | None = None
         self._exits: list[AsyncExitStack] | None = None
         self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
         self._home: trio.lowlevel.Task | None = None
@@ -142,6 +138,10 @@ class Task:
         self._ended: trio.Event | None = None
         self._log: JobLog | None = None
         self._traceback: TracebackType | None = None  # of its error, as it was before anybody waited
+        if idle is not None:
+            self._now = current_time
+            if policy is StopPolicy.CONTAIN:  # its idle clock cancels its loop and nothing else
+                self._loop_scope = trio.CancelScope()
 
     @property
     def job(self) -> Job[Any]:
@@ -309,14 +309,17 @@ class Task:
         if new not in TASK_MOVES[old]:
             raise illegal_move(old, new)
         self._state = new
-        audience = self._host._audience
-        if audience is not None:
-            audience.hear(TaskStateChanged(self, old, new, self._host.clock()))
+        if self._host._audience is not None:
+            self._host._audience.hear(TaskStateChanged(self, old, new, self._host.clock()))
         if self._ended is not None and not TASK_MOVES[new]:
             self._ended.set()
 
     def _cancel_unrun(self) -> None:
         self._move(TaskState.CANCELLED)
+
+    def _retire(self) -> None:
+        """Let go what it holds for its life: that is not to live as long as the record that the task is from now on."""
+        self._init = self._run = self._finalize = self._guard = self._baton = self._home = None
 
     def _cancellable(self) -> trio.CancelScope:
         """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""

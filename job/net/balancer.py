@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, final
 
 import trio
 
-from .._check import optional_callable, positive_seconds, seconds
+from .._check import function, positive_seconds, seconds
 from .._forms import Factory
 from ._arguments import all_of, number, whole
 from ._balancer_tasks import check_factory, connect_factory
@@ -224,12 +224,11 @@ class Balancer:
                 other exceptions count the same but are also logged with a traceback, as faults of our own. By default a
                 connection is made and closed.
         """
-        optional_callable("probe", probe)
         return check_factory(
             self,
             interval=positive_seconds("interval", interval),
             timeout=positive_seconds("timeout", timeout),
-            probe=probe,
+            probe=probe if probe is None else function("probe", probe),
         )
 
     def __repr__(self) -> str:

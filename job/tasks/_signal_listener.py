@@ -63,7 +63,7 @@ async def _listening(task: Task, signals: tuple[int, ...]) -> AsyncIterator[None
 
 async def _obey(task: Task, received: AsyncIterator[int]) -> None:
     await anext(received)
-    task.job._finish(Cause(CauseKind.SIGNAL, task, at=trio.current_time()), task.job._grace)
+    task.job._finish(Cause(CauseKind.SIGNAL, task, at=trio.current_time()), task.job._limits.grace)
     number = await anext(received)
     await trio.lowlevel.checkpoint()  # if job.run has heard it too, it knows the exit code that goes with it
     task.job.cancel(f"cut by a second signal, {name_of(number)}")

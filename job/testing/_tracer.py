@@ -87,7 +87,7 @@ class _Book:
     """The trace of one job while it is being written."""
 
     def __init__(self, job: Job[Any]) -> None:
-        self._facts = JobFacts(job.name, job._finalize_timeout, job._stop_timeout, job.parent is not None)
+        self._facts = JobFacts(job.name, job._limits.finalize_timeout, job._limits.stop_timeout, job.parent is not None)
         self.records: list[Record] = []
         self.end: End | None = None
         self.outcome: Outcome | None = None
