@@ -5,16 +5,14 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVar
-
-T = TypeVar("T")
+from typing import Any
 
 
 @coroutine
 def drive(
-    work: Coroutine[Any, Any, T], suspends: Callable[[], object], step: Callable[..., Any] = operator.call
-) -> Generator[Any, Any, T]:
-    """Await `work` in the caller's trio task.
+    work: Coroutine[Any, Any, object], suspends: Callable[[], object], step: Callable[..., Any] = operator.call
+) -> Generator[Any, Any, None]:
+    """Await `work` in the caller's trio task; what it returns is dropped.
 
     Args:
         work: what to await.
@@ -24,20 +22,18 @@ def drive(
             what it was. Giving a context back afterwards would not do: a variable that was not set before cannot be unset,
             and in a copy of the old context the caller's own tokens are worth nothing.
     """
-    send = work.send
-    resume: Callable[[Any], Any] = send
-    value: Any = None
+    resume: Callable[[Any], Any]
     try:
-        trap = step(send, None)
+        trap = step(work.send, None)
         suspends()
         while True:
             try:
                 value = yield trap
-                resume = send
+                resume = work.send
             except BaseException as exc:
                 # Thrown in below: from here it would be the exception that all of `work` is seen to handle.
                 value = exc
                 resume = work.throw
             trap = step(resume, value)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
+    except StopIteration:
+        return

@@ -38,6 +38,7 @@ class Finalizers:
         "_current",
         "_due",
         "_fault",
+        "_now",
         "_over",
         "_scope",
         "_seconds",
@@ -51,6 +52,7 @@ class Finalizers:
         self._due: list[Task] = []
         self.stop_at = math.inf
         self.stop_seconds = math.inf
+        self._now = trio.lowlevel.current_clock().current_time
         self._scope = scope
         self._seconds = seconds
         self._fault = fault
@@ -115,13 +117,13 @@ class Finalizers:
             return StopTimeoutError(f"{what} overran the job's stop_timeout{seconds}")
         return FinalizeTimeoutError(f"{what} took longer than its finalize_timeout of {self._seconds:g} s")
 
-    def clean_up(self, task: Task, exc: BaseException | None) -> Awaitable[None]:
+    def clean_up(self, task: Task, home: trio.lowlevel.Task, exc: BaseException | None) -> Awaitable[None]:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
-        return self._unwind(task, task._finalize, len(task._around) + 1, exc, partial(self._fault, task))
+        return self._unwind(task, home, task._finalize, len(task._around) + 1, exc, self._fault)
 
     def close(self, task: Task, home: trio.lowlevel.Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""
-        self._close(task, home, partial(self._fault, task))
+        self._close(task, home, self._fault)
 
     async def end_life(
         self, task: Task, finalize: AsyncRoutine | None, around: int, exc: BaseException | None
@@ -135,21 +137,22 @@ class Finalizers:
             exc: what ended it.
         """
         faults: list[BaseException] = []
-        await self._unwind(task, finalize, len(task._around) - around, exc, faults.append)
+        assert task._home is not None
+        lives = len(task._around) - around
+        await self._unwind(task, task._home, finalize, lives, exc, lambda _, error: faults.append(error))
         return faults
 
     async def _unwind(
         self,
         task: Task,
+        home: trio.lowlevel.Task,
         finalize: AsyncRoutine | None,
         lives: int,
         exc: BaseException | None,
-        fault: Callable[[BaseException], None],
+        fault: Fault,
     ) -> None:
         """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
-        home = task._home
-        assert home is not None
-        now = trio.current_time()
+        now = self._now()
         self._share_ends = share_ends = now + self._seconds
         last = exc
         for _ in range(lives):
@@ -163,41 +166,45 @@ class Finalizers:
                 if not in_time:
                     guard.cancel()
             if finalize is not None:
-                last = await _attempt(drive(call(finalize, task), suspends), fault) or last
+                try:
+                    await drive(call(finalize, task), suspends)
+                except BaseException as error:
+                    last = error
+                    _tell(task, error, None, fault)
                 finalize = None
             while task._exits:
                 leave = task._exits.pop().__aexit__
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
-                last = await _attempt(drive(leave(*about), suspends), fault, known=last) or last
+                try:
+                    await drive(leave(*about), suspends)
+                except BaseException as error:
+                    known, last = last, error
+                    _tell(task, error, known, fault)
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             struck = last is not before and isinstance(last, trio.Cancelled)
-            now = trio.current_time()
+            now = self._now()
             if (now >= share_ends or now >= self.stop_at) and (struck or in_time):
-                fault(self.overrun(f"finalizer of task {task.name!r}"))
+                fault(task, self.overrun(f"finalizer of task {task.name!r}"))
             self._current = None
-            self._close(task, home, fault)
+            if task._guard is not None or has_opened(home, self._scope):
+                self._close(task, home, fault)
+        del last, before, exc  # their tracebacks refer to this frame
 
-    def _close(self, task: Task, home: trio.lowlevel.Task, fault: Callable[[BaseException], None]) -> None:
+    def _close(self, task: Task, home: trio.lowlevel.Task, fault: Fault) -> None:
         if task._guard is None and has_opened(home, self._around(task)):
             # A routine left a scope open that its finalizer did not close: to close one around it says so.
             self._open_guard(task, math.inf)
         try:
             task._close_life()
         except RuntimeError as misnested:
-            fault(misnested)
+            fault(task, misnested)
 
 
-async def _attempt(
-    work: Awaitable[object], fault: Callable[[BaseException], None], known: BaseException | None = None
-) -> BaseException | None:
-    try:
-        await work
-    except BaseException as exc:
-        error = without_cancelled(exc)
-        if error is not None and not _same_news(error, known):
-            fault(error)
-        return exc
-    return None
+def _tell(task: Task, raised: BaseException, known: BaseException | None, fault: Fault) -> None:
+    """Record what came out of a finalizer or an exit, unless it is no news."""
+    error = without_cancelled(raised)
+    if error is not None and not _same_news(error, known):
+        fault(task, error)
 
 
 def _same_news(error: BaseException, known: BaseException | None) -> bool:

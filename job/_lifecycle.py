@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, final
 from weakref import ref
 
 import trio
-from trio.lowlevel import enable_ki_protection
+from trio.lowlevel import current_task, enable_ki_protection
 
 from ._calls import call
 from ._context import CURRENT
@@ -111,7 +111,9 @@ class Lifecycle:
                 self.stop.arm(self._nursery)
                 try:
                     for task in self._hosted():
-                        await self._live_in_host(task)
+                        # In the host's trio task, but not in its context.
+                        context = self._context.copy() if task._context is None else task._context
+                        await drive(self._live_task(task), self._spawn_ready, context.run)
                     if self._job._watches_idle and not self.stop.winding_up:
                         await self._idle_watch().run()
                     if not self._over:
@@ -144,11 +146,6 @@ class Lifecycle:
         while self._released and self._ready:
             yield self._ready.pop(0)
         self._host_free = False
-
-    def _live_in_host(self, task: Task) -> Awaitable[None]:
-        """Run a task in the host's trio task, but not in its context."""
-        context = self._context.copy() if task._context is None else task._context
-        return drive(self._live_task(task), self._spawn_ready, context.run)
 
     def _wait_for_the_rest(self, deaf: Callable[[], bool]) -> Awaitable[None]:
         self._host_park = Park()
@@ -213,10 +210,7 @@ class Lifecycle:
     def _spawn(self, task: Task) -> None:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.
         context = self._context if task._context is None else task._context
-        context.run(self._start, task)
-
-    def _start(self, task: Task) -> None:
-        self._nursery.start_soon(self._live_task, task, name=task.name)
+        context.run(self._nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
 
     # -- living
 
@@ -224,7 +218,7 @@ class Lifecycle:
     async def _live_task(self, task: Task) -> None:
         """One task from init to finalizer, in the trio task and the context that it was given."""
         CURRENT.set(ref(task))
-        home = task._home = trio.lowlevel.current_task()
+        home = task._home = current_task()
         exc = None
         if task._init is not None or task._finalize is not None or task._loop_scope is not None:
             exc = await self._set_up(task)
@@ -243,18 +237,20 @@ class Lifecycle:
                 self.failures.ended_by(task, task._phase, error)
         self._leave_loop(task)
         if task._baton is not None:
-            await self._clean_up(task, task._baton, exc)
+            await self._clean_up(task, home, task._baton, exc)
+            task._retire()
         elif has_opened(home, self.stop.scope):
             self._close_scopes(task, home)
         if task.transient:
             self._job._forget(task)
             self._count_out(task)
-        task._retire()
+        task._run = task._home = None
         del exc  # its traceback refers to this frame
 
     async def _set_up(self, task: Task) -> BaseException | None:
         """Take a task up to its run loop; return what ended it before."""
         if self.stop.halted and not task._due:
+            task._init = task._finalize = None
             return None
         if task._loop_scope is not None:
             task._loop_scope.__enter__()
@@ -351,21 +347,21 @@ class Lifecycle:
             self._finalizers = Finalizers(self.stop.scope, seconds, fault, self._all_over)
         return self._finalizers
 
-    async def _clean_up(self, task: Task, baton: Park, exc: BaseException | None) -> None:
-        finalizers = self.finalizers
+    async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
         if task.transient:
-            await finalizers.clean_up(task, exc)
+            await self.finalizers.clean_up(task, home, exc)
             return
         if not baton.woken:
             # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
-            closed = exc is None and task._home is not None and is_cancelled(task._home)
+            closed = exc is None and is_cancelled(home)
             try:
                 await baton.wait(always if closed else self._deaf)
             except BaseException as struck:
                 self.failures.explain(task, None, struck)
                 if not baton.woken:
                     await baton.wait(always)
-        await finalizers.clean_up(task, exc)
+        finalizers = self.finalizers
+        await finalizers.clean_up(task, home, exc)
         if task._stand_in is not None:
             self.failures.unexplained(task, task._stand_in)
         finalizers.next()
@@ -376,6 +372,7 @@ class Lifecycle:
             abandon_scopes_in(home, self.stop.scope)
         else:
             self.finalizers.close(task, home)
+            task._retire()
 
     def _deaf(self) -> bool:
         """Whether a cancellation would tell nothing new."""

@@ -36,12 +36,11 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
     until = fairness.slice_ends  # of a slice that others have begun, the rest
     pause = 0.0  # the last time that it was idle
     idle_at = -1  # which step that was
-    to_the_end = task.index == 0  # a oneshot that ticks under a grace goes on until it is done
     while True:
         task._step = NONE
         result = await run(task)
         task.steps += 1
-        if task._step == TICK and result is None and monotonic() < until and not stop.stopping:
+        if task._step == TICK and monotonic() < until and not stop.stopping:
             continue  # the way of nearly every step, and all that it costs
         if result is not None:
             refuse_routines(task.name, result)
@@ -56,12 +55,12 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
             task._step = BETWEEN
             pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE) if task.steps == idle_at + 1 else 0.0
             idle_at = task.steps
-            await pause_for(pause, None if to_the_end else task._host)
+            await pause_for(pause, None if task.index == 0 else task._host)
         elif not stop.stopping:
             raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
         else:
             return
-        if stop.stopping and not to_the_end:
+        if stop.stopping and task.index != 0:  # a oneshot that ticks under a grace goes on until it is done
             return
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
-import trio
+from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
+from trio.lowlevel import Task as TrioTask
 
 
 class Park:
@@ -17,13 +18,13 @@ class Park:
 
     def __init__(self) -> None:
         self.woken = False
-        self._waiter: trio.lowlevel.Task | None = None
+        self._waiter: TrioTask | None = None
 
     def wake(self) -> None:
         """Let the waiter go on, now or when it comes."""
         self.woken = True
         if self._waiter is not None:
-            trio.lowlevel.reschedule(self._waiter)
+            reschedule(self._waiter)
             self._waiter = None
 
     def wait(self, deaf: Callable[[], bool]) -> Awaitable[None]:
@@ -34,14 +35,14 @@ class Park:
         left open for its finalizer.)
         """
 
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+        def abort(_raise_cancel: object) -> Abort:
             if deaf():
-                return trio.lowlevel.Abort.FAILED
+                return Abort.FAILED
             self._waiter = None
-            return trio.lowlevel.Abort.SUCCEEDED
+            return Abort.SUCCEEDED
 
-        self._waiter = trio.lowlevel.current_task()
-        return trio.lowlevel.wait_task_rescheduled(abort)  # noqa: ASYNC105 - by whom this is awaited
+        self._waiter = current_task()
+        return wait_task_rescheduled(abort)  # noqa: ASYNC105 - by whom this is awaited
 
 
 def always() -> bool:

@@ -18,7 +18,7 @@ def is_cancelled(task: trio.lowlevel.Task) -> bool:
 
 def is_cancelled_around(scope: trio.CancelScope) -> bool:
     """Whether an open scope would be cancelled if only those around it were."""
-    around = scope._cancel_status and scope._cancel_status.parent
+    around = scope._cancel_status and scope._cancel_status._parent
     return around is not None and around.effectively_cancelled
 
 

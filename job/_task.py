@@ -319,7 +319,7 @@ class Task:
 
     def _retire(self) -> None:
         """Let go what it holds for its life: that is not to live as long as the record that the task is from now on."""
-        self._init = self._run = self._finalize = self._guard = self._baton = self._home = None
+        self._init = self._finalize = self._guard = self._baton = None
 
     def _cancellable(self) -> trio.CancelScope:
         """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""
