@@ -12,21 +12,23 @@ if TYPE_CHECKING:
     from ._job import Job
 
 # Weak: contexts are copied into whatever is spawned, and would keep a job that ended long ago alive.
-CURRENT: ContextVar[Callable[[], Task | Job[Any] | None]] = ContextVar("job current")
-
-
-def _nothing() -> None:
-    return None
+CURRENT: ContextVar[Callable[[], Task | Job[Any] | None] | None] = ContextVar("job current", default=None)
 
 
 def current_task() -> Task | None:
     """Return the task whose routine is running, also in what it spawned; None outside, and once its job has ended."""
-    current = CURRENT.get(_nothing)()
+    reference = CURRENT.get()
+    if reference is None:
+        return None
+    current = reference()
     return current if isinstance(current, Task) and not current.job.ended else None
 
 
 def current_job() -> Job[Any] | None:
     """Return the job whose code is running; None outside, and once that job has ended."""
-    current = CURRENT.get(_nothing)()
+    reference = CURRENT.get()
+    if reference is None:
+        return None
+    current = reference()
     job = current.job if isinstance(current, Task) else current
     return None if job is None or job.ended else job

@@ -188,7 +188,7 @@ class Finalizers:
             self._current = None
             if task._guard is not None or has_opened(home, self._scope):
                 self._close(task, home, fault)
-        del last, before, exc  # their tracebacks refer to this frame
+        del last, exc  # their tracebacks refer to this frame
 
     def _close(self, task: Task, home: trio.lowlevel.Task, fault: Fault) -> None:
         if task._guard is None and has_opened(home, self._around(task)):

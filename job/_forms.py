@@ -65,10 +65,12 @@ def make_routines(form: object, job: object) -> AsyncRoutines:
 
 def form_name(form: object) -> str:
     """Return the name of a task form: the function's (under any partial) or the class's, a trailing `_task` dropped."""
-    while isinstance(form, functools.partial):
-        form = form.func
-    name = getattr(form, "__name__", None) or type(form).__name__
+    name = getattr(form, "__name__", None) or _name_without_one(form)
     return name.removesuffix("_task") or name
+
+
+def _name_without_one(form: object) -> str:
+    return form_name(form.func) if isinstance(form, functools.partial) else type(form).__name__
 
 
 def _from_factory(form: object, made: object) -> AsyncRoutines:
@@ -88,9 +90,11 @@ def _from_object(form: object, thing: object) -> AsyncRoutines:
 
 
 def _from_tuple(form: object, made: tuple[Any, ...]) -> AsyncRoutines:
-    if len(made) != len(Routines._fields):
-        raise TypeError(f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}")
-    init, run, finalize = made
+    try:
+        init, run, finalize = made
+    except ValueError:
+        message = f"the factory of {form_name(form)!r} must return (init, run, finalize), got {made!r}"
+        raise TypeError(message) from None
     return (
         init if init is None or is_async(init) else _adapted(form, "init", init),
         run if run is None or is_async(run) else _adapted(form, "run", run),

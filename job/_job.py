@@ -19,7 +19,17 @@ from ._block import run_beside
 from ._children import Children
 from ._context import current_job, current_task
 from ._ending import Ending, ErrorWrapper, as_error
-from ._events import JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled, seats_for_all, seats_of
+from ._events import (
+    JobEnded,
+    JobStateChanged,
+    Observer,
+    Seat,
+    TaskAdded,
+    TaskFailed,
+    TaskStalled,
+    seats_for_all,
+    seats_of,
+)
 from ._exceptions import JobCancelledError, JobStateError
 from ._forms import TaskForm, form_name, make_routines
 from ._idle import IdleClock
@@ -28,7 +38,7 @@ from ._limits import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from ._notices import Notices
 from ._policy import ERROR, STOP_GROUP, StopPolicy
 from ._report import report_end, report_stalled, report_survived
-from ._states import JOB_MOVES, NEW, JobState, illegal_move
+from ._states import JOB_DONE, JOB_MOVES, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict
@@ -159,11 +169,13 @@ class Job(Generic[V]):
 
     def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
         """Become a child, unless the parent is past having any."""
-        if parent is not None and not isinstance(parent, Job):
-            raise TypeError(f"parent must be a Job or None, got {parent!r}")
-        if parent is None or parent.ended or parent.state is JobState.FINALIZING:
+        if parent is None:
             self._loggers = Loggers(None)
             return None
+        if not isinstance(parent, Job):
+            raise TypeError(f"parent must be a Job or None, got {parent!r}")
+        if parent.ended or parent.state is JobState.FINALIZING:
+            return self._join(None)
         self._loggers = Loggers(parent._loggers)
         parent._adopt(self)
         return ref(parent)
@@ -283,7 +295,7 @@ class Job(Generic[V]):
         if task_status is not trio.TASK_STATUS_IGNORED:
             self._on_ready = lambda: task_status.started(self.value)
         await self._live()
-        if not self._failed:
+        if self._on_ready is not None and not self._failed:
             self._set_ready()
         return await self._outcome() if self._ending.errors else self._state
 
@@ -364,7 +376,9 @@ class Job(Generic[V]):
         """Run the job to its verdict; raises nothing."""
         if self._ended:  # cancelled or finished before its run
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
-        self._listen()
+        everybody = seats_for_all()
+        if everybody:
+            self._listen(everybody)
         self._started_at = trio.current_time()
         self._life = Lifecycle(self, self._ending, held=held)
         return self._life.live(contained=contained)
@@ -562,7 +576,7 @@ class Job(Generic[V]):
         self._ended_at = now
         self._ended = True
         self._tell_stopping()
-        self._move(JobState.DONE if self._ending.cause is None else JobState.CANCELLED)
+        self._move(JOB_DONE if self._ending.cause is None else JobState.CANCELLED)
         parent = None if self._parent is None else self._parent()
         if parent is not None and parent._children is not None:
             parent._children.discard(self)
@@ -572,9 +586,7 @@ class Job(Generic[V]):
             self._on_end(self)
         if self._audience is not None and (verdict := self.verdict) is not None:
             self._audience.hear(JobEnded(self, verdict, now))
-        cause = self._ending.cause
-        raised = self._ending.fatal or (cause.error if cause is not None else None)
-        report_end(self, raised if not contained or self._from_above else None)
+        report_end(self, contained=contained)
 
     # -- logging
 
@@ -654,17 +666,15 @@ class Job(Generic[V]):
         if self._audience is not None:
             self._audience.hear(JobStateChanged(self, old, new, self.clock()))
 
-    def _listen(self) -> None:
+    def _listen(self, everybody: tuple[Seat, ...]) -> None:
         """Take in the observers for all jobs; they missed the tasks that were added before."""
-        everybody = seats_for_all()
-        if everybody:
-            newcomers = Audience(everybody, self.log)
-            for task in self.tasks:
-                newcomers.hear(TaskAdded(task, self.clock()))
-            if self._audience is None:
-                self._audience = newcomers
-            else:
-                self._audience.join(everybody)
+        newcomers = Audience(everybody, self.log)
+        for task in self.tasks:
+            newcomers.hear(TaskAdded(task, self.clock()))
+        if self._audience is None:
+            self._audience = newcomers
+        else:
+            self._audience.join(everybody)
 
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
         if self._audience is not None:
@@ -703,9 +713,9 @@ class Job(Generic[V]):
         return self._steps_of_gone + sum(task.steps for task in self.tasks)
 
     def _set_ready(self) -> None:
-        on_ready, self._on_ready = self._on_ready, None
-        if on_ready is not None:
-            on_ready()
+        if self._on_ready is not None:
+            self._on_ready()
+            self._on_ready = None
 
     def _tell_stopping(self) -> None:
         if self._notices is not None:

@@ -12,9 +12,9 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
+from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, final
 from weakref import ref
@@ -32,10 +32,10 @@ from ._finalizers import Finalizers
 from ._idle_watch import IdleWatch
 from ._loop import run_loop
 from ._park import Park, always, never
-from ._policy import STOP_GROUP
+from ._policy import STOP_GROUP, STRICT
 from ._scopes import abandon_scopes_in, has_opened, is_cancelled
 from ._shutdown import Shutdown
-from ._states import FINALIZING, FINISHED, ONESHOT_RUNNING, RECURRENT_RUNNING, RUNNING, Phase, TaskState
+from ._states import CANCELLED, FINALIZING, FINISHED, ONESHOT_RUNNING, RECURRENT_RUNNING, RUNNING, Phase
 from ._stop import Stop
 from ._task import BETWEEN, DONE, Task
 from ._verdict import CauseKind
@@ -222,16 +222,15 @@ class Lifecycle:
         exc = None
         if task._init is not None or task._finalize is not None or task._loop_scope is not None:
             exc = await self._set_up(task)
-        if exc is None and self.stop.halted:
-            task._move(TaskState.CANCELLED)  # the job is cancelled by now
-        elif exc is None:
-            if task._init is None:
-                task._move(RUNNING)
+        if exc is None and self._enter_loop(task):
             try:
                 if task._run is not None:
                     loop = run_loop(task, task._run, self._ending, self._turns)
                     await (loop if task._idle is None else self._watched(task, task._idle, loop))
-                self.failures.loop_returned(task)
+                if task._step == DONE and task.error is None and task.policy is not STRICT:
+                    task._move(FINISHED)
+                else:
+                    self.failures.loop_returned(task)
             except BaseException as error:
                 exc = error
                 self.failures.ended_by(task, task._phase, error)
@@ -281,6 +280,15 @@ class Lifecycle:
                 self.failures.ended_by(task, None, exc)
                 return exc
         return None
+
+    def _enter_loop(self, task: Task) -> bool:
+        """Whether the task may begin its run loop: not in a job that is cancelled by now."""
+        if self.stop.halted:
+            task._move(CANCELLED)
+            return False
+        if task._init is None:
+            task._move(RUNNING)
+        return True
 
     async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
         """Run a loop that has an idle timeout."""
@@ -387,7 +395,7 @@ class Lifecycle:
             job, children = self._job, self._job._children
             if (
                 job._on_shutdown is None
-                and job._limits.stop_timeout == math.inf
+                and job._limits.stop_timeout == inf
                 and (children is None or not children.started())
             ):
                 self._finalize()
@@ -419,7 +427,7 @@ class Lifecycle:
         self._ready.clear()
         self._open -= len(dropped)
         for task in dropped:
-            task._move(TaskState.CANCELLED)
+            task._move(CANCELLED)
 
     def release_hold(self) -> None:
         """Let the job end when its loops have exited."""

@@ -31,14 +31,25 @@ def report_stalled(task: Task, since: float) -> None:
     task.log.warning("task.stalled", seconds=round(trio.current_time() - since, 6))
 
 
-def report_end(job: Job[Any], raised: BaseException | None) -> None:
-    """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody."""
+def report_end(job: Job[Any], *, contained: bool) -> None:
+    """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody.
+
+    contained: the job's failure is not raised.
+    """
     errors = job._ending.errors
-    unseen = errors and _unseen(errors, raised, job._quiet)
+    unseen = errors and _unseen(errors, _raised(job, contained=contained), job._quiet)
     if unseen:
         job.log.warning("job.ended", **_summary(job), **_traceback(job, unseen))
     elif job._loggers.wants(MORE):
         job.log.info("job.ended", **_summary(job))
+
+
+def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
+    """Return the error that the job raises, if any."""
+    if contained and not job._from_above:
+        return None
+    cause = job._ending.cause
+    return job._ending.fatal or (cause.error if cause is not None else None)
 
 
 def _unseen(

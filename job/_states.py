@@ -56,9 +56,11 @@ NEW: Final = JobState.NEW
 ONESHOT_RUNNING: Final = JobState.ONESHOT_RUNNING
 RECURRENT_RUNNING: Final = JobState.RECURRENT_RUNNING
 FINALIZING: Final = JobState.FINALIZING
+JOB_DONE: Final = JobState.DONE
 PENDING: Final = TaskState.PENDING
 RUNNING: Final = TaskState.RUNNING
 FINISHED: Final = TaskState.FINISHED
+CANCELLED: Final = TaskState.CANCELLED
 RUN: Final = Phase.RUN
 
 JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
