@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any
+from typing import Any, TypeVarTuple, Unpack
+
+P = TypeVarTuple("P")
 
 
 @coroutine
 def drive(
-    work: Coroutine[Any, Any, object], suspends: Callable[[], object], step: Callable[..., Any] = operator.call
+    step: Callable[..., Any],
+    work: Coroutine[Any, Any, object],
+    suspends: Callable[[Unpack[P]], object],
+    *about: Unpack[P],
 ) -> Generator[Any, Any, None]:
     """Await `work` in the caller's trio task; what it returns is dropped.
 
     Args:
+        step: makes each step of `work`, `operator.call` as they are. With `context.run` they happen in a context of their
+            own, so that the caller's stays what it was. Giving a context back afterwards would not do: a variable that was
+            not set before cannot be unset, and in a copy of the old context the caller's own tokens are worth nothing.
         work: what to await.
         suspends: called when `work` is about to suspend for the first time, if ever it does. Trio has not seen that yet, so
             a scope that is around `work` may still be cancelled, shielded or bounded here.
-        step: makes each step of `work`. With `context.run` it happens in a context of its own, so that the caller's stays
-            what it was. Giving a context back afterwards would not do: a variable that was not set before cannot be unset,
-            and in a copy of the old context the caller's own tokens are worth nothing.
+        about: what `suspends` is called with.
     """
     resume: Callable[[Any], Any]
     try:
         trap = step(work.send, None)
-        suspends()
+        suspends(*about)
         while True:
             try:
                 value = yield trap

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Awaitable, Callable, Iterator
-from functools import partial
 from typing import Protocol, final
 
 import trio
@@ -160,14 +160,13 @@ class Finalizers:
             in_time = now < share_ends and now < self.stop_at
             # Guarded when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
             # But from the first where what lies around the task is cancelled, or may be.
-            suspends = partial(self._open_guard, task, share_ends)
             if not in_time or not self._shielded or task._guard is not None or is_cancelled(home):
-                guard = suspends()
+                guard = self._open_guard(task, share_ends)
                 if not in_time:
                     guard.cancel()
             if finalize is not None:
                 try:
-                    await drive(call(finalize, task), suspends)
+                    await drive(operator.call, call(finalize, task), self._open_guard, task, share_ends)
                 except BaseException as error:
                     last = error
                     _tell(task, error, None, fault)
@@ -176,16 +175,16 @@ class Finalizers:
                 leave = task._exits.pop().__aexit__
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
                 try:
-                    await drive(leave(*about), suspends)
+                    await drive(operator.call, leave(*about), self._open_guard, task, share_ends)
                 except BaseException as error:
                     known, last = last, error
                     _tell(task, error, known, fault)
-            # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
-            struck = last is not before and isinstance(last, trio.Cancelled)
             now = self._now()
-            if (now >= share_ends or now >= self.stop_at) and (struck or in_time):
+            # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
+            if (now >= share_ends or now >= self.stop_at) and (
+                in_time or (last is not before and isinstance(last, trio.Cancelled))
+            ):
                 fault(task, self.overrun(f"finalizer of task {task.name!r}"))
-            self._current = None
             if task._guard is not None or has_opened(home, self._scope):
                 self._close(task, home, fault)
         del last, exc  # their tracebacks refer to this frame
@@ -198,6 +197,7 @@ class Finalizers:
             task._close_life()
         except RuntimeError as misnested:
             fault(task, misnested)
+        self._current = None
 
 
 def _tell(task: Task, raised: BaseException, known: BaseException | None, fault: Fault) -> None:

@@ -113,7 +113,7 @@ class Lifecycle:
                     for task in self._hosted():
                         # In the host's trio task, but not in its context.
                         context = self._context.copy() if task._context is None else task._context
-                        await drive(self._live_task(task), self._spawn_ready, context.run)
+                        await drive(context.run, self._live_task(task), self._spawn_ready)
                     if self._job._watches_idle and not self.stop.winding_up:
                         await self._idle_watch().run()
                     if not self._over:
@@ -178,14 +178,15 @@ class Lifecycle:
         queue, stop = self._queue, self.stop
         while queue and not stop.halted:
             task = queue.pop()
-            if task._init is None and task._finalize is None and not self._released:
-                self._ready.append(task)
-                continue
-            task._due = task._init is None  # it has passed; else when it is entered
-            self._spawn(task)
             if task._init is not None:
                 self._initialising = True
+                self._spawn(task)
                 return
+            if task._finalize is None and not self._released:
+                self._ready.append(task)
+            else:
+                task._due = True
+                self._spawn(task)
         if not self._released and not stop.halted:
             self._release()
 
@@ -368,7 +369,8 @@ class Lifecycle:
                 self.failures.explain(task, None, struck)
                 if not baton.woken:
                     await baton.wait(always)
-        finalizers = self.finalizers
+        finalizers = self._finalizers
+        assert finalizers is not None  # from whom the turn has come
         await finalizers.clean_up(task, home, exc)
         if task._stand_in is not None:
             self.failures.unexplained(task, task._stand_in)
