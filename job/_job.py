@@ -38,7 +38,7 @@ from ._limits import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from ._notices import Notices
 from ._policy import ERROR, STOP_GROUP, StopPolicy
 from ._report import report_end, report_stalled, report_survived
-from ._states import JOB_DONE, JOB_MOVES, NEW, JobState, illegal_move
+from ._states import JOB_DONE, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict
@@ -152,11 +152,11 @@ class Job(Generic[V]):
         self._life: Lifecycle | None = None
         self._verdict: Verdict | None = None
         self._started_at: float | None = None
+        self._ended_at: float | None
         self._ended = False
-        self._ended_at: float | None = None
         self._on_ready: Callable[[], None] | None = None
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
-        self._block: AbstractAsyncContextManager[None] | None = None
+        self._block: AbstractAsyncContextManager[None]
         self._block_scope: trio.CancelScope | None = None
         self._claimed = False
         self._children: Children | None = None
@@ -338,8 +338,8 @@ class Job(Generic[V]):
         Raises:
             BaseException: the error of whichever failed first, block or job, bare.
         """
-        assert self._block is not None
-        block, self._block = self._block, None
+        block = self._block
+        del self._block
         return await block.__aexit__(exc_type, exc, traceback)
 
     @enable_ki_protection
@@ -660,7 +660,7 @@ class Job(Generic[V]):
 
     def _move(self, new: JobState) -> None:
         old = self._state
-        if new not in JOB_MOVES[old]:
+        if new not in old.moves:
             raise illegal_move(old, new)
         self._state = new
         if self._audience is not None:

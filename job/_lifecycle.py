@@ -53,6 +53,7 @@ class Lifecycle:
         "_context",
         "_due",
         "_ending",
+        "_failures",
         "_finalizers",
         "_gate",
         "_held",
@@ -70,7 +71,6 @@ class Lifecycle:
         "_ready",
         "_released",
         "_turns",
-        "failures",
         "stop",
     )
 
@@ -94,11 +94,11 @@ class Lifecycle:
         self._host_park: Park | None = None
         self._over = False  # the last finalizer has ended
         self._idle: IdleWatch | None = None
+        self._failures: Failures | None = None
         self._finalizers: Finalizers | None = None
         self._due: list[Task] = []  # that have something to clean up
         self._turns = turns()
         self.stop = Stop(job, ending, self)
-        self.failures = Failures(job, ending, self.stop)
 
     # -- the host
 
@@ -127,7 +127,7 @@ class Lifecycle:
             for error in group.exceptions:
                 self.failures.came_last(error)
         self._job._conclude(contained=contained)
-        del self.stop, self.failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
+        del self.stop, self._failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
 
     def _hosted(self) -> Iterator[Task]:
         """Give what the host is to run: the oneshot, then one plain loop after another."""
@@ -323,9 +323,8 @@ class Lifecycle:
     def _oneshot_ended(self, task: Task) -> None:
         self.stop.look_again()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
-        passed = task._step == DONE if task._run is not None else task._step != BETWEEN
-        succeeded = passed and task._state is FINISHED
-        if succeeded and not self._ending.no_inits and not self.stop.halted:
+        passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
+        if passed and task._state is FINISHED and not self._ending.no_inits and not self.stop.halted:
             if not self._ending.stopping:
                 self._job._move(RECURRENT_RUNNING)
             self._job._set_ready()
@@ -346,15 +345,25 @@ class Lifecycle:
         if self._released and self._job._has_group and self._open_group == 0 and not self._ending.stopping:
             self._job.finish()
 
+    @property
+    def failures(self) -> Failures:
+        """Those of the job's tasks; made when there is the first of them, or what is not quite a good end."""
+        if self._failures is None:
+            self._failures = Failures(self._job, self._ending, self.stop)
+        return self._failures
+
     # -- cleaning up
 
     @property
     def finalizers(self) -> Finalizers:
         """Those of the job; made when the first of them, or its bound, is needed."""
         if self._finalizers is None:
-            seconds, fault = self._job._limits.finalize_timeout, self.failures.finalizer_failed
-            self._finalizers = Finalizers(self.stop.scope, seconds, fault, self._all_over)
+            seconds = self._job._limits.finalize_timeout
+            self._finalizers = Finalizers(self.stop.scope, seconds, self._finalizer_failed, self._all_over)
         return self._finalizers
+
+    def _finalizer_failed(self, task: Task, error: BaseException) -> None:
+        self.failures.finalizer_failed(task, error)
 
     async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
         if task.transient:

@@ -12,6 +12,8 @@ from typing import Final
 
 
 class _State(Enum):
+    moves: frozenset[Enum]  # what the tables below have for it
+
     # Enum hashes by name in Python code; identity is as good for members and several times faster in the tables below.
     __hash__ = object.__hash__
 
@@ -86,6 +88,10 @@ TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = MappingProxyType(
         TaskState.CANCELLED: frozenset(),
     }
 )
+
+for _moves in (JOB_MOVES, TASK_MOVES):
+    for _state, _next in _moves.items():
+        _state.moves = _next
 
 
 def illegal_move(old: Enum, new: Enum) -> AssertionError:

@@ -5,9 +5,9 @@ Each records the cause first and cancels second (G5).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import trio
@@ -69,7 +69,7 @@ class Stop:
         self.nursery: trio.Nursery
         self.scope: trio.CancelScope
         self.scopes: dict[trio.CancelScope, None] = {}  # of waits that a stop ends at once
-        self.timeout_at = math.inf
+        self.timeout_at = inf
         self.halted = False  # all loops are cancelled: enter nothing more
         self.winding_up = False  # all run loops have exited
         self.sealed = False  # finalizers have begun: the cause stands
@@ -79,7 +79,7 @@ class Stop:
         self.nursery = nursery
         self.scope = nursery.cancel_scope
         timeout = self._job._limits.timeout
-        if timeout != math.inf:
+        if timeout != inf:
             self.timeout_at = trio.current_time() + timeout
             self.scope.deadline = self.timeout_at
 
@@ -161,8 +161,8 @@ class Stop:
     def seal(self) -> None:
         """The finalizers begin: nothing can interrupt the job any more."""
         self.sealed = True
-        if self.timeout_at != math.inf:
-            self.scope.deadline = math.inf
+        if self.timeout_at != inf:
+            self.scope.deadline = inf
 
     def _announce(self) -> None:
         if self._job.state is not JobState.STOPPING:
@@ -217,7 +217,7 @@ class Stop:
 
     def look_again(self) -> None:
         """Look what a loop has not heard of, that was in a shield or never suspended, nor a host that runs such a loop."""
-        if self.timeout_at != math.inf or is_cancelled_around(self.scope):
+        if self.timeout_at != inf or is_cancelled_around(self.scope):
             self.look_outside()
 
     def struck_from_outside(self) -> None:

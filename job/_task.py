@@ -16,7 +16,7 @@ from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
 from ._forms import AsyncRoutines
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import PENDING, RUN, TASK_MOVES, TaskState, illegal_move
+from ._states import PENDING, RUN, TaskState, illegal_move
 
 if TYPE_CHECKING:
     from ._audience import Audience
@@ -286,7 +286,7 @@ class Task:
             BaseException: the task's own error, where it FAILED.
             JobCancelledError: the task was CANCELLED.
         """
-        if not TASK_MOVES[self._state]:
+        if not self._state.moves:
             await trio.lowlevel.checkpoint()
         else:
             if self._ended is None:
@@ -306,12 +306,12 @@ class Task:
     def _move(self, new: TaskState) -> None:
         """Move to the next state: the one place that writes it."""
         old = self._state
-        if new not in TASK_MOVES[old]:
+        if new not in old.moves:
             raise illegal_move(old, new)
         self._state = new
         if self._host._audience is not None:
             self._host._audience.hear(TaskStateChanged(self, old, new, self._host.clock()))
-        if self._ended is not None and not TASK_MOVES[new]:
+        if self._ended is not None and not new.moves:
             self._ended.set()
 
     def _cancel_unrun(self) -> None:
@@ -353,7 +353,7 @@ class Task:
     @property
     def ended(self) -> bool:
         """Whether the state is a terminal one."""
-        return not TASK_MOVES[self._state]
+        return not self._state.moves
 
     def __repr__(self) -> str:
         return f"<Task {self.index} {self.name!r} {self._state.value}>"
