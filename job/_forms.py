@@ -136,5 +136,6 @@ def is_async(function: object) -> bool:
         return is_async(function.__func__)
     if function.__code__.co_flags & CO_COROUTINE:
         return True
-    # A mark would be in its dict.
-    return bool(function.__dict__) and inspect.iscoroutinefunction(function)
+    if not function.__dict__:  # where a mark would be
+        return False
+    return inspect.iscoroutinefunction(function)

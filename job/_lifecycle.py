@@ -63,7 +63,6 @@ class Lifecycle:
         "_initialising",
         "_job",
         "_kept",
-        "_nursery",
         "_open",
         "_open_group",
         "_over",
@@ -79,7 +78,6 @@ class Lifecycle:
         self._job = job
         self._ending = ending
         self._context: Context
-        self._nursery: trio.Nursery
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
         self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
         self._gate: list[Park] = []  # the others that wait for the gate
@@ -107,8 +105,8 @@ class Lifecycle:
         """Run the job to its verdict. What happened is in the ending, nothing is raised."""
         self._context = copy_context()
         try:
-            async with trio.open_nursery() as self._nursery:
-                self.stop.arm(self._nursery)
+            async with trio.open_nursery() as nursery:
+                self.stop.arm(nursery)
                 try:
                     for task in self._hosted():
                         # In the host's trio task, but not in its context.
@@ -211,7 +209,7 @@ class Lifecycle:
     def _spawn(self, task: Task) -> None:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.
         context = self._context if task._context is None else task._context
-        context.run(self._nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
+        context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
 
     # -- living
 
@@ -412,7 +410,7 @@ class Lifecycle:
                 self._finalize()
             else:
                 shutdown = Shutdown(job, self.stop, self.finalizers, self._finalize)
-                self._context.copy().run(shutdown.begin, self._nursery)  # not in that of the task that ended last
+                self._context.copy().run(shutdown.begin, self.stop.nursery)  # not in that of the task that ended last
 
     def _finalize(self) -> None:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""

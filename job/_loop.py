@@ -45,21 +45,21 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
         if result is not None:
             refuse_routines(task.name, result)
         step = task._step
+        if step == DONE:
+            return
         if step == TICK:
             if monotonic() >= until:
                 task._step = BETWEEN
                 until = await fairness.give_way()
-        elif step == DONE:
-            return
         elif step == IDLE:
             task._step = BETWEEN
             pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE) if task.steps == idle_at + 1 else 0.0
             idle_at = task.steps
             await pause_for(pause, None if task.index == 0 else task._host)
-        elif not stop.stopping:
-            raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
-        else:
+        elif stop.stopping:
             return
+        else:
+            raise MissingStepError(f"run of task {task.name!r} returned without tick(), done(), idle() or finish_job()")
         if stop.stopping and task.index != 0:  # a oneshot that ticks under a grace goes on until it is done
             return
 
