@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVarTuple, Unpack
+from typing import Any, TypeVarTuple
 
 P = TypeVarTuple("P")
 
@@ -13,8 +13,8 @@ P = TypeVarTuple("P")
 def drive(
     step: Callable[..., Any],
     work: Coroutine[Any, Any, object],
-    suspends: Callable[[Unpack[P]], object],
-    *about: Unpack[P],
+    suspends: Callable[[*P], object],
+    *about: *P,
 ) -> Generator[Any, Any, None]:
     """Await `work` in the caller's trio task; what it returns is dropped.
 

@@ -117,9 +117,9 @@ class Finalizers:
             return StopTimeoutError(f"{what} overran the job's stop_timeout{seconds}")
         return FinalizeTimeoutError(f"{what} took longer than its finalize_timeout of {self._seconds:g} s")
 
-    def clean_up(self, task: Task, home: trio.lowlevel.Task, exc: BaseException | None) -> Awaitable[None]:
+    def clean_up(self, task: Task, exc: BaseException | None) -> Awaitable[None]:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
-        return self._unwind(task, home, task._finalize, len(task._around) + 1, exc, self._fault)
+        return self._unwind(task, task._finalize, len(task._around) + 1, exc, self._fault)
 
     def close(self, task: Task, home: trio.lowlevel.Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""
@@ -137,21 +137,21 @@ class Finalizers:
             exc: what ended it.
         """
         faults: list[BaseException] = []
-        assert task._home is not None
         lives = len(task._around) - around
-        await self._unwind(task, task._home, finalize, lives, exc, lambda _, error: faults.append(error))
+        await self._unwind(task, finalize, lives, exc, lambda _, error: faults.append(error))
         return faults
 
     async def _unwind(
         self,
         task: Task,
-        home: trio.lowlevel.Task,
         finalize: AsyncRoutine | None,
         lives: int,
         exc: BaseException | None,
         fault: Fault,
     ) -> None:
         """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
+        home = task._home
+        assert home is not None
         now = self._now()
         self._share_ends = share_ends = now + self._seconds
         last = exc

@@ -114,6 +114,9 @@ class Job(Generic[V]):
         "value",
     )
 
+    _ended_at: float | None
+    _block: AbstractAsyncContextManager[None]
+
     def __init__(
         self,
         value: V = None,  # type: ignore[assignment]  # Job[Stream]() says what the oneshot is going to put there
@@ -152,11 +155,9 @@ class Job(Generic[V]):
         self._life: Lifecycle | None = None
         self._verdict: Verdict | None = None
         self._started_at: float | None = None
-        self._ended_at: float | None
         self._ended = False
         self._on_ready: Callable[[], None] | None = None
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
-        self._block: AbstractAsyncContextManager[None]
         self._block_scope: trio.CancelScope | None = None
         self._claimed = False
         self._children: Children | None = None
@@ -575,13 +576,13 @@ class Job(Generic[V]):
         now = self.clock()
         self._ended_at = now
         self._ended = True
-        self._tell_stopping()
         self._move(JOB_DONE if self._ending.cause is None else JobState.CANCELLED)
-        parent = None if self._parent is None else self._parent()
-        if parent is not None and parent._children is not None:
+        if self._parent is not None and (parent := self._parent()) is not None and parent._children is not None:
             parent._children.discard(self)
         if self._notices is not None:
             self._notices.job_ended()
+        if self._block_scope is not None:
+            self._tell_stopping()
         if self._on_end is not None:
             self._on_end(self)
         if self._audience is not None and (verdict := self.verdict) is not None:

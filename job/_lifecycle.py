@@ -73,11 +73,12 @@ class Lifecycle:
         "stop",
     )
 
+    _context: Context
+
     def __init__(self, job: Job[Any], ending: Ending, *, held: bool) -> None:
         """Make the engine of a job that starts now; `held`: a block keeps it up until `release_block`."""
         self._job = job
         self._ending = ending
-        self._context: Context
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
         self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
         self._gate: list[Park] = []  # the others that wait for the gate
@@ -365,7 +366,7 @@ class Lifecycle:
 
     async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
         if task.transient:
-            await self.finalizers.clean_up(task, home, exc)
+            await self.finalizers.clean_up(task, exc)
             return
         if not baton.woken:
             # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
@@ -378,7 +379,7 @@ class Lifecycle:
                     await baton.wait(always)
         finalizers = self._finalizers
         assert finalizers is not None  # from whom the turn has come
-        await finalizers.clean_up(task, home, exc)
+        await finalizers.clean_up(task, exc)
         if task._stand_in is not None:
             self.failures.unexplained(task, task._stand_in)
         finalizers.next()

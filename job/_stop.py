@@ -60,14 +60,15 @@ class Stop:
         "winding_up",
     )
 
+    nursery: trio.Nursery
+    scope: trio.CancelScope
+
     def __init__(self, job: Job[Any], ending: Ending, loops: Loops) -> None:
         self._job = job
         self._loops = loops
         self._helpers: list[trio.CancelScope] = []
         self.ending = ending
         self.children: Children | None = job._children
-        self.nursery: trio.Nursery
-        self.scope: trio.CancelScope
         self.scopes: dict[trio.CancelScope, None] = {}  # of waits that a stop ends at once
         self.timeout_at = inf
         self.halted = False  # all loops are cancelled: enter nothing more

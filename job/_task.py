@@ -98,6 +98,8 @@ class Task:
         "transient",
     )
 
+    _now: Callable[[], float]  # where there is an idle clock
+
     def __init__(  # noqa: PLR0917 - for the engine alone, and a keyword costs each task of each job
         self,
         host: Host,
@@ -121,7 +123,6 @@ class Task:
         self._state = PENDING
         self._init, self._run, self._finalize = routines
         self._idle = idle
-        self._now: Callable[[], float]
         self._step = NONE
         self._phase = RUN  # to which an end of its run loop is put down
         self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
