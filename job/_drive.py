@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVarTuple
+from typing import Any, Final, TypeVarTuple
 
 P = TypeVarTuple("P")
+_OVER: Final = object()
 
 
 @coroutine
@@ -27,18 +28,23 @@ def drive(
             a scope that is around `work` may still be cancelled, shielded or bounded here.
         about: what `suspends` is called with.
     """
+    steps = work.__await__()
+    trap = step(
+        next, steps, _OVER
+    )  # not by `send`: a StopIteration costs more than many a coroutine that never suspends
+    if trap is _OVER:
+        return
+    suspends(*about)
     resume: Callable[[Any], Any]
     try:
-        trap = step(work.send, None)
-        suspends(*about)
         while True:
             try:
                 value = yield trap
-                resume = work.send
+                resume = steps.send
             except BaseException as exc:
                 # Thrown in below: from here it would be the exception that all of `work` is seen to handle.
                 value = exc
-                resume = work.throw
+                resume = steps.throw
             trap = step(resume, value)
     except StopIteration:
         return
