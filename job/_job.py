@@ -91,8 +91,8 @@ class Job(Generic[V]):
         "_fields",
         "_has_group",
         "_id",
-        "_indexes",
         "_keep_open",
+        "_last_index",
         "_life",
         "_limits",
         "_log",
@@ -146,7 +146,7 @@ class Job(Generic[V]):
         self._state = NEW
         self._oneshot: Task | None = None
         self._tasks: dict[int, Task] = {}
-        self._indexes = itertools.count(1)
+        self._last_index = 0
         self._has_group = False
         self._watches_idle = False
         self._ending = Ending(
@@ -249,7 +249,7 @@ class Job(Generic[V]):
         idle = None if idle_timeout is None else _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
         called = form_name(factory) if name is None else _check.text("name", name)
-        index = next(self._indexes)
+        index = self._last_index = self._last_index + 1
         task = self._tasks[index] = Task(self, index, called, routines, policy, idle, meta, transient)
         if idle is not None:
             self._watches_idle = True

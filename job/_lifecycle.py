@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextvars import Context, copy_context
 from math import inf
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 from weakref import ref
 
 import trio
@@ -43,6 +43,8 @@ from ._verdict import CauseKind
 if TYPE_CHECKING:
     from ._idle import IdleClock
     from ._job import Job
+
+_index: Final = attrgetter("index")
 
 
 @final
@@ -204,8 +206,10 @@ class Lifecycle:
 
     def _spawn_ready(self) -> None:
         """Start the loops that the host cannot run: it is about to be busy for longer."""
-        while self._released and self._ready:
-            self._spawn(self._ready.pop(0))
+        if self._released and self._ready:
+            ready, self._ready = self._ready, []
+            for task in ready:
+                self._spawn(task)
 
     def _spawn(self, task: Task) -> None:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.
@@ -418,7 +422,7 @@ class Lifecycle:
         self.stop.seal()
         self._job._move(FINALIZING)
         if self._due:
-            self._due.sort(key=attrgetter("index"))
+            self._due.sort(key=_index)
             self.finalizers.begin(self._due)
         else:
             self._all_over()
