@@ -1,40 +1,31 @@
-"""Awaiting a coroutine step by step: in a context of its own, or with an eye on whether it ever suspends."""
+"""Awaiting a coroutine step by step: in a context of its own, or with an eye on whether it ever suspends.
+
+The first step is made by hand: `next(steps, OVER)`, where `steps` is the coroutine's `__await__()`. What it gives has not been
+seen by trio yet, so a scope that is around the coroutine may still be cancelled, shielded or bounded before the `go_on`. (Not
+by `send`: the StopIteration at the end costs more than many a coroutine that never suspends.)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Generator
 from types import coroutine
-from typing import Any, Final, TypeVarTuple
+from typing import Any, Final
 
-P = TypeVarTuple("P")
-_OVER: Final = object()
+OVER: Final[Any] = object()
+"""What the first step gives of a coroutine that has ended."""
 
 
 @coroutine
-def drive(
-    step: Callable[..., Any],
-    work: Coroutine[Any, Any, object],
-    suspends: Callable[[*P], object],
-    *about: *P,
-) -> Generator[Any, Any, None]:
-    """Await `work` in the caller's trio task; what it returns is dropped.
+def go_on(step: Callable[..., Any], steps: Generator[Any, Any, object], trap: Any) -> Generator[Any, Any, None]:
+    """Await the rest of a coroutine in the caller's trio task; what it returns is dropped.
 
     Args:
-        step: makes each step of `work`, `operator.call` as they are. With `context.run` they happen in a context of their
-            own, so that the caller's stays what it was. Giving a context back afterwards would not do: a variable that was
-            not set before cannot be unset, and in a copy of the old context the caller's own tokens are worth nothing.
-        work: what to await.
-        suspends: called when `work` is about to suspend for the first time, if ever it does. Trio has not seen that yet, so
-            a scope that is around `work` may still be cancelled, shielded or bounded here.
-        about: what `suspends` is called with.
+        step: makes each step, `operator.call` as they are. With `context.run` they happen in a context of their own, so that
+            the caller's stays what it was. Giving a context back afterwards would not do: a variable that was not set before
+            cannot be unset, and in a copy of the old context the caller's own tokens are worth nothing.
+        steps: those of the coroutine, the first of which has been made.
+        trap: what that has given.
     """
-    steps = work.__await__()
-    trap = step(
-        next, steps, _OVER
-    )  # not by `send`: a StopIteration costs more than many a coroutine that never suspends
-    if trap is _OVER:
-        return
-    suspends(*about)
     resume: Callable[[Any], Any]
     try:
         while True:
@@ -42,7 +33,7 @@ def drive(
                 value = yield trap
                 resume = steps.send
             except BaseException as exc:
-                # Thrown in below: from here it would be the exception that all of `work` is seen to handle.
+                # Thrown in below: from here it would be the exception that all of the coroutine is seen to handle.
                 value = exc
                 resume = steps.throw
             trap = step(resume, value)

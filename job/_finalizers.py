@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Protocol, final
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from typing import Any, Protocol, final
 
 import trio
 
 from ._calls import call, without_cancelled
-from ._drive import drive
+from ._drive import OVER, go_on
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
 from ._forms import AsyncRoutine
 from ._scopes import has_opened, is_cancelled, open_outside
@@ -95,6 +95,18 @@ class Finalizers:
         scope.deadline = min(self._share_ends, self.stop_at)
         return trio.current_time() < scope.deadline
 
+    async def _attempt(self, task: Task, share_ends: float, work: Coroutine[Any, Any, object]) -> BaseException | None:
+        """Await a finalizer or an exit, guarded from where it first suspends: most never do. Return what it raised."""
+        try:
+            steps = work.__await__()
+            trap = next(steps, OVER)
+            if trap is not OVER:
+                self._open_guard(task, share_ends)
+                await go_on(operator.call, steps, trap)
+        except BaseException as exc:
+            return exc
+        return None
+
     def _open_guard(self, task: Task, share_ends: float) -> trio.CancelScope:
         """Bound what a task does from now on, and shield it."""
         deadline = min(share_ends, self.stop_at)
@@ -158,27 +170,25 @@ class Finalizers:
         for _ in range(lives):
             before = last
             in_time = now < share_ends and now < self.stop_at
-            # Guarded when something suspends, which most finalizers never do; and a deadline that is past is seen no earlier.
-            # But from the first where what lies around the task is cancelled, or may be.
+            # A guard in time is enough, as a deadline that is past is seen no earlier than where something suspends. But it
+            # is opened first where what lies around the task is cancelled, or may be.
             if not in_time or not self._shielded or task._guard is not None or is_cancelled(home):
                 guard = self._open_guard(task, share_ends)
                 if not in_time:
                     guard.cancel()
             if finalize is not None:
-                try:
-                    await drive(operator.call, call(finalize, task), self._open_guard, task, share_ends)
-                except BaseException as error:
-                    last = error
-                    _tell(task, error, None, fault)
+                raised = await self._attempt(task, share_ends, call(finalize, task))
+                if raised is not None:
+                    _tell(task, raised, None, fault)
+                    last = raised
                 finalize = None
             while task._exits:
                 leave = task._exits.pop().__aexit__
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
-                try:
-                    await drive(operator.call, leave(*about), self._open_guard, task, share_ends)
-                except BaseException as error:
-                    known, last = last, error
-                    _tell(task, error, known, fault)
+                raised = await self._attempt(task, share_ends, leave(*about))
+                if raised is not None:
+                    _tell(task, raised, last, fault)
+                    last = raised
             now = self._now()
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             if (now >= share_ends or now >= self.stop_at) and (
@@ -187,7 +197,6 @@ class Finalizers:
                 fault(task, self.overrun(f"finalizer of task {task.name!r}"))
             if task._guard is not None or has_opened(home, self._scope):
                 self._close(task, home, fault)
-        del last, exc  # their tracebacks refer to this frame
 
     def _close(self, task: Task, home: trio.lowlevel.Task, fault: Fault) -> None:
         if task._guard is None and has_opened(home, self._around(task)):

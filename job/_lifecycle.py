@@ -24,7 +24,7 @@ from trio.lowlevel import current_task, enable_ki_protection
 
 from ._calls import call
 from ._context import CURRENT
-from ._drive import drive
+from ._drive import OVER, go_on
 from ._ending import Ending
 from ._failures import Failures
 from ._fairness import turns
@@ -114,7 +114,11 @@ class Lifecycle:
                     for task in self._hosted():
                         # In the host's trio task, but not in its context.
                         context = self._context.copy() if task._context is None else task._context
-                        await drive(context.run, self._live_task(task), self._spawn_ready)
+                        steps = self._live_task(task).__await__()
+                        trap = context.run(next, steps, OVER)
+                        if trap is not OVER:
+                            self._spawn_ready()
+                            await go_on(context.run, steps, trap)
                     if self._job._watches_idle and not self.stop.winding_up:
                         await self._idle_watch().run()
                     if not self._over:
