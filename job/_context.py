@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ._task import Task
 
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from ._job import Job
 
 # Weak: contexts are copied into whatever is spawned, and would keep a job that ended long ago alive.
-CURRENT: ContextVar[Callable[[], Task | Job[Any] | None] | None] = ContextVar("job current", default=None)
+_current: ContextVar[Callable[[], Task | Job[Any] | None] | None] = ContextVar("job current", default=None)
+make_current: Final = _current.set
+"""Make what a weak reference leads to the current one, for the rest of a context."""
 
 
 def current_task() -> Task | None:
     """Return the task whose routine is running, also in what it spawned; None outside, and once its job has ended."""
-    reference = CURRENT.get()
+    reference = _current.get()
     if reference is None:
         return None
     current = reference()
@@ -26,7 +28,7 @@ def current_task() -> Task | None:
 
 def current_job() -> Job[Any] | None:
     """Return the job whose code is running; None outside, and once that job has ended."""
-    reference = CURRENT.get()
+    reference = _current.get()
     if reference is None:
         return None
     current = reference()

@@ -35,10 +35,10 @@ class Finalizers:
     """
 
     __slots__ = (
+        "_clock",
         "_current",
         "_due",
         "_fault",
-        "_now",
         "_over",
         "_scope",
         "_seconds",
@@ -52,7 +52,7 @@ class Finalizers:
         self._due: list[Task] = []
         self.stop_at = math.inf
         self.stop_seconds = math.inf
-        self._now = trio.lowlevel.current_clock().current_time
+        self._clock = trio.lowlevel.current_clock()
         self._scope = scope
         self._seconds = seconds
         self._fault = fault
@@ -164,7 +164,7 @@ class Finalizers:
         """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
         home = task._home
         assert home is not None
-        now = self._now()
+        now = self._clock.current_time()
         self._share_ends = share_ends = now + self._seconds
         last = exc
         for _ in range(lives):
@@ -189,7 +189,7 @@ class Finalizers:
                 if raised is not None:
                     _tell(task, raised, last, fault)
                     last = raised
-            now = self._now()
+            now = self._clock.current_time()
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             if (now >= share_ends or now >= self.stop_at) and (
                 in_time or (last is not before and isinstance(last, trio.Cancelled))

@@ -12,7 +12,7 @@ Errors never reach the nursery: each is recorded in the trio task where it arise
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from contextvars import Context, copy_context
 from math import inf
 from operator import attrgetter
@@ -23,7 +23,7 @@ import trio
 from trio.lowlevel import current_task, enable_ki_protection
 
 from ._calls import call
-from ._context import CURRENT
+from ._context import make_current
 from ._drive import OVER, go_on
 from ._ending import Ending
 from ._failures import Failures
@@ -111,7 +111,8 @@ class Lifecycle:
             async with trio.open_nursery() as nursery:
                 self.stop.arm(nursery)
                 try:
-                    for task in self._hosted():
+                    task = self._first()
+                    while task is not None:
                         # In the host's trio task, but not in its context.
                         context = self._context.copy() if task._context is None else task._context
                         steps = self._live_task(task).__await__()
@@ -119,6 +120,8 @@ class Lifecycle:
                         if trap is not OVER:
                             self._spawn_ready()
                             await go_on(context.run, steps, trap)
+                        task = self._next_ready()
+                    self._host_free = False
                     if self._job._watches_idle and not self.stop.winding_up:
                         await self._idle_watch().run()
                     if not self._over:
@@ -134,8 +137,8 @@ class Lifecycle:
         self._job._conclude(contained=contained)
         del self.stop, self._failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
 
-    def _hosted(self) -> Iterator[Task]:
-        """Give what the host is to run: the oneshot, then one plain loop after another."""
+    def _first(self) -> Task | None:
+        """Begin; return what the host is to run first: the oneshot, else a plain loop, else nothing."""
         job = self._job
         oneshot = job._oneshot
         job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
@@ -143,14 +146,15 @@ class Lifecycle:
         if job._parent is not None and (parent := job._running_parent()) is not None:
             parent.stop.child_started(job)
         self.stop.look_again()
-        if oneshot is None:
-            self._advance()
-            self.close_if_empty()
-        else:
-            yield oneshot
-        while self._released and self._ready:
-            yield self._ready.pop(0)
-        self._host_free = False
+        if oneshot is not None:
+            return oneshot
+        self._advance()
+        self.close_if_empty()
+        return self._next_ready()
+
+    def _next_ready(self) -> Task | None:
+        """Take a plain loop whose gate is open."""
+        return self._ready.pop(0) if self._released and self._ready else None
 
     def _wait_for_the_rest(self, deaf: Callable[[], bool]) -> Awaitable[None]:
         self._host_park = Park()
@@ -225,7 +229,7 @@ class Lifecycle:
     @enable_ki_protection
     async def _live_task(self, task: Task) -> None:
         """One task from init to finalizer, in the trio task and the context that it was given."""
-        CURRENT.set(ref(task))
+        make_current(ref(task))
         home = task._home = current_task()
         exc = None
         if task._init is not None or task._finalize is not None or task._loop_scope is not None:

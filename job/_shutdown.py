@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
+from weakref import ref
 
 import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ._calls import without_cancelled
-from ._context import CURRENT
+from ._context import make_current
 from ._exceptions import StopTimeoutError
 from ._finalizers import Finalizers
 from ._stop import Stop
@@ -48,7 +48,7 @@ class Shutdown:
     @enable_ki_protection
     async def _first_the_others(self) -> None:
         # Whatever comes out of here must not be lost, nor keep the finalizers from their turn.
-        CURRENT.set(weakref.ref(self._job))
+        make_current(ref(self._job))
         with trio.CancelScope(shield=True):
             await self._end_children()
             cause = self._stop.ending.cause
