@@ -11,6 +11,7 @@ from typing import Any, Final, Generic, TypeAlias, TypeVar, final
 from weakref import ref
 
 import trio
+from trio import TASK_STATUS_IGNORED, current_time
 from trio.lowlevel import enable_ki_protection
 
 from . import _check
@@ -279,7 +280,7 @@ class Job(Generic[V]):
     # -- running
 
     @enable_ki_protection
-    async def run(self, *, task_status: trio.TaskStatus[V] = trio.TASK_STATUS_IGNORED) -> JobState:
+    async def run(self, *, task_status: trio.TaskStatus[V] = TASK_STATUS_IGNORED) -> JobState:
         """Run the job in the foreground, finalizers included.
 
         Works with `nursery.start`: `started(value)` is called once the oneshot is done; without one, once all inits are.
@@ -293,7 +294,7 @@ class Job(Generic[V]):
             JobStateError: the job has been run before.
         """
         self._claim()
-        if task_status is not trio.TASK_STATUS_IGNORED:
+        if task_status is not TASK_STATUS_IGNORED:
             self._on_ready = lambda: task_status.started(self.value)
         await self._live()
         if self._on_ready is not None and not self._failed:
@@ -380,7 +381,7 @@ class Job(Generic[V]):
         everybody = seats_for_all()
         if everybody:
             self._listen(everybody)
-        self._started_at = trio.current_time()
+        self._started_at = current_time()
         self._life = Lifecycle(self, self._ending, held=held)
         return self._life.live(contained=contained)
 
@@ -643,7 +644,7 @@ class Job(Generic[V]):
     def clock(self) -> float | None:
         """Return trio's time, None outside of a trio run."""
         try:
-            return trio.current_time()
+            return current_time()
         except RuntimeError:
             return None
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from weakref import ref
 
 import trio
+from trio import open_nursery
 from trio.lowlevel import current_task, enable_ki_protection
 
 from ._calls import call
@@ -108,7 +109,7 @@ class Lifecycle:
         """Run the job to its verdict. What happened is in the ending, nothing is raised."""
         self._context = copy_context()
         try:
-            async with trio.open_nursery() as nursery:
+            async with open_nursery() as nursery:
                 self.stop.arm(nursery)
                 try:
                     task = self._first()
@@ -254,7 +255,8 @@ class Lifecycle:
             self._close_scopes(task, home)
         if task.transient:
             self._job._forget(task)
-            self._count_out(task)
+            self._open -= 1
+            self.close_if_empty()
         task._run = task._home = None
         del exc  # its traceback refers to this frame
 
@@ -326,10 +328,16 @@ class Lifecycle:
             self._oneshot_ended(task)
         if self._job._notices is not None:
             self._job._notices.loop_ended(task)
-        if not task.transient:
-            if task._baton is not None:
-                self._due.append(task)
-            self._count_out(task)
+        if task.transient:
+            return  # counts until it is gone
+        if task._baton is not None:
+            self._due.append(task)
+        self._open -= 1
+        if self._job._has_group and _in_group(task):
+            self._open_group -= 1
+            self._check_group()
+        if self._open == 0:
+            self.close_if_empty()
 
     def _oneshot_ended(self, task: Task) -> None:
         self.stop.look_again()  # before an init is entered
@@ -343,14 +351,6 @@ class Lifecycle:
             self._advance()
         else:
             self.drop_queue()
-
-    def _count_out(self, task: Task) -> None:
-        self._open -= 1
-        if self._job._has_group and _in_group(task):
-            self._open_group -= 1
-            self._check_group()
-        if self._open == 0:
-            self.close_if_empty()
 
     def _check_group(self) -> None:
         if self._released and self._job._has_group and self._open_group == 0 and not self._ending.stopping:
