@@ -241,7 +241,7 @@ class Job(Generic[V]):
         Raises:
             JobStateError: the job has begun to stop; nothing was called.
         """
-        if self._state is not NEW and self._takes_no_more():
+        if (self._state is not NEW or self._ending.stopping) and self._takes_no_more():
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")

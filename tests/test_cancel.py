@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from job import (
     AssertFailedError,
     CauseKind,
+    Event,
     Job,
     JobCancelledError,
     JobState,
@@ -18,6 +19,7 @@ from job import (
     StopPolicy,
     Task,
     TaskState,
+    TaskStateChanged,
 )
 from tests.journal import Journal, Routine, done, each_second, failing, forever, lasting, nothing
 
@@ -219,6 +221,23 @@ def test_no_tasks_for_ended_jobs() -> None:
 
 
 # -- errors
+
+
+def test_no_tasks_while_a_job_that_never_ran_ends() -> None:
+    """A job that is cancelled before its run takes no task from those who hear of its end."""
+    refused: list[JobStateError] = []
+
+    class Adding:
+        def on_event(self, event: Event, /) -> None:
+            if isinstance(event, TaskStateChanged):
+                with pytest.raises(JobStateError, match="takes no more tasks") as caught:
+                    j.add_task(done)
+                refused.append(caught.value)
+
+    j = Job[None](observers=[Adding()])
+    j.add_task(done)
+    j.cancel()
+    assert (len(refused), [task.state for task in j.tasks]) == (1, [TaskState.CANCELLED])
 
 
 async def test_error_cancels_the_others(autojump_clock: MockClock) -> None:
