@@ -123,7 +123,7 @@ class Lifecycle:
                             await go_on(context.run, steps, trap)
                         task = self._next_ready()
                     self._host_free = False
-                    if self._job._watches_idle and not self.stop.winding_up:
+                    if self._job._watches_idle and not self.stop.winding_up and not self._idle_watch().sleeping:
                         await self._idle_watch().run()
                     if not self._over:
                         await self._wait_for_the_rest(self._deaf)

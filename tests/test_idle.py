@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from job import CauseKind, IdleClock, IdleTimeoutError, Job, JobState, Phase, StopPolicy, Task, TaskState
+from tests.journal import lasting
 
 
 async def blocked(task: Task) -> None:
@@ -170,6 +171,21 @@ async def test_shorter_timeout_added_while_another_is_watched(autojump_clock: Mo
     with pytest.raises(IdleTimeoutError, match="late"):
         await j.run()
     assert trio.current_time() == 3
+
+
+async def test_watch_that_began_before_the_host_was_free(autojump_clock: MockClock) -> None:
+    """A job ends with its last task, though its own trio task ran a loop when the first idle timeout came."""
+
+    async def adding(task: Task) -> None:
+        task.job.add_task(lasting(1), idle_timeout=2.5)
+        await trio.sleep(2)
+        task.done()
+
+    j = Job[None]()
+    j.add_task(adding)
+    j.add_task(lasting(3))
+    assert await j.run() is JobState.DONE
+    assert (trio.current_time(), j.errors) == (3, ())
 
 
 async def test_idle_timeout_while_stopping(autojump_clock: MockClock) -> None:
