@@ -35,8 +35,8 @@ class Finalizers:
     """
 
     __slots__ = (
+        "_bounds",
         "_clock",
-        "_current",
         "_due",
         "_fault",
         "_over",
@@ -59,7 +59,7 @@ class Finalizers:
         self._over = over
         self._shielded = False
         self._share_ends = math.inf  # when what runs has used up its own time
-        self._current: trio.CancelScope | None = None  # the bound of what runs
+        self._bounds: set[trio.CancelScope] = set()  # of what runs: transient tasks clean up at the same time
 
     def begin(self, due: list[Task]) -> None:
         """Take those that have something to clean up, in the order of their inits, and give the turn to the last one."""
@@ -85,27 +85,15 @@ class Finalizers:
     def expire(self) -> None:
         """End the budget: what runs is cut, what is left is called but cancelled."""
         self.stop_at = -math.inf
-        if self._current is not None:
-            self._current.deadline = -math.inf
+        for scope in self._bounds:
+            scope.deadline = -math.inf
 
     def bound(self, scope: trio.CancelScope) -> bool:
         """Give a scope its share of the time; return whether there was any left."""
         self._share_ends = trio.current_time() + self._seconds
-        self._current = scope
+        self._bounds.add(scope)
         scope.deadline = min(self._share_ends, self.stop_at)
         return trio.current_time() < scope.deadline
-
-    async def _attempt(self, task: Task, share_ends: float, work: Coroutine[Any, Any, object]) -> BaseException | None:
-        """Await a finalizer or an exit, guarded from where it first suspends: most never do. Return what it raised."""
-        try:
-            steps = work.__await__()
-            trap = next(steps, OVER)
-            if trap is not OVER:
-                self._open_guard(task, share_ends)
-                await go_on(operator.call, steps, trap)
-        except BaseException as exc:
-            return exc
-        return None
 
     def _open_guard(self, task: Task, share_ends: float) -> trio.CancelScope:
         """Bound what a task does from now on, and shield it."""
@@ -116,7 +104,7 @@ class Finalizers:
         else:
             task._guard.deadline = deadline
             task._guard.shield = True
-        self._current = task._guard
+        self._bounds.add(task._guard)
         return task._guard
 
     def _around(self, task: Task) -> trio.CancelScope:
@@ -177,18 +165,12 @@ class Finalizers:
                 if not in_time:
                     guard.cancel()
             if finalize is not None:
-                raised = await self._attempt(task, share_ends, call(finalize, task))
-                if raised is not None:
-                    _tell(task, raised, None, fault)
-                    last = raised
+                last = await self._attempt(task, share_ends, call(finalize, task), None, fault) or last
                 finalize = None
             while task._exits:
                 leave = task._exits.pop().__aexit__
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
-                raised = await self._attempt(task, share_ends, leave(*about))
-                if raised is not None:
-                    _tell(task, raised, last, fault)
-                    last = raised
+                last = await self._attempt(task, share_ends, leave(*about), last, fault) or last
             now = self._clock.current_time()
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             if (now >= share_ends or now >= self.stop_at) and (
@@ -202,18 +184,37 @@ class Finalizers:
         if task._guard is None and has_opened(home, self._around(task)):
             # A routine left a scope open that its finalizer did not close: to close one around it says so.
             self._open_guard(task, math.inf)
+        if task._guard is not None:
+            self._bounds.discard(task._guard)
         try:
             task._close_life()
         except RuntimeError as misnested:
             fault(task, misnested)
-        self._current = None
 
+    async def _attempt(
+        self,
+        task: Task,
+        share_ends: float,
+        work: Coroutine[Any, Any, object],
+        known: BaseException | None,
+        fault: Fault,
+    ) -> BaseException | None:
+        """Await a finalizer or an exit, guarded from where it first suspends, as most never do; return what it raised.
 
-def _tell(task: Task, raised: BaseException, known: BaseException | None, fault: Fault) -> None:
-    """Record what came out of a finalizer or an exit, unless it is no news."""
-    error = without_cancelled(raised)
-    if error is not None and not _same_news(error, known):
-        fault(task, error)
+        known: of that it tells nothing new.
+        """
+        try:
+            steps = work.__await__()
+            trap = next(steps, OVER)
+            if trap is not OVER:
+                self._open_guard(task, share_ends)
+                await go_on(operator.call, steps, trap)
+        except BaseException as exc:
+            error = without_cancelled(exc)
+            if error is not None and not _same_news(error, known):
+                fault(task, error)
+            return exc
+        return None
 
 
 def _same_news(error: BaseException, known: BaseException | None) -> bool:

@@ -46,7 +46,7 @@ def make_routines(form: object, job: object) -> AsyncRoutines:
     """
     if is_async(form):
         return None, cast("AsyncRoutine", form), None
-    if type(form) is not FunctionType:  # as nearly every factory is
+    if type(form) is not FunctionType or form.__dict__:  # nearly every factory is one, and has nothing else about it
         if not isinstance(form, type) and callable(getattr(form, "run", None)):
             return _from_object(form, form)
         if not callable(form):
@@ -65,12 +65,10 @@ def make_routines(form: object, job: object) -> AsyncRoutines:
 
 def form_name(form: object) -> str:
     """Return the name of a task form: the function's (under any partial) or the class's, a trailing `_task` dropped."""
-    name = getattr(form, "__name__", None) or _name_without_one(form)
+    while isinstance(form, functools.partial):
+        form = form.func
+    name = getattr(form, "__name__", None) or type(form).__name__
     return name.removesuffix("_task") or name
-
-
-def _name_without_one(form: object) -> str:
-    return form_name(form.func) if isinstance(form, functools.partial) else type(form).__name__
 
 
 def _from_factory(form: object, made: object) -> AsyncRoutines:

@@ -121,6 +121,7 @@ class Lifecycle:
                         if trap is not OVER:
                             self._spawn_ready()
                             await go_on(context.run, steps, trap)
+                        del context, steps, trap  # and what they hold: the host may live long after this task
                         task = self._next_ready()
                     self._host_free = False
                     if self._job._watches_idle and not self.stop.winding_up and not self._idle_watch().sleeping:

@@ -15,6 +15,7 @@ from job import (
     JobState,
     JobStateError,
     JobTimeoutError,
+    StopPolicy,
     StopTimeoutError,
     Task,
     TaskState,
@@ -559,6 +560,25 @@ async def test_stop_timeout_bounds_the_childrens_finalizers(autojump_clock: Mock
     child.add_task(Journal().task("a", run=forever, finalize=lasting(8, lambda _: None)))
     await elsewhere(parent, child, 1, parent.cancel)
     assert trio.current_time() == 5
+
+
+async def test_stop_timeout_bounds_all_finalizers_of_transient_tasks(autojump_clock: MockClock) -> None:
+    """And every one of several that run at the same time."""
+    cut = []
+
+    async def lingering(task: Task) -> None:
+        try:
+            await trio.sleep(8)
+        finally:
+            cut.append(trio.current_time())
+
+    parent = Job[None](keep_open=True, stop_timeout=4)
+    child = Job[None](parent=parent, keep_open=True)
+    for _ in range(2):
+        child.add_task(lambda _: (None, done, lingering), policy=StopPolicy.CONTAIN, transient=True)
+    child.add_task(done, policy=StopPolicy.CONTAIN, idle_timeout=5)
+    await elsewhere(parent, child, 1, parent.cancel)
+    assert cut == [5, 5]
 
 
 async def test_stop_timeout_bounds_the_childrens_hooks(autojump_clock: MockClock) -> None:

@@ -265,6 +265,29 @@ def test_name(form: object, name: str) -> None:
     assert j.add_task(form).name == name
 
 
+def test_name_loses_one_ending() -> None:
+    """Only one `_task` is dropped, under a partial as well."""
+
+    def to_do_task_task(j: Job[None], /) -> Routines:
+        return Routines()
+
+    assert Job[None]().add_task(to_do_task_task).name == "to_do_task"
+    assert Job[None]().add_task(functools.partial(to_do_task_task)).name == "to_do_task"
+
+
+async def test_function_with_a_run() -> None:
+    """A function that was given a `run` is an object with a run."""
+
+    def callback(value: object) -> None:
+        raise AssertionError
+
+    callback.run = done  # type: ignore[attr-defined]
+    j = Job[None]()
+    task = j.add_task(callback)
+    await j.run()
+    assert (task.name, task.result) == ("callback", "ran")
+
+
 def test_name_of_class() -> None:
     """A task made by a class has the name of the class."""
 

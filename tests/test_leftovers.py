@@ -4,6 +4,7 @@ import gc
 import math
 import weakref
 from collections.abc import Callable
+from contextvars import ContextVar
 
 import pytest
 import trio
@@ -124,6 +125,30 @@ async def test_context_of_a_survivor_does_not_keep_it(autojump_clock: MockClock)
         gc.collect()
         assert ref() is None
         nursery.cancel_scope.cancel()
+
+
+async def test_job_does_not_keep_the_context_of_a_task_that_is_over(autojump_clock: MockClock) -> None:
+    """What a task has set in its context is gone with it, though the job runs on."""
+
+    class Connection: ...
+
+    variable: ContextVar[Connection] = ContextVar("variable")
+    refs = []
+
+    async def run(task: Task) -> None:
+        variable.set(Connection())
+        refs.append(weakref.ref(variable.get()))
+        await trio.sleep(1)
+        task.done()
+
+    j = Job[None](keep_open=True)
+    j.add_task(run)
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        await trio.sleep(2)
+        gc.collect()
+        assert [ref() for ref in refs] == [None]
+        j.finish()
 
 
 async def test_shared_clock_does_not_keep_it(autojump_clock: MockClock) -> None:
