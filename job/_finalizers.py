@@ -165,12 +165,14 @@ class Finalizers:
                 if not in_time:
                     guard.cancel()
             if finalize is not None:
-                last = await self._attempt(task, share_ends, call(finalize, task), None, fault) or last
+                raised = await self._attempt(task, share_ends, call(finalize, task), None, fault)
+                last = last if raised is None else raised
                 finalize = None
             while task._exits:
                 leave = task._exits.pop().__aexit__
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
-                last = await self._attempt(task, share_ends, leave(*about), last, fault) or last
+                raised = await self._attempt(task, share_ends, leave(*about), last, fault)
+                last = last if raised is None else raised
             now = self._clock.current_time()
             # A thread or a loop without an await cannot be cut, only be found out by the time that it took.
             if (now >= share_ends or now >= self.stop_at) and (

@@ -716,8 +716,13 @@ class Job(Generic[V]):
 
     def _set_ready(self) -> None:
         if self._on_ready is not None:
-            self._on_ready()
-            self._on_ready = None
+            on_ready, self._on_ready = self._on_ready, None
+            try:
+                on_ready()
+            except BaseException as error:  # out of a `task_status` that is not trio's
+                if self._life is None:
+                    raise
+                self._life.stop.interrupt(CauseKind.ERROR, None, None, error)
 
     def _tell_stopping(self) -> None:
         if self._notices is not None:

@@ -452,6 +452,12 @@ class Lifecycle:
         for task in dropped:
             task._move(CANCELLED)
 
+    def clear_gate(self) -> None:
+        """Let go the tasks that wait for the gate behind a shield of their own: the cancellation has not reached them."""
+        for park in self._gate:
+            if park.waiting:
+                park.wake()
+
     def release_hold(self) -> None:
         """Let the job end when its loops have exited."""
         self._open -= self._kept

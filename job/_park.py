@@ -20,6 +20,11 @@ class Park:
         self.woken = False
         self._waiter: TrioTask | None = None
 
+    @property
+    def waiting(self) -> bool:
+        """Whether somebody waits here now."""
+        return self._waiter is not None
+
     def wake(self) -> None:
         """Let the waiter go on, now or when it comes."""
         self.woken = True

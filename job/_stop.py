@@ -32,6 +32,10 @@ class Loops(Protocol):
         """Give up the tasks that were never started."""
         ...
 
+    def clear_gate(self) -> None:
+        """Let go the tasks that wait for the gate and have not heard of the cancellation."""
+        ...
+
     def release_hold(self) -> None:
         """Let the job end when its loops have exited."""
         ...
@@ -147,6 +151,7 @@ class Stop:
         self.halted = True
         self._loops.drop_queue()
         self.scope.cancel()
+        self._loops.clear_gate()
         self._loops.close_if_empty()
 
     def wind_up(self) -> None:

@@ -1,7 +1,7 @@
 """What interrupts a job: errors, `Job.cancel`, an outer cancel scope. The first cause wins, and nothing is lost."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
@@ -580,6 +580,32 @@ async def test_outer_cancellation_through_a_shield(autojump_clock: MockClock) ->
     assert scope.cancelled_caught
     assert trio.current_time() == 5
     assert task.steps == 1
+
+
+@pytest.mark.parametrize("stop", [Job.cancel, Job.finish])
+async def test_shield_around_the_wait_for_the_gate(stop: Callable[[Job], None], autojump_clock: MockClock) -> None:
+    """A task whose init has opened a shield ends with the job too, though it waits for an init that never passes."""
+    journal = Journal()
+    shield = trio.CancelScope(shield=True)
+
+    async def init(task: Task) -> None:
+        shield.__enter__()
+
+    async def finalize(task: Task) -> None:
+        journal.append("finalize")
+        shield.__exit__(None, None, None)
+
+    async def stopping(task: Task) -> None:
+        await trio.sleep(1)
+        stop(task.job)
+        await trio.sleep_forever()
+
+    j = Job[None]()
+    j.add_task(lambda _: (init, failing(AssertionError()), finalize))
+    j.add_task(lambda _: (stopping, done, None))
+    with suppress(JobCancelledError):
+        await j.run()
+    assert (trio.current_time(), journal) == (1, ["finalize"])
 
 
 async def test_scope_of_a_run_is_its_own(autojump_clock: MockClock) -> None:

@@ -1,5 +1,6 @@
 """`Job.run` and its sisters: what is called in which order, and what comes back."""
 
+from collections.abc import Callable
 from contextvars import ContextVar
 
 import pytest
@@ -8,7 +9,7 @@ from trio.testing import MockClock
 
 import job
 from job import Job, JobCancelledError, JobState, JobStateError, Routines, Task, TaskState
-from tests.journal import Journal, done, each_second, failing, forever, lasting, nothing
+from tests.journal import Journal, Routine, done, each_second, failing, forever, lasting, nothing
 
 variable: ContextVar[str] = ContextVar("variable")
 
@@ -712,3 +713,32 @@ async def test_each_second_is_endless(autojump_clock: MockClock) -> None:
         await trio.sleep(10.5)
         j.finish()
     assert task.steps == 10
+
+
+@pytest.mark.parametrize("add", [Job.add_oneshot_task, Job.add_task])
+async def test_fault_of_a_task_status(add: Callable[[Job[str], Routine], Task]) -> None:
+    """What a `started` of the caller's own raises interrupts the job, which ends as ever."""
+
+    class Faulty:
+        def started(self, value: object = None) -> None:
+            raise ValueError(value)
+
+    journal = Journal()
+    j = Job[str]("x")
+    j.add_task(journal.task("a", run=forever))
+    add(j, done)
+    with pytest.raises(ValueError, match="x"):
+        await j.run(task_status=Faulty())
+    assert j.verdict is not None
+    assert j.verdict.code == "error"
+
+
+async def test_fault_of_the_task_status_of_an_empty_job() -> None:
+    """So does that of a job which has ended before anybody can be told."""
+
+    class Faulty:
+        def started(self, value: object = None) -> None:
+            raise ValueError(value)
+
+    with pytest.raises(ValueError, match="x"):
+        await Job[str]("x").run(task_status=Faulty())
