@@ -10,6 +10,7 @@ from .._events import Event, JobEnded, JobStateChanged, TaskAdded, TaskStateChan
 from .._states import JobState, Phase
 from ._trace import (
     Added,
+    Ask,
     Asked,
     End,
     Entered,
@@ -61,8 +62,8 @@ class Tracer:
         self._book(job).records.append(record)
 
     def note_asked(self, job: Job[Any], asked: Asked) -> None:
-        """Add that a job is asked to end, unless it has."""
-        if not job.ended:
+        """Add that a job is asked to end, unless it has; a scope around it is also around what still goes on in the call."""
+        if not job.ended or asked.what is Ask.OUTER:
             self.note(job, asked)
 
     def note_outcome(self, job: Job[Any], outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,6 +148,20 @@ def test_asked_too_late() -> None:
 
     (trace,) = stage.perform(lambda tracer: job.Job[Any](name="short"), drive)
     check_trace(trace)
+
+
+def test_outer_scope_strikes_the_block_of_a_job_that_has_ended() -> None:
+    """A scope that is cancelled when the job has ended strikes its block, and that is as it should be."""
+    scenario = Scenario(
+        JobPlan(),
+        pushes=(Push(0.0, Ask.FINISH), Push(0.0, Ask.FINISH), Push(0.0, Ask.OUTER)),
+        entry=Entry.BLOCK,
+        block=0.5,
+    )
+    for seed in range(20):  # in some of these orders the job has ended before the scope is cancelled
+        trace = played(replace(scenario, seed=seed))
+        assert trace.outcome is not None
+        assert isinstance(trace.outcome.raised, trio.Cancelled)
 
 
 async def stand_still() -> None:
