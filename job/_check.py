@@ -59,8 +59,7 @@ def fields(name: str, value: object) -> dict[str, Any]:
 
 def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
     """Return `value` as a tuple of exception types."""
-    # The tuple first: it is what each job has, and to ask for an Iterable takes many times as long.
-    types = tuple(value) if isinstance(value, (tuple, Iterable)) else (value,)
+    types = tuple(value) if isinstance(value, Iterable) else (value,)
     for each in types:
         if not (isinstance(each, type) and issubclass(each, BaseException)):
             raise TypeError(f"{name} must hold exception types, got {each!r}")

@@ -46,7 +46,7 @@ class Ending:
         self.cut_at = math.inf  # when that finish cancels what has not stepped
         self.no_inits = False  # that finish lets no further init be entered
         self.errors: list[TaskError] = []
-        self.cut: tuple[tuple[Task, Phase], ...] = ()
+        self.cut: list[tuple[Task, Phase]] = []
         self.outside = False  # the cause is an outer cancel scope
         self.cancelled: trio.Cancelled | None = None  # that scope's, as it struck the host
         self.fatal: BaseException | None = None  # KeyboardInterrupt and the like: goes on unchanged, whatever the cause
@@ -62,7 +62,7 @@ class Ending:
         mapped: the user's error_wrapper may replace the error.
         """
         self.stopping = True
-        self.cut = ()
+        self.cut.clear()
         return self._set_cause(cause, len(self.errors), mapped=mapped)
 
     def _set_cause(self, cause: Cause, position: int, *, mapped: bool) -> TaskError:

@@ -58,7 +58,7 @@ class Failures:
         if task._step == BETWEEN:
             task._move(FINISHED)
         elif not task._cut_alone:
-            self._ending.cut = (*self._ending.cut, (task, phase))
+            self._ending.cut.append((task, phase))
 
     def fail(
         self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, mapped: bool = True

@@ -375,7 +375,7 @@ class Lifecycle:
         return self._finalizers
 
     def _finalizer_failed(self, task: Task, error: BaseException) -> None:
-        self.failures.finalizer_failed(task, error)
+        self.failures.finalizer_failed(task, error)  # asked for here, so that they are made only then
 
     async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
         if task.transient:

@@ -32,6 +32,7 @@ def checked_limits(timeout: object, grace: object, finalize_timeout: object, sto
     Raises:
         TypeError, ValueError: one is not a number of seconds.
     """
+    # By identity: False equals 0.0, and is to be refused.
     if timeout is NEVER and grace is NO_GRACE and finalize_timeout is FINALIZE_TIMEOUT and stop_timeout is NEVER:
         return _USUAL
     return Limits(
