@@ -582,7 +582,7 @@ class Job(Generic[V]):
             parent._children.discard(self)
         if self._notices is not None:
             self._notices.job_ended()
-        if self._block_scope is not None:
+        if self._block_scope is not None:  # which goes on, and a finalizer may have failed
             self._tell_stopping()
         if self._on_end is not None:
             self._on_end(self)
