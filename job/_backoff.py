@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from . import _check
+from ._groups import holds_for
 
 
 @final
@@ -60,7 +61,8 @@ class Retry:
     Args:
         attempts: calls in all, the first one included; `math.inf` for as often as it takes.
         wait: seconds between two of them, or a `Backoff`.
-        on: the exception type that another attempt may mend, or several of them; kept as a tuple.
+        on: the exception type that another attempt may mend, or several of them; kept as a tuple. It also holds for a group
+            all of whose errors it holds for.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -71,10 +73,7 @@ class Retry:
     on: type[Exception] | tuple[type[Exception], ...] = Exception
 
     def __post_init__(self) -> None:
-        if self.attempts != math.inf and (isinstance(self.attempts, bool) or not isinstance(self.attempts, int)):
-            raise TypeError(f"attempts must be a whole number or math.inf, got {self.attempts!r}")
-        if self.attempts < 1:
-            raise ValueError(f"attempts must be 1 or more, got {self.attempts!r}")
+        _check.times("attempts", self.attempts)
         check_wait("wait", self.wait)
         object.__setattr__(self, "on", _mendable("on", self.on))
 
@@ -82,7 +81,7 @@ class Retry:
         self, failures: int, error: BaseException, chance: Callable[[], float] = random.random
     ) -> float | None:
         """Return the seconds until the next attempt after this many failures, the last of them `error`; None to give up."""
-        if failures >= self.attempts or not isinstance(error, self.on):
+        if failures >= self.attempts or not holds_for(self.on, error):
             return None
         return wait_after(self.wait, failures, chance)
 
@@ -94,10 +93,11 @@ def wait_after(wait: float | Backoff, failures: int, chance: Callable[[], float]
 
 def check_wait(name: str, wait: object) -> None:
     """Refuse what is neither seconds nor a `Backoff`."""
-    if isinstance(wait, bool) or not isinstance(wait, (int, float, Backoff)):
+    if isinstance(wait, Backoff):
+        return
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
         raise TypeError(f"{name} must be a number of seconds or a Backoff, got {wait!r}")
-    if not isinstance(wait, Backoff):
-        _check.seconds(name, wait)
+    _check.seconds(name, wait)
 
 
 def _mendable(name: str, value: object) -> tuple[type[BaseException], ...]:

@@ -2,29 +2,67 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+_MOST_BITS: Final = 256
+"""An int that is longer is shown by its size: to write out one of more than 4,300 digits is an error of its own."""
 
 
 def seconds(name: str, value: object) -> float:
     """Return `value` as a duration: a number of seconds that is not negative; infinity is none."""
     if type(value) is float and value >= 0:
         return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number of seconds, got {value!r}")
-    if math.isnan(value) or value < 0:
+    number = _real(name, value, "a number of seconds")
+    if not number >= 0:  # so it is for NaN
         raise ValueError(f"{name} must be 0 or more seconds, got {value!r}")
-    return float(value)
+    return number
 
 
 def positive_seconds(name: str, value: object) -> float:
     """Return `value` as a duration longer than nothing."""
-    if not isinstance(value, (int, float)) or value > 0:
-        return seconds(name, value)
-    raise ValueError(f"{name} must be more than 0 seconds, got {value!r}")
+    number = _real(name, value, "a number of seconds")
+    if not number > 0:
+        raise ValueError(f"{name} must be more than 0 seconds, got {value!r}")
+    return number
+
+
+def number(name: str, value: object) -> float:
+    """Return `value` as a number, which it must be; NaN is none."""
+    found = _real(name, value, "a number")
+    if math.isnan(found):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    return found
+
+
+def _real(name: str, value: object, what: str) -> float:
+    """Return an int or a float as a float. A Decimal or a Fraction is neither: trio's clock cannot be added to one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be {what}, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be {what} that a float can hold, got {shown(value)}") from None
+
+
+def times(name: str, value: object, *, least: int = 1) -> float:
+    """Return `value` as a count: a whole number, or infinity for no limit."""
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value == math.inf)):
+        raise TypeError(f"{name} must be a whole number or math.inf, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, got {shown(value)}")
+    return value
+
+
+def shown(value: float) -> str:
+    """Return a number as a message can show it, however long it is."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"an int of {value.bit_length()} bits"
+    return repr(value)
 
 
 def flag(name: str, value: object) -> bool:
@@ -39,6 +77,21 @@ def function(name: str, value: T) -> T:
     if not callable(value):
         raise TypeError(f"{name} must be callable or None, got {value!r}")
     return value
+
+
+def plain(name: str, value: T) -> T:
+    """Return a callable that is called where nothing can be awaited: an async one would never run."""
+    if _is_async(value):
+        raise TypeError(f"{name} must be a plain function, as it is never awaited, got {value!r}")
+    return value
+
+
+def _is_async(value: object) -> bool:
+    """Whether a call of `value` gives something to await or to iterate over; partials and callable objects are looked into."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    call = getattr(type(value), "__call__", None)  # noqa: B004 - not whether it has one: which one
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (value, call))
 
 
 def text(name: str, value: object) -> str:
@@ -64,12 +117,3 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
         if not (isinstance(each, type) and issubclass(each, BaseException)):
             raise TypeError(f"{name} must hold exception types, got {each!r}")
     return types
-
-
-def number(name: str, value: object) -> float:
-    """Return `value` as a number, which it must be; NaN is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if math.isnan(value):
-        raise ValueError(f"{name} must be a number, got {value!r}")
-    return float(value)

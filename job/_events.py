@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
+from . import _check
+
 if TYPE_CHECKING:
     from ._job import Job
     from ._states import JobState, TaskState
@@ -139,5 +141,7 @@ def seats_for_all() -> tuple[Seat, ...]:
 
 def check_observer(name: str, observer: object) -> None:
     """Refuse what cannot listen."""
-    if not callable(getattr(observer, "on_event", None)):
+    on_event = getattr(observer, "on_event", None)
+    if not callable(on_event):
         raise TypeError(f"{name} must have a method on_event(event), got {observer!r}")
+    _check.plain(f"on_event of {name}", on_event)

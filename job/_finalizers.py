@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol, final
 
 import trio
@@ -13,6 +13,7 @@ from ._calls import call, without_cancelled
 from ._drive import OVER, go_on
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
 from ._forms import AsyncRoutine
+from ._groups import leaves
 from ._scopes import has_opened, is_cancelled, open_outside
 from ._task import Task
 
@@ -223,14 +224,5 @@ def _same_news(error: BaseException, known: BaseException | None) -> bool:
     """Whether an exit only passed on the error that it was told of, bare or in a group (as a nursery does)."""
     if known is None:
         return False
-    told = {id(leaf) for leaf in _leaves(known)}
-    return all(id(leaf) in told for leaf in _leaves(error))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Give the errors in a group: nurseries inside of each other make groups of groups, each a new object."""
-    if isinstance(error, BaseExceptionGroup):
-        for part in error.exceptions:
-            yield from _leaves(part)
-    else:
-        yield error
+    told = {id(leaf) for leaf in leaves(known)}
+    return all(id(leaf) in told for leaf in leaves(error))

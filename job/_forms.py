@@ -117,12 +117,19 @@ def as_async(routine: Routine) -> AsyncRoutine:
 
 
 def refuse_routines(name: str, result: object) -> None:
-    """Refuse the result of a `run` that is a factory written `async def` by mistake.
+    """Refuse the result of a bare run that is a factory written `async def` by mistake.
 
     Without this it would fail with a missing step, which says nothing of the mistake.
     """
-    if isinstance(result, tuple) and len(result) == 3 and all(part is None or callable(part) for part in result):
+    if are_routines(result):
         raise TypeError(f"{name!r} is a coroutine function and returned routines; a factory is a plain function")
+
+
+def are_routines(result: object) -> bool:
+    """Whether `result` is what a factory returns. Three Nones may be anything, a row of a database say."""
+    if isinstance(result, Routines):
+        return True
+    return isinstance(result, tuple) and len(result) == len(Routines._fields) and any(map(callable, result))
 
 
 def is_async(function: object) -> bool:

@@ -71,7 +71,7 @@ class Job(Generic[V]):
         parent: the job that this one ends with; by default the one whose code is running, None detaches.
         error_wrapper: maps the error that interrupts the job, once, before it is recorded anywhere.
         on_shutdown: called with that error, plain or async, once the run loops of a cancelled job have exited.
-        quiet: exception types that are no news in the log (a peer's faults, say).
+        quiet: exception types that are no news in the log (a peer's faults, say), nor is a group of nothing else.
         fields: go into every record of the job.
         observers: hear the job's events.
 
@@ -151,7 +151,9 @@ class Job(Generic[V]):
         self._has_group = False
         self._watches_idle = False
         self._ending = Ending(
-            error_wrapper if error_wrapper is None else _check.function("error_wrapper", error_wrapper)
+            error_wrapper
+            if error_wrapper is None
+            else _check.plain("error_wrapper", _check.function("error_wrapper", error_wrapper))
         )
         self._life: Lifecycle | None = None
         self._verdict: Verdict | None = None
@@ -211,6 +213,7 @@ class Job(Generic[V]):
         routines = make_routines(factory, self)
         called = form_name(factory) if name is None else _check.text("name", name)
         task = Task(self, 0, called, routines, ERROR, None, meta)
+        task._bare = routines[1] is factory
         self._oneshot = task
         if self._audience is not None:
             self._audience.hear(TaskAdded(task, self.clock()))
@@ -252,6 +255,7 @@ class Job(Generic[V]):
         called = form_name(factory) if name is None else _check.text("name", name)
         index = self._last_index = self._last_index + 1
         task = self._tasks[index] = Task(self, index, called, routines, policy, idle, meta, transient)
+        task._bare = routines[1] is factory
         if idle is not None:
             self._watches_idle = True
         if policy is STOP_GROUP and task._run is not None:

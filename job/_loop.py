@@ -40,9 +40,9 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
         task._step = NONE
         result = await run(task)
         task.steps += 1
-        if task._step == TICK and monotonic() < until and not stop.stopping:
+        if task._step == TICK and monotonic() < until and not stop.stopping and result is None:
             continue  # the way of nearly every step, and all that it costs
-        if result is not None:
+        if result is not None and task._bare:
             refuse_routines(task.name, result)
         step = task._step
         if step == DONE:

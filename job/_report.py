@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from ._exceptions import JobError
+from ._groups import holds_for
 from ._states import Phase
 from ._verdict import TaskError
 from .log import DEBUG, MORE
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
     fields: dict[str, Any] = {"error": _shown(failure.error), "phase": failure.phase.value if failure.phase else None}
-    if isinstance(failure.error, job._quiet):
+    if holds_for(job._quiet, failure.error):
         task.log.info("task.failed", **fields)
     else:
         task.log.warning("task.failed", **fields, **_traceback(job, [failure]))
@@ -55,7 +56,7 @@ def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
 def _unseen(
     errors: Sequence[TaskError], raised: BaseException | None, quiet: tuple[type[BaseException], ...]
 ) -> list[TaskError]:
-    return [failure for failure in errors if failure.error is not raised and not isinstance(failure.error, quiet)]
+    return [failure for failure in errors if failure.error is not raised and not holds_for(quiet, failure.error)]
 
 
 def _summary(job: Job[Any]) -> dict[str, Any]:
@@ -92,7 +93,7 @@ def _says_it_all(job: Job[Any], failure: TaskError) -> bool:
 
     A traceback is for faults of the code; of a refused start it is shown to those who debug.
     """
-    if isinstance(failure.error, JobError):
+    if holds_for(JobError, failure.error):
         return True
     return isinstance(failure.error, OSError) and _at_start(failure) and not job._loggers.wants(DEBUG)
 

@@ -67,6 +67,7 @@ class Task:
         "__weakref__",
         "_around",
         "_asserted",
+        "_bare",
         "_baton",
         "_context",
         "_due",
@@ -126,6 +127,7 @@ class Task:
         self._step = NONE
         self._phase = RUN  # to which an end of its run loop is put down
         self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
+        self._bare = False  # given as a coroutine function, which might have been meant for a factory
         self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias, final
 
 import structlog
 
+from . import _check
+
 Handler: TypeAlias = Callable[[str, Mapping[str, Any]], object]
 Logger: TypeAlias = Any
 """A structlog logger (anything with `bind`), or a mapping of levels to handlers."""
@@ -86,6 +88,7 @@ def _check_handlers(handlers: Mapping[Any, Any]) -> None:
             raise TypeError(f"logger must map int levels to handlers, got the level {level!r}")
         if not callable(handler):
             raise TypeError(f"logger must map levels to callables handler(event, fields), got {handler!r}")
+        _check.plain(f"the handler of level {level} of logger", handler)
 
 
 @final

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from job import Job, JobState, Routines, Task
+from job.tasks import retry
 
 
 async def done(task: Task) -> None:
@@ -335,6 +336,64 @@ async def test_bare_run_that_steps_and_returns_routines() -> None:
     j.add_task(mistaken)
     with pytest.raises(TypeError, match="routines"):
         await j.run()
+
+
+@pytest.mark.parametrize("step", [Task.done, Task.tick])
+async def test_bare_run_that_returns_a_row(step: Callable[[Task], None]) -> None:
+    """Three Nones are a row of a database, say, and no routines."""
+    steps = [step, Task.done]
+
+    async def run(task: Task) -> tuple[None, None, None]:
+        steps.pop(0)(task)
+        return None, None, None
+
+    j = Job[None]()
+    j.add_task(run)
+    assert await j.run() is JobState.DONE
+
+
+async def test_bare_run_that_ticks_and_returns_routines() -> None:
+    """Routines are refused also where the loop does not look at anything else of a step."""
+
+    async def mistaken(task: Task) -> tuple[None, object, None]:
+        task.tick()
+        return None, done, None
+
+    j = Job[None]()
+    j.add_task(mistaken)
+    with pytest.raises(TypeError, match="routines"):
+        await j.run()
+
+
+async def test_bare_run_that_returns_empty_routines() -> None:
+    """`Routines()` can be nothing else, although there is no callable in it."""
+
+    async def mistaken(j: Task) -> Routines:
+        return Routines()
+
+    j = Job[None]()
+    j.add_oneshot_task(mistaken)
+    with pytest.raises(TypeError, match="routines"):
+        await j.run()
+
+
+class Given:
+    """A task as an object, whose run returns three callables."""
+
+    async def run(self, task: Task) -> object:
+        """Be done."""
+        task.done()
+        return done, done, done
+
+
+@pytest.mark.parametrize(
+    "form", [Given(), lambda j: Given(), lambda j: (None, Given().run, None), retry(Given(), attempts=2)], ids=range(4)
+)
+async def test_run_of_another_form_may_return_anything(form: object) -> None:
+    """What is no bare run cannot have been meant for a factory, and its result is not looked at."""
+    j = Job[None]()
+    j.add_task(form)
+    assert await j.run() is JobState.DONE
 
 
 def test_factory_that_returns_a_coroutine() -> None:

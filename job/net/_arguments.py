@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import trio
 
+from .. import _check
 from ._wire import Data
 
 T = TypeVar("T")
 
 
-def whole(name: str, value: object, *, least: int = 1, most: float = math.inf) -> int:
+def whole(name: str, value: object, *, least: int = 1, most: int = sys.maxsize) -> int:
     """Return `value` as a count: an int from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {value!r}")
     if not least <= value <= most:
-        raise ValueError(f"{name} must be {least} {'or more' if most == math.inf else f'to {most}'}, got {value!r}")
+        expected = f"{least} or more" if value < least and most == sys.maxsize else f"{least} to {most}"
+        raise ValueError(f"{name} must be {expected}, got {_check.shown(value)}")
     return value
 
 
 def number(name: str, value: object, *, least: float, most: float) -> float:
     """Return `value` as a number from `least` to `most`; NaN is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    if not least <= value <= most:
+    found = _check.number(name, value)
+    if not least <= found <= most:
         raise ValueError(f"{name} must be a number from {least:g} to {most:g}, got {value!r}")
-    return value
+    return found
 
 
 def octets(name: str, value: object, where: str = "") -> Data:

@@ -14,6 +14,7 @@ from typing import Any, Final
 import trio
 
 from .._exceptions import JobStateError
+from .._groups import holds_for, leaves
 from .._job import Job
 from .._states import JobState, TaskState
 from .._verdict import Cause, CauseKind, Verdict
@@ -149,9 +150,9 @@ def reason_of_verdict(verdict: Verdict, *, connected: bool) -> EndReason:
 
 def reason_of_fault(error: BaseException) -> EndReason:
     """Read an error: the fault of a peer as what it is, any other as one of our own."""
-    if not isinstance(error, _TOLD):
+    if not holds_for(_TOLD, error):
         return EndReason.PROXY_ERROR
-    found = list(_with_causes(error))
+    found = [each for leaf in leaves(error) for each in _with_causes(leaf)]
     return next(reason for kind, reason in _REASONS if any(isinstance(each, kind) for each in found))
 
 

@@ -11,6 +11,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, enable_ki_protection
 
 from .._context import current_task
+from .._groups import holds_for
 from ._alarm import Alarm, ScopeAlarm, SharedAlarm
 from ._engine import AVAILABLE
 from ._engine_pump import Driven, EnginePump
@@ -151,7 +152,7 @@ class Relaying:
 
     def failed(self, pump: Pump, error: BaseException) -> None:
         """Tell a peer's fault, which is a reason, from our own, which is raised."""
-        if not isinstance(error, PEER_FAULTS):
+        if not holds_for(PEER_FAULTS, error):
             self._fault = self._fault or error
             self._conclude(EndReason.PROXY_ERROR, Side.PROXY, self._fault)
             self._end()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from .._check import seconds
-from .._forms import Factory, Routines, is_async
+from .._check import plain, seconds
+from .._forms import Factory, Routines
 from .._job import Job
 from ._accepting import PASSED_OVER, PAUSE, SHORTAGES, ShortageLog
 from ._endpoint import Endpoint
@@ -59,8 +59,7 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
         raise TypeError(f"endpoint must be an Endpoint, got {endpoint!r}")
     if not callable(build_job):
         raise TypeError(f"build_job must be callable, got {build_job!r}")
-    if is_async(build_job):
-        raise TypeError(f"build_job must be a plain function that returns a Job, got the async {build_job!r}")
+    plain("build_job", build_job)
     seconds("lame_duck", lame_duck)
 
     def serve_task(j: Job[Any]) -> Routines:

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias, final
 
 import trio
 
-from .._check import function, positive_seconds, seconds
+from .._check import function, plain, positive_seconds, seconds
 from .._forms import Factory
 from ._arguments import all_of, number, whole
 from ._balancer_tasks import check_factory, connect_factory
@@ -280,7 +280,7 @@ def _checked_choose(choose: Choose) -> Choose:
     # A class is callable too, but RoundRobin for RoundRobin() would fail only at the first pick.
     if isinstance(choose, type) or not callable(choose):
         raise TypeError(f"choose must be a function (candidates, key, random) -> Upstream, got {choose!r}")
-    return choose
+    return plain("choose", choose)
 
 
 def _checked_random(random: Random | None) -> Random:

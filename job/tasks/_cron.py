@@ -48,6 +48,7 @@ def cron(
     check_form("t", t)
     if not callable(now):
         raise TypeError(f"now must be callable, got {now!r}")
+    _check.plain("now", now)
     schedule = Schedule(_check.text("expression", expression), zone(tz))
 
     def change(inner: Inner) -> Inner:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from .._forms import AsyncRoutine, AsyncRoutines, Routines, TaskForm, as_async, is_async, make_routines
+from .._forms import AsyncRoutine, AsyncRoutines, Routines, TaskForm, are_routines, as_async, is_async, make_routines
 from .._task import BETWEEN, DONE, NONE, Task
 from ._wrapper import Inner, Wrapper, check_form
 
@@ -44,36 +44,47 @@ def once(fn: TaskForm) -> Wrapper:
 
 def _of_function(fn: TaskForm, step: Callable[[Task, object], None]) -> Wrapper:
     check_form("fn", fn)
+    stepping = _stepping if _is_task(fn) else _stepping_of_function
 
     def change(inner: Inner) -> Inner:
-        return inner if inner.run is None else inner._replace(run=_stepping(inner.run, step))
+        return inner if inner.run is None else inner._replace(run=stepping(inner.run, step))
 
     return Wrapper(fn, change, _routines_of)
 
 
+def _is_task(fn: TaskForm) -> bool:
+    return isinstance(fn, Wrapper | type) or (not inspect.isroutine(fn) and callable(getattr(fn, "run", None)))
+
+
 def _routines_of(fn: TaskForm, job: Job[Any]) -> AsyncRoutines:
     """Take a function as a run, where `make_routines` would take a plain one as a factory."""
-    if isinstance(fn, Wrapper | type) or (not inspect.isroutine(fn) and callable(getattr(fn, "run", None))):
+    if _is_task(fn):
         return make_routines(fn, job)
-    assert callable(fn)
-    return None, fn if is_async(fn) else as_async(fn), None
+    function = cast("Any", fn)
+    return None, function if is_async(function) else as_async(function), None
 
 
 def _stepping(run: AsyncRoutine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
     async def stepping(task: Task) -> None:
         result = await run(task)
-        if _are_routines(result):
-            raise TypeError(f"{task.name!r} was called with a task and returned routines: it is a factory already")
         if task._step != BETWEEN:  # else a stop found it in a wait
             step(task, result)
 
     return stepping
 
 
+def _stepping_of_function(run: AsyncRoutine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
+    def checked(task: Task, result: object) -> None:
+        if _are_routines(result):
+            raise TypeError(f"{task.name!r} was called with a task and returned routines: it is a factory already")
+        step(task, result)
+
+    return _stepping(run, checked)
+
+
 def _are_routines(result: object) -> bool:
-    if not isinstance(result, tuple) or len(result) != len(Routines._fields):
-        return False
-    return any(map(callable, result)) and all(part is None or callable(part) for part in result)
+    """Whether the result, which counts here, can be nothing else."""
+    return are_routines(result) and all(part is None or callable(part) for part in cast("Routines", result))
 
 
 def _recurrent(task: Task, result: object) -> None:

@@ -49,10 +49,7 @@ def restart(
     """
     check_form("t", t)
     check_wait("wait", wait)
-    if max_restarts != math.inf and (isinstance(max_restarts, bool) or not isinstance(max_restarts, int)):
-        raise TypeError(f"max_restarts must be a whole number or math.inf, got {max_restarts!r}")
-    if max_restarts < 0:
-        raise ValueError(f"max_restarts must be 0 or more, got {max_restarts!r}")
+    _check.times("max_restarts", max_restarts, least=0)
     period = _check.positive_seconds("within", within)
 
     def change(inner: Inner) -> Inner:

@@ -31,7 +31,8 @@ def retry(
         t: the task, in any of its forms.
         attempts: calls in all, the first one included; `math.inf` for as often as it takes.
         wait: seconds between two of them, or a `Backoff`.
-        on: the exception type that another attempt may mend, or a tuple of them.
+        on: the exception type that another attempt may mend, or a tuple of them; it also holds for a group all of whose
+            errors it holds for.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.

@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
 
-from .._forms import AsyncRoutine, AsyncRoutines, TaskForm, form_name, make_routines
+from .._forms import AsyncRoutine, AsyncRoutines, TaskForm, form_name, make_routines, refuse_routines
 
 if TYPE_CHECKING:
     from .._job import Job
+    from .._task import Task
 
 
 class Inner(NamedTuple):
@@ -31,11 +32,11 @@ class Wrapper:
     __slots__ = ("_change", "_form", "_make")
 
     def __init__(
-        self, form: TaskForm, change: Change, make: Callable[[TaskForm, Job[Any]], AsyncRoutines] = make_routines
+        self, form: TaskForm, change: Change, make: Callable[[TaskForm, Job[Any]], AsyncRoutines] | None = None
     ) -> None:
         self._form = form
         self._change = change
-        self._make = make
+        self._make = make or _make_wrapped
 
     @property
     def __name__(self) -> str:
@@ -48,6 +49,22 @@ class Wrapper:
 
     def __repr__(self) -> str:
         return f"<task factory {self.__name__!r}>"
+
+
+def _make_wrapped(form: TaskForm, job: Job[Any]) -> AsyncRoutines:
+    """Make the routines of what is wrapped. Of a bare run the engine sees no more, so its mistakes are found here."""
+    init, run, finalize = make_routines(form, job)
+    if run is None or run is not form:
+        return init, run, finalize
+    bare = run
+
+    async def checked(task: Task) -> object:
+        result = await bare(task)
+        if result is not None:
+            refuse_routines(task.name, result)
+        return result
+
+    return None, checked, None
 
 
 def check_form(name: str, form: object) -> None:

@@ -44,6 +44,8 @@ def test_words() -> None:
         (trio.ClosedResourceError(), EndReason.PROXY_ERROR),
         (raised_from(ValueError(), ConnectionResetError()), EndReason.PROXY_ERROR),
         (KeyboardInterrupt(), EndReason.PROXY_ERROR),
+        (ExceptionGroup("", [ExceptionGroup("", [ConnectionResetError()])]), EndReason.RESET),
+        (ExceptionGroup("", [ConnectionResetError(), ValueError()]), EndReason.PROXY_ERROR),
     ],
 )
 def test_faults(error: BaseException, reason: EndReason) -> None:

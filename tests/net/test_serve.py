@@ -102,7 +102,7 @@ def test_async_build_job() -> None:
     async def connection(stream: net.Stream) -> job.Job[Any]:
         return job.Job[Any]()
 
-    with pytest.raises(TypeError, match="build_job must be a plain function that returns a Job, got the async"):
+    with pytest.raises(TypeError, match="build_job must be a plain function, as it is never awaited, got"):
         net.serve(net.Endpoint(":80"), connection)  # type: ignore[arg-type]
 
 

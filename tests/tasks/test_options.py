@@ -6,6 +6,7 @@ import math
 import re
 import signal
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 
@@ -31,6 +32,19 @@ WRONG: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: restart(done, within=0), ValueError, "within must be more than 0 seconds, got 0"),
     (lambda: force_stop(done, -1), ValueError, "after must be 0 or more seconds, got -1"),
     (lambda: force_stop(done, None), TypeError, "after must be a number of seconds, got None"),  # type: ignore[arg-type]
+    (
+        lambda: every(10**400, done),
+        ValueError,
+        "interval must be a number of seconds that a float can hold, got an int of",
+    ),
+    (lambda: every(True, done), TypeError, "interval must be a number of seconds, got True"),
+    (lambda: force_stop(done, 10**400), ValueError, "after must be a number of seconds that a float can hold"),
+    (lambda: restart(done, within=10**400), ValueError, "within must be a number of seconds that a float can hold"),
+    (lambda: restart(done, wait=10**400), ValueError, "wait must be a number of seconds that a float can hold"),
+    (lambda: restart(done, max_restarts=-(10**5000)), ValueError, "max_restarts must be 0 or more, got an int of"),
+    (lambda: retry(done, attempts=Decimal("Infinity")), TypeError, "attempts must be a whole number or math.inf"),  # type: ignore[arg-type]
+    (lambda: retry(done, attempts=math.nan), TypeError, "attempts must be a whole number or math.inf, got nan"),
+    (lambda: retry(done, attempts=True), TypeError, "attempts must be a whole number or math.inf, got True"),
     (signal_listener, TypeError, "signals must be at least one signal, got none"),
     (lambda: reload_on_signal(done), TypeError, "signals must be at least one signal, got none"),
     (lambda: signal_listener(4711), ValueError, "signals must be known to this system, got 4711"),
