@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -17,19 +17,22 @@ if TYPE_CHECKING:
     from ._job import Job
     from ._task import Task
 
+# Of `job.ended`, whether or not it says them: a field called error is no error of the job.
+_KEYS: Final = frozenset({"state", "code", "seconds", "steps", "error"})
+
 
 def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
     fields: dict[str, Any] = {"error": _shown(failure.error), "phase": failure.phase.value if failure.phase else None}
     if holds_for(job._quiet, failure.error):
-        task.log.info("task.failed", **fields)
+        task.log._write_own("info", "task.failed", fields)
     else:
-        task.log.warning("task.failed", **fields, **_traceback(job, [failure]))
+        task.log._write_own("warning", "task.failed", {**fields, **_traceback(job, [failure])})
 
 
 def report_stalled(task: Task, since: float) -> None:
     """Write that a task has been working for longer than it was thought to."""
-    task.log.warning("task.stalled", seconds=round(trio.current_time() - since, 6))
+    task.log._write_own("warning", "task.stalled", {"seconds": round(trio.current_time() - since, 6)})
 
 
 def report_end(job: Job[Any], *, contained: bool) -> None:
@@ -40,9 +43,9 @@ def report_end(job: Job[Any], *, contained: bool) -> None:
     errors = job._ending.errors
     unseen = errors and _unseen(errors, _raised(job, contained=contained), job._quiet)
     if unseen:
-        job.log.warning("job.ended", **_summary(job), **_traceback(job, unseen))
+        job.log._write_own("warning", "job.ended", {**_summary(job), **_traceback(job, unseen)}, _KEYS)
     elif job._loggers.wants(MORE):
-        job.log.info("job.ended", **_summary(job))
+        job.log._write_own("info", "job.ended", _summary(job), _KEYS)
 
 
 def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeAlias, final
 import structlog
 
 from . import _check
+from ._record import BOUND, RESERVED, named
 
 Handler: TypeAlias = Callable[[str, Mapping[str, Any]], object]
 Logger: TypeAlias = Any
@@ -22,6 +23,8 @@ Logger: TypeAlias = Any
 ALWAYS: Final = 0
 MORE: Final = 1
 DEBUG: Final = 2
+
+_NO_KEYS: Final[frozenset[str]] = frozenset()
 
 # The verbosity at which each severity is written.
 _LEVEL_OF: Final[Mapping[str, int]] = {"error": ALWAYS, "warning": ALWAYS, "info": MORE, "debug": DEBUG}
@@ -160,17 +163,27 @@ class JobLog:
         fields.setdefault("exc_info", True)
         self._write("error", ALWAYS, event, fields)
 
-    def bind(self, **fields: Any) -> JobLog:
+    def bind(self, /, **fields: Any) -> JobLog:
         """Return a log that adds `fields` to each record; this one is unchanged."""
-        return JobLog(self._loggers, self._shared, {**self._fields, **fields})
+        return JobLog(self._loggers, self._shared, {**self._fields, **named(fields, BOUND)})
 
-    def _write(self, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:
+    def _write_own(self, severity: str, event: str, fields: dict[str, Any], keys: frozenset[str] = _NO_KEYS) -> None:
+        """Write a record of the framework's: its fields, and `keys`, are not to be confused with those of the job."""
+        self._write(severity, _LEVEL_OF[severity], event, fields, BOUND.union(fields, keys))
+
+    def _write(
+        self, severity: str, level: int, event: str, fields: dict[str, Any], reserved: frozenset[str] = BOUND
+    ) -> None:
         found = self._loggers.find()
         if found is None and severity in ("warning", "error"):
             fields.pop("exc_info", None)
-            _guarded(_last_resort, severity, event, {**self._shared, **self._fields, **fields})
+            _guarded(_last_resort, severity, event, self._all(fields, reserved))
         elif found is not None and found.wants(level):
-            _guarded(deliver, found.logger, severity, level, event, {**self._shared, **self._fields, **fields})
+            _guarded(deliver, found.logger, severity, level, event, self._all(fields, reserved))
+
+    def _all(self, fields: dict[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
+        """Return the fields of a record in the order they were put in: the job's, what was bound, those of the line."""
+        return {**named(self._shared, reserved), **self._fields, **named(fields, RESERVED)}
 
 
 def deliver(logger: Logger, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:

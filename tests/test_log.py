@@ -546,3 +546,99 @@ def test_nothing_registered_and_a_warning(capfd: pytest.CaptureFixture[str]) -> 
     """A warning of the user's own is written, one line."""
     Job[None]().log.warning("look", detail="a\nb")
     assert len(capfd.readouterr().err.splitlines()) == 1
+
+
+# -- the names of fields
+
+
+RESERVED = ["event", "level", "timestamp", "method_name", "self"]
+
+
+def capturing() -> tuple[Any, list[Any]]:
+    """Return a structlog logger, and the list of what is written to it."""
+    capture = structlog.testing.LogCapture()
+    return structlog.wrap_logger(CapturingLogger(), processors=[capture]), capture.entries
+
+
+@pytest.mark.parametrize("name", [*RESERVED, "exc_info"])
+def test_reserved_name_of_a_field(name: str) -> None:
+    """In the job's fields, and bound, a name that a record needs for itself has a _ behind it."""
+    logger, records = capturing()
+    j = Job[None](fields={name: "mine"})
+    j.register_logger(logger, level=1)
+    j.log.info("hello")
+    j.fields.clear()
+    j.log.bind(**{name: "bound"}).info("hello")
+    assert [(record["event"], record[f"{name}_"]) for record in records] == [("hello", "mine"), ("hello", "bound")]
+
+
+@pytest.mark.parametrize("name", RESERVED)
+def test_reserved_name_in_a_line(name: str) -> None:
+    """In one line, too; a handler of a mapping gets the same."""
+    logger, records = capturing()
+    heard = Heard()
+    for registered in (logger, heard.handlers):
+        j = Job[None]()
+        j.register_logger(registered, level=1)
+        j.log.info("hello", **{name: "mine"})
+        j.log(1, "hello", **{name: "mine"})
+    assert [record[f"{name}_"] for record in records] == ["mine"] * 2
+    assert [fields[f"{name}_"] for _, fields in heard.of("hello")] == ["mine"] * 2
+
+
+def test_reserved_name_beside_its_other_name() -> None:
+    """Neither of `event` and `event_` is lost."""
+    logger, records = capturing()
+    j = Job[None](fields={"event": 1, "event_": 2})
+    j.register_logger(logger)
+    j.log(0, "hello")
+    assert (records[0]["event"], records[0]["event__"], records[0]["event_"]) == ("hello", 1, 2)
+
+
+class Unshowable:
+    """Has no repr."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+@pytest.mark.parametrize(("key", "name"), [(7, "7"), (None, "None"), (Unshowable(), "<Unshowable>")])
+def test_key_that_is_no_name(key: Any, name: str) -> None:
+    """What is put into the fields under another key than a str goes by its repr."""
+    logger, records = capturing()
+    j = Job[None]()
+    j.register_logger(logger)
+    j.fields[key] = "mine"
+    j.log(0, "hello")
+    assert records[0][name] == "mine"
+
+
+async def test_fields_named_like_those_of_the_end() -> None:
+    """A job's fields are no part of what its end is: a field called error is no error."""
+    logger, records = capturing()
+    mine = dict.fromkeys(("state", "code", "seconds", "steps", "error"), "mine")
+    j = Job[None](fields=mine)
+    j.register_logger(logger, level=1)
+    j.add_task(done)
+    await j.run()
+    assert (records[-1]["state"], "error" in records[-1]) == ("done", False)
+    assert [records[-1][f"{name}_"] for name in mine] == ["mine"] * 5
+
+
+async def test_fields_named_like_those_of_a_failure() -> None:
+    """Nor of what a task's failure is."""
+    logger, records = capturing()
+    j = Job[None](fields={"phase": "moon", "client": "a"})
+    j.register_logger(logger, level=1)
+    j.add_task(failing(ValueError("mine")), policy=StopPolicy.CONTAIN)
+    await j.run()
+    assert (records[0]["event"], records[0]["phase"], records[0]["phase_"]) == ("task.failed", "run", "moon")
+
+
+def test_line_says_more_than_the_job() -> None:
+    """In a line of one's own a field takes the place of the job's of that name."""
+    logger, records = capturing()
+    j = Job[None](fields={"client": "a"})
+    j.register_logger(logger)
+    j.log(0, "hello", client="b")
+    assert records[0]["client"] == "b"
