@@ -79,6 +79,15 @@ def function(name: str, value: T) -> T:
     return value
 
 
+def uncalled(name: str, value: object) -> None:
+    """Refuse what cannot be called. The usual slip is to call it where it is handed over; that coroutine is closed."""
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(f"{name} must be a function, not called yet, and its arguments after it, got {value!r}")
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+
+
 def plain(name: str, value: T) -> T:
     """Return a callable that is called where nothing can be awaited: an async one would never run."""
     if _is_async(value):

@@ -7,7 +7,7 @@ import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Generic, TypeAlias, TypeVar, final
+from typing import Any, Final, Generic, TypeAlias, final
 from weakref import ref
 
 import trio
@@ -42,10 +42,10 @@ from ._report import report_end, report_stalled, report_survived
 from ._states import JOB_DONE, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
+from ._typevars import V
 from ._verdict import Cause, CauseKind, TaskError, Verdict
 from .log import JobLog, Logger, Loggers, checked_registration
 
-V = TypeVar("V")
 ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 
 _ids: Final = itertools.count(1)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
 from contextvars import Context
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn, Protocol, TypeVar, final, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    NamedTuple,
+    NoReturn,
+    Protocol,
+    TypeVar,
+    TypeVarTuple,
+    Unpack,
+    final,
+    overload,
+)
 
 import trio
 from trio import current_time
 
+from . import _check
 from ._events import TaskStateChanged
 from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
 from ._forms import AsyncRoutines
 from ._park import Park
 from ._policy import StopPolicy
 from ._states import PENDING, RUN, TaskState, illegal_move
+from ._typevars import Default
 
 if TYPE_CHECKING:
     from ._audience import Audience
@@ -26,6 +40,7 @@ if TYPE_CHECKING:
     from .log import JobLog
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _UNSET: Final = object()
 
 # The step of the current call of run, in one slot: the loop reads it after each call. BETWEEN is no step of the user's; the
@@ -234,6 +249,29 @@ class Task:
                 yield scope
             finally:
                 self._host.remove_stop_scope(scope)
+
+    async def until_stop(
+        self,
+        fn: Callable[[Unpack[Ts]], Awaitable[T]],
+        *args: *Ts,
+        default: Default = None,  # type: ignore[assignment]  # which is what it stands for where it is left out
+    ) -> T | Default:
+        """Return what `await fn(*args)` gives; or `default` where the job is asked to stop meanwhile, which cancels the call.
+
+        It is `cancel_on_stop` around a single wait: `data = await task.until_stop(stream.receive_some, default=b"")`.
+
+        Args:
+            fn: an async function, not called yet, and its arguments after it.
+            default: what stands for the result of a call that a stop has cut.
+
+        Raises:
+            BaseException: what `fn` raises.
+            TypeError: `fn` cannot be called.
+        """
+        _check.uncalled("fn", fn)
+        with self.cancel_on_stop():
+            return await fn(*args)
+        return default  # type: ignore[unreachable]  # not to the scope in `cancel_on_stop`, which mypy does not see
 
     @contextmanager
     def busy(self) -> Iterator[None]:

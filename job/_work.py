@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, cast, final
+from typing import Any, final
 
+from . import _check
 from ._backoff import Retry
 from ._forms import form_name
 from ._states import Phase
@@ -24,11 +25,7 @@ class Work:
     __slots__ = ("_args", "_fn", "name")
 
     def __init__(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
-        if inspect.iscoroutine(cast("object", fn)):
-            cast("Any", fn).close()
-            raise TypeError(f"fn must be a function, not called yet, and its arguments after it, got {fn!r}")
-        if not callable(fn):
-            raise TypeError(f"fn must be callable, got {fn!r}")
+        _check.uncalled("fn", fn)
         self._fn = fn
         self._args = args
         self.name = form_name(fn)

@@ -384,3 +384,86 @@ def test_statistics_outside_of_trio() -> None:
     j = Job[None]()
     j.add_task(spin, idle_timeout=10)
     assert (j.statistics().state, j.statistics().age) == (JobState.NEW, None)
+
+
+# -- until_stop
+
+
+async def later(value: str, seconds: float = 1) -> str:
+    """Give a value, in a while."""
+    await trio.sleep(seconds)
+    return value
+
+
+async def test_until_stop(autojump_clock: MockClock) -> None:
+    """It gives what the call gives."""
+
+    async def run(task: Task) -> None:
+        task.done(await task.until_stop(later, "whole", 2, default="cut"))
+
+    j = Job()
+    task = j.add_task(run)
+    await j.run()
+    assert (task.result, trio.current_time()) == ("whole", 2)
+
+
+@pytest.mark.parametrize(("options", "result"), [({"default": "cut"}, "cut"), ({}, None)])
+@pytest.mark.parametrize("before", [0, 5])
+async def test_until_stop_that_is_stopped(
+    options: dict[str, str], result: str | None, before: float, autojump_clock: MockClock
+) -> None:
+    """A stop cuts the call, or has cut it before it begins, and the default stands for its result."""
+
+    async def run(task: Task) -> None:
+        await trio.sleep(before)
+        task.done(await task.until_stop(trio.sleep_forever, **options))
+
+    j = Job(grace=60)
+    task = j.add_task(run)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(j.run)
+        await trio.sleep(1)
+        j.finish()
+    assert (task.result, task.state, trio.current_time()) == (result, TaskState.FINISHED, max(1, before))
+
+
+async def test_until_stop_raises_what_the_call_raises(autojump_clock: MockClock) -> None:
+    """An error of the call is the task's."""
+
+    async def fail(number: int) -> None:
+        raise ValueError(number)
+
+    async def run(task: Task) -> None:
+        await task.until_stop(fail, 5)
+
+    j = Job()
+    j.add_task(run)
+    with pytest.raises(ValueError, match="5"):
+        await j.run()
+
+
+async def test_until_stop_in_a_scope_that_is_cancelled(autojump_clock: MockClock) -> None:
+    """Who cancels the call is not taken for a stop."""
+
+    async def run(task: Task) -> None:
+        with trio.move_on_after(1):
+            await task.until_stop(trio.sleep_forever, default="cut")
+            raise AssertionError("it was cancelled")
+        task.done("went on")
+
+    j = Job()
+    task = j.add_task(run)
+    await j.run()
+    assert task.result == "went on"
+
+
+async def test_until_stop_of_a_call(autojump_clock: MockClock) -> None:
+    """What was called already is refused, and its coroutine closed."""
+
+    async def run(task: Task) -> None:
+        await task.until_stop(later("called"))  # type: ignore[arg-type]
+
+    j = Job()
+    j.add_task(run)
+    with pytest.raises(TypeError, match="fn must be a function, not called yet"):
+        await j.run()

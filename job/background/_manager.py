@@ -6,7 +6,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVarTuple, Unpack, final
+from typing import Generic, Literal, TypeVarTuple, Unpack, final
 from weakref import WeakSet
 
 import trio
@@ -19,19 +19,11 @@ from .._job import Job
 from .._policy import StopPolicy
 from .._states import Phase
 from .._task import Task
+from .._typevars import Meta
 from .._verdict import TaskError
 from .._work import Work
 from ._routines import Loop, Once, Routine
 from ._stalls import StallWatch
-
-if TYPE_CHECKING:
-    from typing_extensions import TypeVar
-
-    Meta = TypeVar("Meta", default=Any)
-else:
-    from typing import TypeVar
-
-    Meta = TypeVar("Meta")
 
 Ts = TypeVarTuple("Ts")
 

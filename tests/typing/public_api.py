@@ -1,6 +1,6 @@
 """What a type checker makes of the public API. mypy reads this file; nothing runs it."""
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import job
 from job.background import Manager
@@ -11,6 +11,21 @@ def value_of_a_job() -> None:
     """A job is generic in its value."""
     assert_type(job.Job(3), job.Job[int])
     assert_type(job.Job(value="x").value, str)
+
+
+def value_to_come() -> None:
+    """A job that says nothing of its value has any, and needs no annotation."""
+    j = job.Job(name="server")
+    assert_type(j, job.Job[Any])
+    assert_type(job.Job[bytes]().value, bytes)
+
+
+async def wait_until_a_stop(task: job.Task) -> None:
+    """The result of a wait that a stop may cut is what the function gives, or the default."""
+    assert_type(await task.until_stop(fetch, "page"), bytes | None)
+    assert_type(await task.until_stop(fetch, "page", default=b""), bytes)
+    assert_type(await task.until_stop(fetch, "page", default=7), bytes | int)
+    await task.until_stop(fetch, 3)  # type: ignore[arg-type]
 
 
 def parts_of_a_job(j: job.Job[bytes], task: job.Task, maybe: int | None) -> None:
