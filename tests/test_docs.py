@@ -1,6 +1,7 @@
 """README and docs: their code runs, their links lead somewhere."""
 
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +61,15 @@ def anchors(page: Path) -> set[str]:
     """Name the headings of a page the way that GitHub does."""
     headings = re.findall(r"^#+ +(.+?) *$", FENCED.sub("", page.read_text()), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_types(tmp_path: Path) -> None:
+    """The program of each page passes mypy, strictly: what is copied is typed as it stands."""
+    for page in PAGES:
+        examples = Document.parse(str(page), PythonCodeBlockParser()).examples()
+        name = re.sub(r"\W", "_", page.relative_to(ROOT).as_posix())
+        (tmp_path / f"{name}.py").write_text("\n".join(str(example.parsed) for example in examples))
+    cache = ROOT / ".mypy_cache" / "docs"
+    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={cache}", str(tmp_path)]
+    checked = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert checked.stdout.startswith("Success"), checked.stdout
