@@ -17,9 +17,6 @@ PASSED_OVER: Final = frozenset(
 )
 """The client is gone again, or may not come in: the next one, please (accept(2))."""
 
-SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-"""This machine has run out of something. It passes; until then every attempt would fail."""
-
 PAUSE: Final = 0.1
 """Seconds to wait where nothing else can be done; trio's serve_listeners waits as long."""
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import trio
 
 from .._forms import Factory, Routines
 from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
+from ._shortages import SHORTAGES, is_shortage
 from ._story import DialStory
 from ._upstream import Lease, Upstream
 
@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 
 Probe: TypeAlias = Callable[[Upstream], Awaitable[object]]
 FindFault: TypeAlias = Callable[[Upstream], Awaitable[Exception | None]]
-
-# This machine has run out of something: no fault of the upstream's, and another one would not help. Not EADDRNOTAVAIL:
-# it means that ports run out, but also that there is no IPv6 here.
-_SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Factory:
@@ -70,7 +66,7 @@ class _Connection:
             try:
                 return await self._try(lease)
             except PEER_FAULTS as error:
-                another = None if is_shortage(error) else self._another(tried)
+                another = None if is_shortage(error, SHORTAGES) else self._another(tried)
                 if another is None:
                     raise
                 lease = another
@@ -211,15 +207,3 @@ async def _connect(upstream: Upstream) -> None:
 def _report(balancer: Balancer, upstream: Upstream, error: Exception | None, *, probe: bool = False) -> None:
     if error is None or not is_shortage(error):
         balancer.report(upstream, error, probe=probe)
-
-
-def is_shortage(error: BaseException) -> bool:
-    """Return whether `error` comes from a shortage of our own: of descriptors or memory.
-
-    trio hides the errors of the single attempts to connect behind one OSError, as a group that is its cause.
-    """
-    if isinstance(error, BaseExceptionGroup):
-        return all(map(is_shortage, error.exceptions))
-    if isinstance(error, OSError) and error.errno in _SHORTAGES:
-        return True
-    return error.__cause__ is not None and is_shortage(error.__cause__)

@@ -1,4 +1,4 @@
-"""Connect to an address: the shortest way for one that is a number, trio's happy eyeballs for one that is a name."""
+"""Connect to an address: at once where it is a number, by happy eyeballs where it is a name."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from typing import Any, Final, final
 import trio
 
 from ._address import Address, TcpAddress, UnixAddress, named
+from ._allow import Allow, Target, permitted
+from ._look_up import look_up
+from ._shortages import is_shortage
 from ._socket_wire import SocketWire
 
 _FULL_BACKLOG_PAUSE: Final = 0.01
+_NEXT_ATTEMPT_AFTER: Final = 0.25  # RFC 8305, 5; trio's open_tcp_stream has the same
 _UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
 _UP: Final = frozenset({0, errno.EISCONN})
 
@@ -48,7 +52,7 @@ class Attempt:
         except OSError as error:
             self._sock.close()
             raise named(error, self._address) from None
-        return SocketWire(self._sock, self._name, self._family)
+        return not_itself(SocketWire(self._sock, self._name, self._family), self._address)
 
     async def wait(self) -> SocketWire:
         """Wait for the connection.
@@ -72,6 +76,21 @@ class Attempt:
             await trio.lowlevel.wait_writable(self._sock)
 
 
+def not_itself(wire: SocketWire, address: object) -> SocketWire:
+    """Return the wire, unless both its ends are one socket.
+
+    A dial of a dead port of this machine may be given that very port as its own; the two SYNs then cross, and TCP calls
+    that a connection (RFC 9293, 3.5: simultaneous open).
+
+    Raises:
+        ConnectionRefusedError: they are, and it is closed: nobody listens there.
+    """
+    if wire.connects_to_itself:
+        wire.abandon()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED), str(address))
+    return wire
+
+
 def attempt(address: Address) -> Attempt | None:
     """Begin to connect; None where the host is a name that has to be looked up first."""
     if isinstance(address, UnixAddress):
@@ -80,8 +99,8 @@ def attempt(address: Address) -> Attempt | None:
     return None if numeric is None else Attempt(address, *numeric)
 
 
-async def connect(address: Address) -> SocketWire:
-    """Connect.
+async def connect(address: Address, allow: Allow | None = None) -> SocketWire:
+    """Connect; `allow` is asked of what a look-up gives, a number was asked about before.
 
     Raises:
         OSError: why not, with the address in the message; of several attempts the first one's.
@@ -91,23 +110,69 @@ async def connect(address: Address) -> SocketWire:
         return await begun.wait()
     assert isinstance(address, TcpAddress)
     try:
-        return adopt(await trio.open_tcp_stream(address.host or "localhost", address.port))
+        targets = await look_up(address.host or "localhost", address.port)
     except (OSError, UnicodeError) as error:
-        raise named(_plain(error), address) from error.__cause__
+        raise named(error, address) from None
+    return await Race(address).run(alternating(permitted(allow, address, targets)))
+
+
+def alternating(targets: list[Target]) -> list[Target]:
+    """Make the second target one of the other family, if there is one: where one is broken the other is soon tried."""
+    first = targets[0]
+    other = next((target for target in targets if target[0] != first[0]), first)
+    return list(dict.fromkeys((first, other, *targets)))
+
+
+@final
+class Race:
+    """Happy eyeballs (RFC 8305): an attempt a quarter of a second, or as soon as the one before has failed; the first wins."""
+
+    __slots__ = ("_address", "_errors", "_winner")
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._errors: list[OSError] = []
+        self._winner: SocketWire | None = None
+
+    async def run(self, targets: list[Target]) -> SocketWire:
+        """Connect to whichever target answers first.
+
+        Raises:
+            OSError: none of them did; the error of the first that had one of its own.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                for target in targets:
+                    failed = trio.Event()
+                    nursery.start_soon(self._try, target, failed, nursery.cancel_scope)
+                    with trio.move_on_after(_NEXT_ATTEMPT_AFTER):
+                        await failed.wait()
+        except BaseException:
+            if self._winner is not None:
+                self._winner.abandon()
+            raise
+        if self._winner is None:
+            raise self._telling()
+        return self._winner
+
+    async def _try(self, target: Target, failed: trio.Event, all_attempts: trio.CancelScope) -> None:
+        try:
+            wire = await Attempt(self._address, *target).wait()
+        except OSError as error:
+            self._errors.append(error)
+            failed.set()
+            return
+        if self._winner is None:
+            self._winner = wire
+            all_attempts.cancel()
+        else:
+            wire.abandon()
+
+    def _telling(self) -> OSError:
+        """Return the error that tells most: that there is no IPv6 here, say, tells nothing of a server with IPv4 as well."""
+        return next((error for error in self._errors if not is_shortage(error)), self._errors[0])
 
 
 def adopt(stream: trio.SocketStream) -> SocketWire:
     """Take the socket out of a stream of trio's."""
     return SocketWire(socket.socket(fileno=stream.socket.detach()))
-
-
-def _plain(error: OSError | UnicodeError) -> OSError | UnicodeError:
-    """Return the error of the first attempt, which trio hides behind one without a number.
-
-    It is not to be raised: with its own group as the cause, the chain of causes would go round.
-    """
-    group = error.__cause__
-    if isinstance(group, ExceptionGroup):
-        attempts = [attempt for attempt in group.exceptions if isinstance(attempt, OSError)]
-        return attempts[0]
-    return error

@@ -15,6 +15,7 @@ from ._accepting import PASSED_OVER
 from ._address import UNKNOWN, Address, TcpAddress, UnixAddress, named, written
 from ._dial import adopt
 from ._foreign_wire import ForeignWire
+from ._look_up import look_up
 from ._socket_wire import SocketWire
 from ._unix import SocketFile, bind_unix
 from ._wire import Wire
@@ -190,9 +191,7 @@ async def _open(address: Address) -> Doors:
     if isinstance(address, UnixAddress):
         await trio.lowlevel.checkpoint()
         return [_open_unix(address)]
-    infos = await trio.socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    targets = list(dict.fromkeys((int(info[0]), info[4]) for info in infos))
-    return _open_tcp(address, targets)
+    return _open_tcp(address, await look_up(address.host, address.port, flags=socket.AI_PASSIVE))
 
 
 def _open_unix(address: UnixAddress) -> SocketDoor:

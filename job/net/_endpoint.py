@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from .._forms import Routines
 from ._address import UNKNOWN, Address, host_of, parse_address
-from ._dial import Attempt, attempt, connect
+from ._allow import Allow, check_numeric
+from ._dial import Attempt, attempt, connect, not_itself
 from ._doors import Doors, close_doors, door_of, open_doors, wire_over
-from ._endpoint_tasks import accept_routines, connect_routines
+from ._endpoint_tasks import accept_routines, connect_in, connect_routines
 from ._errors import ConnectTimeoutError
 from ._foreign_wire import over_tls
 from ._options import OnLimit, Options, Transport
 from ._pool import Pool
 from ._slots import Slots
+from ._socket_wire import SocketWire
 from ._stream import Stream
 from ._tally import EndpointStatistics, Tally
 from ._wire import Wire
 
 if TYPE_CHECKING:
     from .._job import Job
+    from .._task import Task
     from .frames import Codec
 
 
@@ -48,6 +52,10 @@ class Endpoint:
         server_hostname: whose certificate a dial expects; the address's host by default.
         codec: makes messages of bytes, a `frames.Codec`; without one a message is a chunk.
         max_idle: how many released streams are kept for the next dial.
+        allow: which addresses a dial may connect to: a function `(ip_address, port) -> bool`, or networks
+            (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, an IPv4 address in its IPv6
+            form counts as the IPv4 address that it is, and where none is left the dial fails with `PermissionError`. A unix
+            socket has no such address, and names are a transport's own affair.
         transport: another network: async `dial(address)` gives a trio stream, `listen(address)` trio listeners.
 
     Raises:
@@ -81,6 +89,7 @@ class Endpoint:
         server_hostname: str | None = None,
         codec: Codec[Any] | None = None,
         max_idle: int = 0,
+        allow: Allow | Iterable[IPv4Network | IPv6Network | str] | None = None,
         transport: Transport | None = None,
     ) -> None:
         self._options = Options(
@@ -94,6 +103,7 @@ class Endpoint:
             server_hostname,
             codec,
             max_idle,
+            allow,
             transport,
         )
         self._target = self._parse(address)
@@ -123,6 +133,22 @@ class Endpoint:
         """
         return connect_routines(self, j)
 
+    async def connect(self, task: Task, address: str | None = None) -> Stream:
+        """Do in a task of your own what `connect_task` does: dial, leave the stream in the job's value, close it at the end.
+
+        For a oneshot that learns only in its run where to go. The job's `fields` get upstream, attempts (of all such calls
+        of the job's tasks) and connect_time; the stream is closed right after the task's finalizer.
+
+        Args:
+            task: the task that calls this, from its own trio task.
+            address: another address to dial with the same options.
+
+        Raises:
+            OSError, ConnectTimeoutError: as `dial` does.
+            JobStateError: it was called from another trio task than the task's own.
+        """
+        return await connect_in(task, self, address)
+
     async def dial(self, address: str | None = None) -> Stream:
         """Connect, TLS handshake included; the caller closes the stream. A kept connection is used where there is one.
 
@@ -131,6 +157,7 @@ class Endpoint:
 
         Raises:
             OSError: it failed: refused, unreachable, unknown host, failed handshake (ssl.SSLError).
+            PermissionError: `allow` refuses all addresses that it has.
             ConnectTimeoutError: it was not up within `connect_timeout`.
         """
         name = self._address if address is None else address
@@ -144,6 +171,7 @@ class Endpoint:
     async def _connect(self, target: Address | str, name: str) -> Wire:
         await trio.lowlevel.checkpoint()
         try:
+            check_numeric(self._options.allow, target)
             begun = self._begin(target)
             wire: Wire | None = None if begun is None else begun.result()
             if wire is None:
@@ -170,10 +198,10 @@ class Endpoint:
     async def _reach(self, target: Address | str, name: str) -> Wire:
         transport = self._options.transport
         if transport is not None:
-            stream = await transport.dial(name)
-            return wire_over(stream, local=UNKNOWN, peer=name, patience=self.close_timeout)
+            wire = wire_over(await transport.dial(name), local=UNKNOWN, peer=name, patience=self.close_timeout)
+            return not_itself(wire, name) if isinstance(wire, SocketWire) else wire
         assert not isinstance(target, str)
-        return await connect(target)
+        return await connect(target, self._options.allow)
 
     async def _secure(self, wire: Wire, hostname: str | None, *, server_side: bool = False) -> Wire:
         options = self._options

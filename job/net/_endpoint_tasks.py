@@ -1,17 +1,19 @@
-"""The two oneshot tasks of an endpoint: dial, and accept one client."""
+"""The two oneshot tasks of an endpoint: dial, and accept one client; and the dial of a task of the program's own."""
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 from typing import TYPE_CHECKING, Any
 
+import trio
+
 from .._forms import Routines
+from .._task import Task
 from ._doors import accept_one
-from ._story import DialStory, Story
+from ._story import DialStory, Story, dials_of
 
 if TYPE_CHECKING:
     from .._job import Job
-    from .._task import Task
     from ._endpoint import Endpoint
     from ._stream import Stream
 
@@ -32,6 +34,21 @@ def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             await dialed.aclose()
 
     return Routines(None, run, finalize)
+
+
+async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Stream:
+    """Do what `Endpoint.connect` promises."""
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be a Task, got {task!r}")
+    with dials_of(task.job).attempt(endpoint.address if address is None else address):
+        stream = await endpoint.dial(address)
+    try:
+        await task.enter(aclosing(stream))
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    task.job.value = stream
+    return stream
 
 
 def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 from .._check import positive_seconds, seconds, text
+from ._allow import checked_allow
 from ._arguments import whole
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class Options:
     server_hostname: str | None
     codec: Codec[Any] | None
     max_idle: int
+    allow: Any
     transport: Transport | None
 
     def __post_init__(self) -> None:
@@ -58,6 +60,7 @@ class Options:
         seconds("close_timeout", self.close_timeout)
         whole("read_size", self.read_size)
         whole("max_idle", self.max_idle, least=0)
+        object.__setattr__(self, "allow", checked_allow(self.allow))
         if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")
         if self.server_hostname is not None:

@@ -12,11 +12,12 @@ import trio
 from .._check import plain, seconds
 from .._forms import Factory, Routines
 from .._job import Job
-from ._accepting import PASSED_OVER, PAUSE, SHORTAGES, ShortageLog
+from ._accepting import PASSED_OVER, PAUSE, ShortageLog
 from ._endpoint import Endpoint
 from ._errors import PEER_FAULTS, NoUpstreamError
 from ._foreign_wire import close_now
 from ._reason import EndReason, Side, reason_of_fault
+from ._shortages import SHORTAGES
 from ._story import tell_of_client
 
 if TYPE_CHECKING:

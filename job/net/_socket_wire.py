@@ -70,6 +70,16 @@ class SocketWire(trio.abc.HalfCloseableStream):
             return UNKNOWN
         return name if type(name) is tuple else written(self._family, name)
 
+    @property
+    def connects_to_itself(self) -> bool:
+        """Whether both ends are the same socket."""
+        name = self._local
+        if type(name) is not tuple or type(self._peer) is not tuple or name[1] != self._peer[1]:
+            return False
+        return bool(
+            name == _name(self.sock.getpeername)
+        )  # what was dialed may be another way to write it: 0.0.0.0, say
+
     def lend(self) -> socket.socket:
         """Return the socket, for who moves bytes past this object; take it that some will be sent."""
         self._sent = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
+from weakref import WeakKeyDictionary
 
 import trio
 
@@ -36,25 +37,37 @@ class Story:
 
 @final
 class DialStory:
-    """How a job came to its upstream, or did not: which one, after how many attempts, how many seconds in all."""
+    """How a job came to its upstream, or did not: which one, after how many dials, how many seconds these took."""
 
-    __slots__ = ("_attempts", "_started_at", "_story")
+    __slots__ = ("_attempts", "_seconds", "_story")
 
     def __init__(self, j: Job[Any]) -> None:
         self._story = Story(j)
         self._attempts = 0
-        self._started_at: float | None = None
+        self._seconds = 0.0
 
     @contextmanager
     def attempt(self, upstream: str) -> Iterator[None]:
         """Tell of the attempt to connect that is made in this block, however it ends."""
-        started_at = self._started_at = trio.current_time() if self._started_at is None else self._started_at
+        started_at = trio.current_time()
         self._attempts += 1
         try:
             yield
         finally:
-            seconds = round(trio.current_time() - started_at, 6)
+            self._seconds += trio.current_time() - started_at
+            seconds = round(self._seconds, 6)
             self._story.tell(upstream=upstream, attempts=self._attempts, connect_time=seconds)
+
+
+_dials: Final[WeakKeyDictionary[Job[Any], DialStory]] = WeakKeyDictionary()
+
+
+def dials_of(j: Job[Any]) -> DialStory:
+    """Return the story of all the dials that the tasks of a job make by hand; it is not to begin anew with each."""
+    story = _dials.get(j)
+    if story is None:
+        story = _dials[j] = DialStory(j)
+    return story
 
 
 def tell_of_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:

@@ -9,8 +9,9 @@ import trio
 from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memory_stream_pair
 
 import job
-from job.net._balancer_tasks import Grid, is_shortage
+from job.net._balancer_tasks import Grid
 from job.net._errors import ConnectTimeoutError
+from job.net._shortages import is_shortage
 from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream
 
 MemoryStream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]

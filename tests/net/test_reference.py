@@ -13,7 +13,7 @@ from job.net import balancer, frames
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "net.md").read_text()
 
 MEMBERS: dict[Any, str] = {
-    net.Endpoint: "connect_task accept_task dial addresses statistics",
+    net.Endpoint: "connect_task accept_task dial connect addresses statistics",
     net.EndpointStatistics: "accepted rejected dialed dial_failures inbound outbound idle bytes_received bytes_sent",
     net.Stream: """receive_some send_all send_eof aclose receive_exactly receive_until unread received received_nowait send
         read_task write_task codec local peer key inbound endpoint opened_at bytes_received bytes_sent closed release""",
@@ -31,7 +31,7 @@ MEMBERS: dict[Any, str] = {
 
 OPTIONS: dict[Any, str] = {
     net.Endpoint: """address limit on_limit queue_timeout connect_timeout close_timeout read_size ssl_context server_hostname
-        codec max_idle transport""",
+        codec max_idle allow transport""",
     net.serve: "endpoint build_job lame_duck",
     net.relay: "client upstream idle_timeout half_close_timeout",
     net.relay_task: "client upstream idle_timeout half_close_timeout",

@@ -1,0 +1,69 @@
+"""Which addresses a dial may connect to: the option `allow`, asked of addresses and never of names."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any, TypeAlias
+
+from .._forms import is_async
+from ._address import Address, TcpAddress
+
+IpAddress: TypeAlias = IPv4Address | IPv6Address
+Allow: TypeAlias = Callable[[IpAddress, int], object]
+Target: TypeAlias = tuple[int, Any]
+"""A family and a socket address, as `connect` wants them."""
+
+
+def checked_allow(allow: object) -> Allow | None:
+    """Return what was given as `allow` as one function; networks become one that looks for the address in them."""
+    if allow is None:
+        return None
+    if is_async(allow):
+        raise TypeError(f"allow must be a plain function, got the async {allow!r}")
+    if callable(allow):
+        return allow
+    if isinstance(allow, str | bytes) or not isinstance(allow, Iterable):
+        raise TypeError(f"allow must be a function (ip_address, port) or an iterable of networks, got {allow!r}")
+    networks = [_network(each) for each in allow]
+    return lambda ip, port: any(ip in network for network in networks)
+
+
+def _network(value: object) -> IPv4Network | IPv6Network:
+    if not isinstance(value, str | IPv4Network | IPv6Network):
+        raise TypeError(f"allow must hold networks of ipaddress, or their text, got {value!r}")
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"allow must hold networks like '10.0.0.0/8', got {value!r}: {error}") from None
+
+
+def permitted(allow: Allow | None, address: Address, targets: list[Target]) -> list[Target]:
+    """Return the targets that a dial of `address` may connect to.
+
+    Raises:
+        PermissionError: there is none.
+    """
+    if allow is None:
+        return targets
+    left = [target for target in targets if allow(_ip(target), target[1][1])]
+    if not left:
+        raise PermissionError(errno.EACCES, "not an address that allow permits", str(address))
+    return left
+
+
+def check_numeric(allow: Allow | None, address: Address | str) -> None:
+    """Ask of an address that needs no look-up, whoever is to connect to it.
+
+    Raises:
+        PermissionError: it is refused.
+    """
+    if isinstance(address, TcpAddress) and address.numeric is not None:
+        permitted(allow, address, [address.numeric])
+
+
+def _ip(target: Target) -> IpAddress:
+    """Return the address that is connected to: not its interface, nor the IPv6 form of one that is IPv4 (RFC 4291, 2.5.5.2)."""
+    ip = ip_address(target[1][0].partition("%")[0])
+    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip

@@ -1,0 +1,27 @@
+"""What this machine may lack, and how it says so: no fault of a peer's."""
+
+from __future__ import annotations
+
+import errno
+from typing import Final
+
+SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""No descriptors or no memory. It passes; until then every attempt fails, whoever the peer is."""
+
+DIAL_SHORTAGES: Final = SHORTAGES | {errno.EADDRNOTAVAIL}
+"""For a dial also no port of ours towards this peer, or no address in the peer's family: to another one it may go well."""
+
+
+def is_shortage(error: BaseException | None, numbers: frozenset[int] = DIAL_SHORTAGES) -> bool:
+    """Return whether an error comes from a shortage of our own.
+
+    A transport may hide the errors of its attempts behind one OSError, as a group that is its cause: trio does. All of them
+    must have met one.
+    """
+    while error is not None:
+        if isinstance(error, BaseExceptionGroup):
+            return all(is_shortage(each, numbers) for each in error.exceptions)
+        if isinstance(error, OSError) and error.errno in numbers:
+            return True
+        error = error.__cause__
+    return False
