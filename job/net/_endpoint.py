@@ -13,6 +13,7 @@ import trio
 from .._forms import Routines
 from ._address import UNKNOWN, Address, host_of, parse_address
 from ._allow import Allow, check_numeric
+from ._codec import PayloadCodec, framing_of
 from ._dial import Attempt, attempt, connect, not_itself
 from ._doors import Doors, close_doors, door_of, open_doors, wire_over
 from ._endpoint_tasks import accept_routines, connect_in, connect_routines
@@ -29,7 +30,6 @@ from ._wire import Wire
 if TYPE_CHECKING:
     from .._job import Job
     from .._task import Task
-    from .frames import Codec
 
 
 @final
@@ -50,7 +50,8 @@ class Endpoint:
         read_size: the most bytes in one chunk.
         ssl_context: TLS, on either side; a client's for dialing, a server's for listening.
         server_hostname: whose certificate a dial expects; the address's host by default.
-        codec: makes messages of bytes, a `frames.Codec`; without one a message is a chunk.
+        codec: makes messages of bytes, a `frames.Codec` or any object with `encode(payload) -> bytes`, `decode(bytes) ->
+            payload` and, if need be, a `max_frame`; without one a message is a chunk.
         max_idle: how many released streams are kept for the next dial.
         allow: which addresses a dial may connect to: a function `(ip_address, port) -> bool`, or networks
             (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, an IPv4 address in its IPv6
@@ -67,6 +68,7 @@ class Endpoint:
         "_address",
         "_binding",
         "_doors",
+        "_framing",
         "_listeners",
         "_options",
         "_pool",
@@ -87,7 +89,7 @@ class Endpoint:
         read_size: int = 65536,
         ssl_context: ssl.SSLContext | None = None,
         server_hostname: str | None = None,
-        codec: Codec[Any] | None = None,
+        codec: PayloadCodec | None = None,
         max_idle: int = 0,
         allow: Allow | Iterable[IPv4Network | IPv6Network | str] | None = None,
         transport: Transport | None = None,
@@ -101,11 +103,11 @@ class Endpoint:
             read_size,
             ssl_context,
             server_hostname,
-            codec,
             max_idle,
             allow,
             transport,
         )
+        self._framing = framing_of(codec)
         self._target = self._parse(address)
         self._address = address
         self._slots = Slots(limit)

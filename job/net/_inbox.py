@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from ._errors import FrameError, ProtocolError
+from ._ends import FindEnd
+from ._errors import FrameError
 from ._link import Link
 from ._wire import Data
 
 if TYPE_CHECKING:
-    from .frames import Codec
-
-_HEADER: Final = 4
+    from ._codec import Framing
 
 
 @final
@@ -30,14 +29,15 @@ class Inbox:
     waits for it. The reader goes on when the taker has let go of the message.
     """
 
-    __slots__ = ("_changed", "_codec", "_cut", "_link", "_taking", "buffer", "held", "passed", "reading")
+    __slots__ = ("_changed", "_cut", "_framing", "_link", "_searched", "_taking", "buffer", "held", "passed", "reading")
 
-    def __init__(self, link: Link, codec: Codec[Any] | None) -> None:
+    def __init__(self, link: Link, framing: Framing | None) -> None:
         self._link = link
-        self._codec = codec
+        self._framing = framing
         self._changed = trio.lowlevel.ParkingLot()
         self._taking = False
         self._cut: tuple[int, Any] | None = None  # the first message: its length in the buffer, and itself
+        self._searched = 0  # how much of the buffer a `take_until` under way has seen
         self.buffer = bytearray()
         self.reading = False
         self.held = False  # a taker is in its block
@@ -59,25 +59,19 @@ class Inbox:
         return self._cut is not None
 
     def _next_cut(self) -> tuple[int, Any] | None:
-        codec, buffer = self._codec, self.buffer
-        if codec is None:
-            return (len(buffer), bytes(buffer)) if buffer else None
-        if len(buffer) < _HEADER:
-            return None
-        length = int.from_bytes(buffer[:_HEADER], "big")
-        if length > codec.max_frame:
-            raise FrameError(f"a frame of {length} bytes is longer than max_frame, {codec.max_frame}")
-        end = _HEADER + length
-        return (end, codec.decode(bytes(memoryview(buffer)[_HEADER:end]))) if len(buffer) >= end else None
+        if self._framing is not None:
+            return self._framing.cut(self.buffer)
+        return (len(self.buffer), bytes(self.buffer)) if self.buffer else None
 
     def spoil(self) -> None:
         """Forget how the buffer was cut: it, or the codec, is about to change."""
         self._cut = None
+        self._searched = 0
         self._changed.unpark_all()
 
-    def use(self, codec: Codec[Any] | None) -> None:
-        """Cut messages by another codec from here on."""
-        self._codec = codec
+    def use(self, framing: Framing | None) -> None:
+        """Cut messages another way from here on."""
+        self._framing = framing
         self.spoil()
 
     def take_bytes(self, most: int) -> bytes:
@@ -92,20 +86,29 @@ class Inbox:
         self.spoil()
         self.buffer[:0] = memoryview(data).cast("B")
 
-    async def take_until(self, end_of: Callable[[bytearray], int | None], what: str) -> bytes:
-        """Receive until `end_of` finds an end in the buffer, and take the raw bytes up to there."""
+    async def take_until(self, end_of: FindEnd) -> bytes | None:
+        """Receive until `end_of` finds an end in the buffer, and take the raw bytes up to there; None at EOF before it.
+
+        Nothing is taken before the end is there, so that a cancellation, an EOF and an error leave all in its place.
+        """
         self._link.check_may_receive()
         self._link.raw = True
-        end = end_of(self.buffer)
-        if end is not None:
+        self._searched = 0
+        if self._find(end_of) is not None:
             await trio.lowlevel.checkpoint()
-        while end is None:
+            self._searched = 0
+        # Looked at again: meanwhile another task may have put bytes back, or taken what was there.
+        while (end := self._find(end_of)) is None:
             data = await self._link.receive()
             if not data:
-                raise ProtocolError(f"the stream ended after {len(self.buffer)} bytes, before {what}")
+                return None
             self.add(data)
-            end = end_of(self.buffer)
         return self.take_bytes(end)
+
+    def _find(self, end_of: FindEnd) -> int | None:
+        end = end_of(self.buffer, self._searched)
+        self._searched = len(self.buffer)
+        return end
 
     # -- the reader
 

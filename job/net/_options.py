@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     import trio
 
-    from .frames import Codec
-
 OnLimit: TypeAlias = Literal["wait", "queue", "reject"]
 _ON_LIMIT: Final = ("wait", "queue", "reject")
 
@@ -45,7 +43,6 @@ class Options:
     read_size: int
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
-    codec: Codec[Any] | None
     max_idle: int
     allow: Any
     transport: Transport | None
@@ -65,7 +62,6 @@ class Options:
             raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")
         if self.server_hostname is not None:
             text("server_hostname", self.server_hostname)
-        check_methods("codec", self.codec, "encode", "decode")
         check_methods("transport", self.transport, "dial", "listen")
 
 

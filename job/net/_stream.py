@@ -9,11 +9,14 @@ import trio
 from trio.lowlevel import checkpoint
 
 from .._forms import Routines
+from ._address import host_of
 from ._arguments import octets, whole
+from ._codec import PayloadCodec, framing_of
+from ._ends import FindEnd, delimited, exactly, one_line
 from ._errors import ProtocolError
 from ._inbox import Inbox, Received
+from ._keys import claim_key
 from ._link import Link
-from ._options import check_methods
 from ._outbox import Outbox
 from ._socket_wire import SocketWire
 from ._stream_tasks import read_routines, write_routines
@@ -22,7 +25,6 @@ from ._wire import Data, Wire
 if TYPE_CHECKING:
     from .._job import Job
     from ._endpoint import Endpoint
-    from .frames import Codec
 
 
 @final
@@ -42,13 +44,14 @@ class Stream(trio.abc.HalfCloseableStream):
     that is cancelled has lost nothing.
     """
 
-    __slots__ = ("_codec", "_dialed", "_in", "_link", "_opened_at", "_out")
+    __slots__ = ("__weakref__", "_dialed", "_framing", "_in", "_key", "_link", "_opened_at", "_out")
 
     def __init__(self, wire: Wire, endpoint: Endpoint, *, dialed: str | None = None) -> None:
         self._link = Link(wire, endpoint)
         self._dialed = dialed  # the name of the address that it was dialed by
-        self._codec: Codec[Any] | None = endpoint._options.codec
+        self._framing = endpoint._framing
         self._opened_at = trio.current_time()
+        self._key: str | None = None  # claimed when it is asked for
         self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
         self._out: Outbox | None = None
 
@@ -64,11 +67,13 @@ class Stream(trio.abc.HalfCloseableStream):
             At least one byte; none at EOF.
         """
         most = None if max_bytes is None else whole("max_bytes", max_bytes)
+        self._link.check_may_receive()
         self._link.raw = True
-        if not self._unreceived or self._link.receiver is not None:
+        if self._unreceived:
+            await checkpoint()
+        # Looked at again: meanwhile another task may have closed the stream, or taken what was there.
+        if not self._unreceived:
             return await self._link.receive(most)
-        self._link.check_open()
-        await checkpoint()
         return self._inbox.take_bytes(most or self._link.read_size)
 
     async def receive_exactly(self, n: int) -> bytes:
@@ -78,12 +83,10 @@ class Stream(trio.abc.HalfCloseableStream):
             ProtocolError: EOF came first; what had come before stays in the stream.
         """
         if n == 0 and not isinstance(n, bool):
+            self._link.check_open()
             await checkpoint()
             return b""
-        wanted = whole("n", n)
-        return await self._inbox.take_until(
-            lambda buffer: wanted if len(buffer) >= wanted else None, f"{wanted} were there"
-        )
+        return await self._take_until(exactly(whole("n", n)), f"{n} were there")
 
     async def receive_until(self, delimiter: Data, *, limit: int) -> bytes:
         """Receive bytes up to and including `delimiter`.
@@ -98,15 +101,32 @@ class Stream(trio.abc.HalfCloseableStream):
         end = bytes(octets("delimiter", delimiter))
         if not end:
             raise ValueError(f"delimiter must not be empty, got {delimiter!r}")
-        most = whole("limit", limit)
+        return await self._take_until(delimited(end, whole("limit", limit)), f"{end!r}")
 
-        def found(buffer: bytearray) -> int | None:
-            at = buffer.find(end, 0, most)
-            if at == -1 and len(buffer) >= most:
-                raise ProtocolError(f"no {end!r} within {most} bytes")
-            return None if at == -1 else at + len(end)
+    async def receive_line(self, *, limit: int = 65536) -> bytes | None:
+        r"""Receive a line: the bytes up to `\n` or `\r\n`, without that.
 
-        return await self._inbox.take_until(found, f"{end!r}")
+        Args:
+            limit: the longest line, in bytes, its end not counted.
+
+        Returns:
+            The line, which may be empty; None at EOF.
+
+        Raises:
+            ProtocolError: it is longer, or EOF came inside of it; what had come before stays in the stream.
+        """
+        line = await self._inbox.take_until(one_line(whole("limit", limit)))
+        if line is None:
+            if self._unreceived:
+                raise ProtocolError(f"the stream ended after {self._unreceived} bytes of a line, before its end")
+            return None
+        return line.removesuffix(b"\n").removesuffix(b"\r")
+
+    async def _take_until(self, end_of: FindEnd, what: str) -> bytes:
+        taken = await self._inbox.take_until(end_of)
+        if taken is None:
+            raise ProtocolError(f"the stream ended after {self._unreceived} bytes, before {what}")
+        return taken
 
     def unread(self, data: Data) -> None:
         """Put bytes back: they are what is received next, by whomever."""
@@ -199,11 +219,12 @@ class Stream(trio.abc.HalfCloseableStream):
 
         Raises:
             FrameError: the payload is too long; nothing was written.
+            Exception: what the codec raised at the payload; nothing was written.
         """
-        if self._codec is None:
+        if self._framing is None:
             message = bytes(octets("data", data, " on a stream without a codec"))
         else:
-            message = self._codec.encode(data)
+            message = self._framing.pack(data)
         self._link.check_can_send()
         if message:
             await self._outbox.send(message)
@@ -236,17 +257,16 @@ class Stream(trio.abc.HalfCloseableStream):
     # -- what it is
 
     @property
-    def codec(self) -> Codec[Any] | None:
+    def codec(self) -> PayloadCodec | None:
         """What makes messages of bytes; None for chunks as they come. Write it between messages."""
-        return self._codec
+        return None if self._framing is None else self._framing.codec
 
     @codec.setter
-    def codec(self, codec: Codec[Any] | None) -> None:
-        check_methods("codec", codec, "encode", "decode")
-        self._codec = codec
+    def codec(self, codec: PayloadCodec | None) -> None:
+        self._framing = framing_of(codec)
         self._link.raw = False
         if self._in is not None:
-            self._in.use(codec)
+            self._in.use(self._framing)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -269,9 +289,22 @@ class Stream(trio.abc.HalfCloseableStream):
         return self._link.wire.peer
 
     @property
+    def peer_host(self) -> str:
+        """The other end's host, without port and brackets: what affinity goes by, `balancer.connect_task(key=...)` say.
+
+        An address that has no port, a unix socket's or a transport's own, is given whole.
+        """
+        return host_of(self.peer) or self.peer
+
+    @property
     def key(self) -> str:
-        """Both addresses: what tells this connection from all others."""
-        return f"{self.peer} -> {self.local}"
+        """What tells this connection from all others: no other open stream of the process has it.
+
+        It is both addresses and, where other streams have the same two, as the clients of a unix socket do, a number.
+        """
+        if self._key is None:
+            self._key = claim_key(self)
+        return self._key
 
     @property
     def opened_at(self) -> float:
@@ -319,7 +352,7 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def _inbox(self) -> Inbox:
         if self._in is None:
-            self._in = Inbox(self._link, self._codec)
+            self._in = Inbox(self._link, self._framing)
         return self._in
 
     @property
@@ -343,7 +376,7 @@ class Stream(trio.abc.HalfCloseableStream):
     def _is_reusable(self) -> bool:
         link = self._link
         return (
-            self._codec is not None
+            self._framing is not None
             and not (link.closed or link.raw or link.wire.eof or link.eof_sent or link.receiver is not None)
             and not (self._inbox.held or self._unreceived)
             and self._all_sent

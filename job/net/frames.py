@@ -7,25 +7,29 @@ into frames and payloads into values. For a stream that does it all, give `Endpo
 from __future__ import annotations
 
 import builtins
-import struct
 from collections.abc import Callable
-from typing import Any, Final, Generic, TypeAlias, TypeVar, cast, final, overload
+from contextlib import suppress
+from typing import Any, Generic, TypeAlias, TypeVar, cast, final, overload
 
 from ._arguments import whole
 from ._errors import FrameError, ProtocolError
+from ._framing import (
+    LONGEST,
+    MAX_FRAME,
+    BytesLike,
+    as_bytes,
+    check_bytes,
+    checked_length,
+    end_of_frame,
+    frame_of,
+    payload_in,
+)
 
 __all__ = ["MAX_FRAME", "Codec", "Decoder", "encode"]
 
-MAX_FRAME: Final = 1024 * 1024
-"""The longest payload, in bytes, unless another limit is given."""
-
-BytesLike: TypeAlias = bytes | bytearray | memoryview
 T = TypeVar("T")
 
 _Both: TypeAlias = tuple[Callable[[Any], BytesLike], Callable[[BytesLike], Any]]
-
-_HEADER = struct.Struct(">I")
-_LONGEST = 2**32 - 1
 
 
 def encode(payload: BytesLike, *, max_frame: int = MAX_FRAME) -> bytes:
@@ -39,7 +43,8 @@ def encode(payload: BytesLike, *, max_frame: int = MAX_FRAME) -> bytes:
         FrameError: the payload is longer than `max_frame`.
         TypeError, ValueError: `payload` is not bytes-like, or `max_frame` is not 1 .. 2**32 - 1.
     """
-    return _encode(payload, _checked_limit(max_frame))
+    check_bytes("payload", payload)
+    return frame_of(payload, _checked_limit(max_frame))
 
 
 @final
@@ -57,12 +62,11 @@ class Decoder:
         TypeError, ValueError: `max_frame` is not 1 .. 2**32 - 1.
     """
 
-    __slots__ = ("_buffer", "_max_frame", "_too_long")
+    __slots__ = ("_buffer", "_max_frame")
 
     def __init__(self, *, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = _checked_limit(max_frame)
         self._buffer = bytearray()
-        self._too_long: int | None = None
 
     def feed(self, data: BytesLike) -> list[bytes]:
         """Take the next bytes of the stream and return the payloads that they complete, in order.
@@ -74,18 +78,18 @@ class Decoder:
             FrameError: the next frame is longer than `max_frame`.
             TypeError: `data` is not bytes-like.
         """
-        _check_bytes("data", data)
-        self._refuse_too_long()
+        check_bytes("data", data)
+        self._check_header()  # what comes after a bad one is not kept
         self._buffer += data
         payloads = self._take_payloads()
         if not payloads:
-            self._refuse_too_long()
+            self._check_header()
         return payloads
 
     @property
     def at_boundary(self) -> bool:
         """Whether the stream may end here: no byte of an unfinished frame has been fed."""
-        return not self._buffer and self._too_long is None
+        return not self._buffer
 
     def close(self) -> None:
         """Say that the stream has ended. May be called any number of times.
@@ -93,39 +97,23 @@ class Decoder:
         Raises:
             FrameError: it ended inside a frame, or at one that is too long.
         """
-        self._refuse_too_long()
+        self._check_header()
         if self._buffer:
             raise FrameError(f"the stream ended inside a frame, {len(self._buffer)} bytes after its start")
+
+    def _check_header(self) -> None:
+        end_of_frame(self._buffer, 0, self._max_frame)
 
     def _take_payloads(self) -> list[bytes]:
         payloads: list[bytes] = []
         start = 0
-        # A memoryview, so that a payload is copied once, and one cut at the end, so that many small frames in one feed
-        # do not move the rest of the buffer each time. The view must be gone before the cut: a bytearray in use cannot
-        # shrink.
-        with memoryview(self._buffer) as view:
-            while (end := self._end_of_frame(start)) is not None:
-                payloads.append(bytes(view[start + _HEADER.size : end]))
+        with suppress(FrameError):  # a bad header stays at the front, where the next look finds it
+            while (end := end_of_frame(self._buffer, start, self._max_frame)) is not None:
+                payloads.append(payload_in(self._buffer, start, end))
                 start = end
-        if self._too_long is not None:
-            start = len(self._buffer)
+        # Cut once, so that many small frames in one feed do not move the rest of the buffer each time.
         del self._buffer[:start]
         return payloads
-
-    def _end_of_frame(self, start: int) -> int | None:
-        """Return where the frame at `start` ends, or None if it is not complete or is refused."""
-        if len(self._buffer) - start < _HEADER.size:
-            return None
-        (length,) = _HEADER.unpack_from(self._buffer, start)
-        if length > self._max_frame:
-            self._too_long = length
-            return None
-        end = start + _HEADER.size + cast(int, length)
-        return end if end <= len(self._buffer) else None
-
-    def _refuse_too_long(self) -> None:
-        if self._too_long is not None:
-            raise FrameError(f"a frame of {self._too_long} bytes is longer than max_frame, {self._max_frame}")
 
 
 @final
@@ -157,7 +145,7 @@ class Codec(Generic[T]):
     def __init__(self, type: Any = bytes, *, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = _checked_limit(max_frame)
         self._type = type
-        both: _Both = (_same, _as_bytes) if type is bytes else _msgpack(type)
+        both: _Both = (_same, as_bytes) if type is bytes else _msgpack(type)
         self._encode, self._decode = both
 
     @property
@@ -171,13 +159,16 @@ class Codec(Generic[T]):
         return self._max_frame
 
     def encode(self, payload: T) -> bytes:
-        """Return the whole frame that carries `payload`. That it is of the type is for the peer to check.
+        """Return the inside of the frame that carries `payload`. That it is of the type is for the peer to check.
 
         Raises:
             FrameError: it is longer than `max_frame`.
             TypeError: it is nothing that can be encoded.
         """
-        return _encode(self._encode(payload), self._max_frame)
+        encoded = self._encode(payload)
+        check_bytes("payload", encoded)
+        checked_length(encoded, self._max_frame)
+        return as_bytes(encoded)
 
     def decode(self, payload: BytesLike) -> T:
         """Return the value that `payload`, the inside of one frame, stands for.
@@ -186,33 +177,15 @@ class Codec(Generic[T]):
             ProtocolError: it does not decode to the type.
             TypeError: it is not bytes-like.
         """
-        _check_bytes("payload", payload)
+        check_bytes("payload", payload)
         return cast(T, self._decode(payload))
 
     def __repr__(self) -> str:
         return f"Codec({self._type!r}, max_frame={self._max_frame})"
 
 
-def _encode(payload: BytesLike, max_frame: int) -> bytes:
-    _check_bytes("payload", payload)
-    # Not len(): a memoryview counts items, which need not be bytes.
-    length = payload.nbytes if isinstance(payload, memoryview) else len(payload)
-    if length > max_frame:
-        raise FrameError(f"a payload of {length} bytes is longer than max_frame, {max_frame}")
-    return _HEADER.pack(length) + _as_bytes(payload)
-
-
 def _checked_limit(max_frame: int) -> int:
-    return whole("max_frame", max_frame, most=_LONGEST)
-
-
-def _check_bytes(name: str, value: object) -> None:
-    if not isinstance(value, bytes | bytearray | memoryview):
-        raise TypeError(f"{name} must be bytes, bytearray or memoryview, got {value!r}")
-
-
-def _as_bytes(payload: BytesLike) -> bytes:
-    return payload if isinstance(payload, bytes) else bytes(payload)
+    return whole("max_frame", max_frame, most=LONGEST)
 
 
 def _same(payload: Any) -> Any:

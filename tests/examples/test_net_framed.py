@@ -8,7 +8,13 @@ import msgspec
 import pytest
 
 from examples.framed_messages import SAMPLES, Sample, Summary
+from job.net import frames
 from tests.examples.programs import Program, ask, connect, free_port, receive, run_here, running
+
+
+def framed(sample: Sample) -> bytes:
+    """Return the frame of a request."""
+    return frames.encode(SAMPLES.encode(sample))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +34,7 @@ def test_client_and_service(service: Program) -> None:
 
 def test_two_requests_in_three_pieces(service: Program) -> None:
     """Requests are answered in order, however the bytes were cut on the way."""
-    requests = SAMPLES.encode(Sample([1, 2])) + SAMPLES.encode(Sample([5]))
+    requests = framed(Sample([1, 2])) + framed(Sample([5]))
     with connect(service.address) as client:
         for piece in (requests[:3], requests[3:20], requests[20:]):
             client.sendall(piece)
@@ -40,7 +46,7 @@ def test_two_requests_in_three_pieces(service: Program) -> None:
 def test_a_request_that_is_none(service: Program, numbers: list[float], complaint: str) -> None:
     """Too few numbers, or too large ones, are no sample: the client is hung up on, and the line says why."""
     with connect(service.address) as client:
-        assert ask(client, SAMPLES.encode(Sample(numbers)), 1) == b""
+        assert ask(client, framed(Sample(numbers)), 1) == b""
     record = service.ended()
     assert (record["reason"], record["level"]) == ("protocol_error", "info")
     assert complaint in record["error"]
@@ -56,7 +62,7 @@ def test_a_frame_that_claims_a_gigabyte(service: Program) -> None:
 def test_it_stops_at_once_although_a_client_is_there(service: Program) -> None:
     """SIGTERM ends a connection that is between requests; the exit code is 0."""
     with connect(service.address) as client:
-        client.sendall(SAMPLES.encode(Sample([1])))
+        client.sendall(framed(Sample([1])))
         reply(client)
         service.terminate()
         assert receive(client, 1) == b""

@@ -56,7 +56,7 @@ async def test_put_back_chunk(autojump_clock: MockClock) -> None:
 async def test_payloads(autojump_clock: MockClock) -> None:
     """With a codec a message is one payload, however many frames arrive at once or in how many pieces."""
     async with memory(codec=frames.Codec(list[int])) as (near, far):
-        both = near.codec.encode([1, 2]) + near.codec.encode([3])
+        both = b"".join(frames.encode(near.codec.encode(each)) for each in ([1, 2], [3]))
         await near.send_all(both[:-1])
         async with far.received() as data:
             assert data == [1, 2]
@@ -104,7 +104,7 @@ async def test_frame_too_long(autojump_clock: MockClock) -> None:
 async def test_wrong_type(autojump_clock: MockClock) -> None:
     """A payload that does not decode is a ProtocolError, and the stream goes no further."""
     async with memory(codec=frames.Codec(int)) as (near, far):
-        await near.send_all(frames.encode(b"\xa1x") + near.codec.encode(1))
+        await near.send_all(frames.encode(b"\xa1x") + frames.encode(b"\x01"))
         for _ in range(2):
             with pytest.raises(net.ProtocolError, match="does not decode"):
                 async with far.received():
@@ -114,7 +114,7 @@ async def test_wrong_type(autojump_clock: MockClock) -> None:
 async def test_codec_changes(autojump_clock: MockClock) -> None:
     """Bytes behind a frame belong to whatever comes next: another codec, a relay."""
     async with memory(codec=FRAMES) as (near, far):
-        await near.send_all(frames.encode(b"hello") + frames.Codec(int).encode(7) + b"raw")
+        await near.send_all(frames.encode(b"hello") + frames.encode(b"\x07") + b"raw")
         async with far.received() as data:
             assert data == b"hello"
             far.codec = frames.Codec(int)

@@ -241,6 +241,45 @@ async def test_attributes(autojump_clock: MockClock) -> None:
             near.codec = 5  # type: ignore[assignment]
 
 
+@pytest.mark.parametrize(
+    ("peer", "host"),
+    [
+        ("10.0.0.1:80", "10.0.0.1"),
+        ("[::1]:80", "::1"),
+        ("[fe80::1%eth0]:80", "fe80::1%eth0"),
+        ("db.example.org:80", "db.example.org"),
+        ("unix:", "unix:"),
+        ("unix:/run/a:80", "unix:/run/a:80"),
+        ("a place", "a place"),
+    ],
+)
+async def test_peer_host(peer: str, host: str, autojump_clock: MockClock) -> None:
+    """Where a client comes from, without what differs from one of its connections to the next."""
+    async with connected(MemoryTransport()) as (_, far):
+        far._link.wire._peer = peer  # type: ignore[attr-defined]
+        assert far.peer_host == host
+
+
+async def test_keys_differ(autojump_clock: MockClock) -> None:
+    """No two open streams have one key, not even where two transports use the same names; it never changes."""
+    async with connected(MemoryTransport()) as one, connected(MemoryTransport()) as other:
+        keys = [stream.key for stream in (*one, *other)]
+        assert len(set(keys)) == 4
+        assert [stream.peer for stream in one] == [stream.peer for stream in other]
+        assert all(key.startswith(f"{stream.peer} -> ") for key, stream in zip(keys, (*one, *other), strict=True))
+        assert [stream.key for stream in (*one, *other)] == keys
+        await one[0].aclose()
+        assert one[0].key == keys[0]
+
+
+async def test_the_key_of_a_closed_stream_is_free(autojump_clock: MockClock) -> None:
+    """A key is a name for as long as the stream is open."""
+    async with connected(MemoryTransport()) as (near, _):
+        key = near.key
+    async with connected(MemoryTransport()) as (again, _):
+        assert again.key == key
+
+
 async def test_take_unread(autojump_clock: MockClock) -> None:
     """A relay takes all that was put back, at once."""
     async with connected(MemoryTransport()) as (near, _):
