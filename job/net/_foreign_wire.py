@@ -8,6 +8,7 @@ from typing import TypeAlias, final
 import trio
 from trio.lowlevel import checkpoint
 
+from ._abort import abort_soon, wait_stream_delivered
 from ._wire import Data, Wire
 
 TlsStream: TypeAlias = "trio.SSLStream[trio.abc.Stream]"
@@ -110,6 +111,14 @@ class ForeignWire:
     async def aclose(self) -> None:
         """Close the stream; over TLS close_notify goes first."""
         await self._stream.aclose()
+
+    async def wait_delivered(self) -> None:
+        """Wait for as much as a stream of another make tells."""
+        await wait_stream_delivered(self._stream)
+
+    def abort(self) -> None:
+        """Close at once, without a word."""
+        abort_soon(self._stream)
 
     def abandon(self) -> None:
         """Close the socket at the bottom, if there is one of ours."""

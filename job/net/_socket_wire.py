@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from contextlib import suppress
 from typing import Any, Final, final
@@ -10,6 +11,7 @@ import trio
 from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_cancelled
 
 from ._address import UNKNOWN, written
+from ._delivery import reset, wait_delivered
 from ._wire import Data, send_whole
 
 _CHUNK: Final = 65536
@@ -27,7 +29,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
     without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
     """
 
-    __slots__ = ("_broken", "_closing", "_family", "_local", "_peer", "_sent", "eof", "quiet", "sock")
+    __slots__ = ("_broken", "_closing", "_family", "_local", "_peer", "_reset", "_sent", "eof", "quiet", "sock")
 
     half_closes: Final = True
     resumes: Final = True
@@ -47,6 +49,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.eof = False
         self.quiet = False  # the engine has seen to its end, and no trio task to its socket since
         self._broken = False
+        self._reset = False
         self._closing = False
 
     @property
@@ -112,6 +115,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         except OSError as exc:
             raise self._fault(exc) from exc
         if not data:
+            if self._reset:  # the kernel tells an error once, and then an end that there never was
+                raise trio.BrokenResourceError("socket connection broken")
             self.eof = True
         return data
 
@@ -187,6 +192,17 @@ class SocketWire(trio.abc.HalfCloseableStream):
             trio.lowlevel.notify_closing(self.sock)
         self.sock.close()
 
+    async def wait_delivered(self) -> None:
+        """Wait until the peer's system has all that was sent."""
+        await wait_delivered(self.sock)
+
+    def abort(self) -> None:
+        """Close by RST; on a unix socket, which has none, just close."""
+        self._closing = True
+        if self.sock.fileno() != -1:
+            trio.lowlevel.notify_closing(self.sock)
+            reset(self.sock)
+
     def abandon(self) -> None:
         """Close the socket."""
         self._closing = True
@@ -212,6 +228,8 @@ class SocketWire(trio.abc.HalfCloseableStream):
         if self.sock.fileno() == -1:
             return trio.ClosedResourceError("this socket was closed")
         self._broken = True
+        # Not for EPIPE: that is all the answer there is after a FIN, which is an end, if the last one.
+        self._reset = self._reset or exc.errno != errno.EPIPE
         return trio.BrokenResourceError(f"socket connection broken: {exc}")
 
 

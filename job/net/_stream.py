@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 from typing import TYPE_CHECKING, Any, final
 
@@ -44,7 +45,7 @@ class Stream(trio.abc.HalfCloseableStream):
     that is cancelled has lost nothing.
     """
 
-    __slots__ = ("__weakref__", "_dialed", "_framing", "_in", "_key", "_link", "_opened_at", "_out")
+    __slots__ = ("__weakref__", "_closing", "_dialed", "_framing", "_in", "_key", "_link", "_opened_at", "_out")
 
     def __init__(self, wire: Wire, endpoint: Endpoint, *, dialed: str | None = None) -> None:
         self._link = Link(wire, endpoint)
@@ -52,6 +53,7 @@ class Stream(trio.abc.HalfCloseableStream):
         self._framing = endpoint._framing
         self._opened_at = trio.current_time()
         self._key: str | None = None  # claimed when it is asked for
+        self._closing = False  # a task waits for the peer's end
         self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
         self._out: Outbox | None = None
 
@@ -172,19 +174,43 @@ class Stream(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """Say EOF, and wait for the peer's, so that nothing sent is lost; after `close_timeout` close anyway.
 
-        Shielded: a cancellation strikes when the stream is closed. Tasks that use the stream get ClosedResourceError.
+        Shielded: a cancellation strikes when the stream is closed. Where it was cancelled before, it is an `abort`. Tasks
+        that use the stream get ClosedResourceError.
         """
         if not self.close_nowait():
-            self._shut()
-            seconds = self.endpoint.close_timeout
-            try:
-                with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
-                    await self._link.wire.aclose()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # somebody was faster
-            finally:
-                self._tell_closed()
+            if trio.current_effective_deadline() == -math.inf:
+                self.abort()
+            else:
+                await self._close_in_good_order()
         await checkpoint()
+
+    async def _close_in_good_order(self) -> None:
+        self._shut()
+        self._closing = True
+        seconds = self.endpoint.close_timeout
+        try:
+            with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
+                await self._link.wire.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            pass  # somebody was faster
+        finally:
+            self._closing = False
+            self._tell_closed()
+
+    def abort(self) -> None:
+        """Close at once, so that the peer sees that it was cut: what it has received is not the whole.
+
+        On TCP that is an RST, over TLS an end without close_notify, in memory a BrokenResourceError; a plain unix socket
+        has no reset: there it is a close. What has not reached the peer yet is not delivered any more. Harmless the second
+        time, and also while another task is in `aclose`, which it ends. `trio.aclose_forcefully` does the same. Tasks that
+        use the stream get ClosedResourceError.
+        """
+        if self._closing:
+            self._link.wire.abort()
+        elif not self.closed:
+            self._shut()
+            self._link.wire.abort()
+            self._tell_closed()
 
     # -- messages
 

@@ -54,6 +54,14 @@ class Wire(Protocol):
         """Close, gracefully; when cancelled, at once."""
         ...
 
+    async def wait_delivered(self) -> None:
+        """Wait until what was sent has reached the peer, as far as that can be known: `abort` takes back what has not."""
+        ...
+
+    def abort(self) -> None:
+        """Close at once, so that the peer sees a cut and no end: no EOF, no close_notify. Harmless the second time."""
+        ...
+
     def abandon(self) -> None:
         """Close at once; also outside of trio."""
         ...

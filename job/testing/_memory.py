@@ -20,7 +20,7 @@ _FIRST_PORT: Final = 49152  # of those that are given out (RFC 6335)
 class _Pipe:
     """One direction: a bounded buffer between a sender and a receiver."""
 
-    __slots__ = ("_data", "_room", "_size", "_something", "broken", "ended")
+    __slots__ = ("_data", "_room", "_size", "_something", "broken", "cut", "ended")
 
     def __init__(self, size: int) -> None:
         self._data = bytearray()
@@ -29,6 +29,7 @@ class _Pipe:
         self._something = ParkingLot()
         self.ended = False  # by the sender
         self.broken = False  # by the receiver
+        self.cut = False  # by the sender
 
     @property
     def room(self) -> int:
@@ -54,6 +55,11 @@ class _Pipe:
         self.ended = True
         self._something.unpark_all()
         self._room.unpark_all()
+
+    def cut_off(self) -> None:
+        """Give nothing any more, not even EOF."""
+        self.cut = True
+        self.break_off()
 
     def break_off(self) -> None:
         """Throw away what is there and take no more."""
@@ -104,6 +110,8 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         finally:
             self._receiving = False
         self._check_open()
+        if self._in.cut:
+            raise trio.BrokenResourceError("the peer has cut the connection")
         return self._in.get(max_bytes or BUFFER)
 
     async def send_some(self, data: bytes | bytearray | memoryview) -> int:
@@ -154,6 +162,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Close both directions. The peer receives what was sent, then EOF, and can send no more."""
         self._close()
         await checkpoint()
+
+    def abort(self) -> None:
+        """Close at once, as by a reset: what the peer has not received is lost, and it gets BrokenResourceError."""
+        if not self._closed:
+            self._out.cut_off()
+            self._close()
 
     def _close(self) -> None:
         if not self._closed:
