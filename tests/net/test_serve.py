@@ -429,7 +429,7 @@ async def test_lame_duck(autojump_clock: MockClock) -> None:
 
 
 async def test_cancel(autojump_clock: MockClock) -> None:
-    """A cancel of the server cuts everything, those who wait for a place included."""
+    """A cancel of the server cuts everything, and who was served sees it; those who wait for a place are turned away."""
     served = Served(limit=1, on_limit="queue", queue_timeout=100)
     async with trio.open_nursery() as nursery:
         await served.job.run_in_background(nursery)
@@ -437,8 +437,9 @@ async def test_cancel(autojump_clock: MockClock) -> None:
         await wait_all_tasks_blocked()
         served.job.cancel()
     assert trio.current_time() == 0
-    for client in clients:
-        assert await client.receive_some() == b""
+    with pytest.raises(trio.BrokenResourceError):
+        await clients[0].receive_some()
+    assert await clients[1].receive_some() == b""
     assert served.endpoint._slots.taken == 0
     assert served.counts == (2, 1, 0)
 
