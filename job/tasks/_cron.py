@@ -11,7 +11,7 @@ from .._forms import AsyncRoutine, TaskForm
 from .._task import TICK, Task
 from ._pause import pause
 from ._schedule import Schedule, zone
-from ._wall_time import wall_time
+from ._wall_time import WallClock, wall_time
 from ._wrapper import Inner, Wrapper, check_form
 
 
@@ -25,8 +25,11 @@ def cron(
     """Return a factory of a task to which a tick means "again at the next point": of a cron schedule.
 
     The first run is at the first point after the start; a run that takes too long skips the points it has missed, and no point
-    is run twice. A stop of the job ends the wait at once; the idle clock of the task goes on meanwhile. Wall time is read again
-    at each point: one that is not reached yet, as the clock was put back, is waited for again.
+    is run twice. A stop of the job ends the wait at once; the idle clock of the task goes on meanwhile.
+
+    The wall clock is looked at once a minute at least. A point that has passed when the clock was put forward, or while the
+    machine slept, comes within a minute. One that is not reached yet, as the clock was put back, is waited for again; but a
+    clock that was put back by more than three hours was wrong before, and the schedule starts anew.
 
     Where the clocks change, a fixed time that is skipped comes right after the change, and one that is repeated comes once;
     hours or minutes given by `*` come as they really pass.
@@ -61,12 +64,12 @@ def cron(
 class Scheduled:
     """Calls a run at the points of a schedule."""
 
-    __slots__ = ("_now", "_point", "_run", "_schedule", "_waits")
+    __slots__ = ("_point", "_run", "_schedule", "_waits", "_wall")
 
     def __init__(self, run: AsyncRoutine, schedule: Schedule, now: Callable[[], datetime]) -> None:
         self._run = run
         self._schedule = schedule
-        self._now = now
+        self._wall = WallClock(now)
         self._point: datetime | None = None  # the latest that was waited for to its end
         self._waits = True
 
@@ -80,18 +83,22 @@ class Scheduled:
         return result
 
     async def _wait(self, task: Task) -> bool:
-        now = self._wall_time()
-        point = self._schedule.after(now) if self._point is None else self._schedule.following(self._point, now)
-        while (left := (point - self._wall_time()).total_seconds()) > 0:
-            if not await pause(task, left):
+        now = self._look()
+        point = self._next(now)
+        while (left := (point - now).total_seconds()) > 0:
+            if not await pause(task, min(left, self._wall.steady_for)):
                 return False
+            now = self._look()
+            if self._wall.corrected:
+                point = self._next(now)
         self._point = point
         return True
 
-    def _wall_time(self) -> datetime:
-        now = self._now()
-        if not isinstance(now, datetime):
-            raise TypeError(f"now must give a datetime, got {now!r}")
-        if now.utcoffset() is None:
-            raise ValueError(f"now must give an aware datetime, got {now!r}")
-        return now.astimezone(UTC)
+    def _look(self) -> datetime:
+        now = self._wall.read()
+        if self._wall.corrected:  # what was waited for by a clock that was wrong counts no longer
+            self._point = None
+        return now
+
+    def _next(self, now: datetime) -> datetime:
+        return self._schedule.after(now) if self._point is None else self._schedule.following(self._point, now)

@@ -172,6 +172,60 @@ async def test_clock_set_forward(autojump_clock: MockClock) -> None:
     assert ticks == [60, 120, 180, 200, 260]
 
 
+async def runs_of(expression: str, *jumps: float, after: float = 600) -> Ticks:
+    """Run a task on a wall clock that jumps after 630 seconds, and then each `after` seconds."""
+    wall, ticks = Wall(START + timedelta(hours=12)), Ticks()
+    j = Job[Any]()
+    j.add_task(cron(expression, ticks.run(), now=wall.now))
+    async with j:
+        await trio.sleep(630)
+        for jump in jumps:
+            wall.set_by(jump)
+            await trio.sleep(after)
+    return ticks
+
+
+@pytest.mark.parametrize("expression", ["0 13 * * *", "@hourly", "30 * 13 * * *"])
+async def test_point_that_passed_in_a_sleep(expression: str, autojump_clock: MockClock) -> None:
+    """A machine that slept over a point runs it within a minute of its waking up, once."""
+    assert [at for at in await runs_of(expression, 55 * 60) if at <= 660] == [660]
+
+
+async def test_clock_set_back_by_less_than_three_hours(autojump_clock: MockClock) -> None:
+    """No point comes twice: it is silent for so long."""
+    ticks = await runs_of("*/10 * * * *", -3 * HOUR, after=4 * HOUR)
+    assert ticks[:2] == [600, 3 * HOUR + 1200]
+
+
+async def test_clock_set_back_by_more_than_three_hours(autojump_clock: MockClock) -> None:
+    """It was wrong before: the schedule starts anew, at the next look."""
+    ticks = await runs_of("*/10 * * * *", -3 * HOUR - 1, after=HOUR)
+    assert ticks[:3] == [600, 1201, 1801]
+
+
+async def test_clock_that_was_wrong_from_the_start(autojump_clock: MockClock) -> None:
+    """A first point that was far away is given up when the clock is put right."""
+    assert await runs_of("0 11 * * *", -4 * HOUR, after=4 * HOUR) == [3 * HOUR]
+
+
+async def test_clock_set_back_twice_by_two_hours(autojump_clock: MockClock) -> None:
+    """Neither is a correction, and no point comes twice."""
+    ticks = await runs_of("*/10 * * * *", -2 * HOUR, -2 * HOUR, after=600)
+    assert ticks == [600]
+
+
+async def test_clock_put_right_during_a_run(autojump_clock: MockClock) -> None:
+    """That the run took hours is no reason not to see it."""
+    wall, ticks = Wall(), Ticks()
+    j = Job[Any]()
+    j.add_task(cron("@hourly", ticks.run(5 * HOUR), now=wall.now))
+    async with j:
+        await trio.sleep(2 * HOUR)
+        wall.set_by(-4 * HOUR)
+        await trio.sleep(6.5 * HOUR)
+    assert ticks == [HOUR, 7 * HOUR, 8 * HOUR]
+
+
 async def test_wall_time_of_a_mock_clock(autojump_clock: MockClock) -> None:
     """It begins with the real one, and goes with trio's."""
     before = datetime.now(UTC)
