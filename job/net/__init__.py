@@ -20,6 +20,7 @@ from ._serve import serve
 from ._stream import Stream
 from ._stream_tasks import read_task, write_task
 from ._tally import EndpointStatistics
+from ._tls_info import TLSInfo
 
 __all__ = [
     "PEER_FAULTS",
@@ -33,6 +34,7 @@ __all__ = [
     "RelayResult",
     "Side",
     "Stream",
+    "TLSInfo",
     "Transport",
     "end_reason",
     "read_task",

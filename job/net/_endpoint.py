@@ -18,13 +18,14 @@ from ._dial import Attempt, attempt, connect, not_itself
 from ._doors import Doors, close_doors, door_of, open_doors, wire_over
 from ._endpoint_tasks import accept_routines, connect_in, connect_routines
 from ._errors import ConnectTimeoutError
-from ._foreign_wire import over_tls
 from ._options import OnLimit, Options, Transport
 from ._pool import Pool
 from ._slots import Slots
 from ._socket_wire import SocketWire
 from ._stream import Stream
 from ._tally import EndpointStatistics, Tally
+from ._tls_context import check_server, server_name
+from ._tls_wire import over_tls
 from ._wire import Wire
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ class Endpoint:
         close_timeout: seconds that closing a stream waits for the peer.
         read_size: the most bytes in one chunk.
         ssl_context: TLS, on either side; a client's for dialing, a server's for listening.
-        server_hostname: whose certificate a dial expects; the address's host by default.
+        server_hostname: whose certificate a dial expects; the address's host by default. A path, and a place of a transport
+            that is no host, has none: there it must be given, unless the context checks no names.
         codec: makes messages of bytes, a `frames.Codec` or any object with `encode(payload) -> bytes`, `decode(bytes) ->
             payload` and, if need be, a `max_frame`; without one a message is a chunk.
         max_idle: how many released streams are kept for the next dial.
@@ -158,12 +160,14 @@ class Endpoint:
             address: another address to dial with the same options.
 
         Raises:
+            ValueError: TLS with a context of a server, or without a name to check.
             OSError: it failed: refused, unreachable, unknown host, failed handshake (ssl.SSLError).
             PermissionError: `allow` refuses all addresses that it has.
             ConnectTimeoutError: it was not up within `connect_timeout`.
         """
         name = self._address if address is None else address
         target = self._target if address is None else self._parse(address)
+        self._server_name(name)
         wire = await self._pool.get(name) if self._pool else None
         if wire is None:
             wire = await self._connect(target, name)
@@ -194,7 +198,7 @@ class Endpoint:
         seconds = self._options.connect_timeout
         with trio.move_on_after(seconds):
             wire = await self._reach(target, name) if begun is None else await begun.wait()
-            return await self._secure(wire, host_of(name))
+            return await self._secure(wire, self._server_name(name))
         raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
 
     async def _reach(self, target: Address | str, name: str) -> Wire:
@@ -205,16 +209,23 @@ class Endpoint:
         assert not isinstance(target, str)
         return await connect(target, self._options.allow)
 
+    def _server_name(self, name: str) -> str | None:
+        """Return whose certificate is expected at an address.
+
+        Raises:
+            ValueError: TLS cannot do without a name there, or the context is a server's.
+        """
+        context = self._options.ssl_context
+        if context is None:
+            return None
+        return server_name(context, self._options.server_hostname or host_of(name), name)
+
     async def _secure(self, wire: Wire, hostname: str | None, *, server_side: bool = False) -> Wire:
-        options = self._options
-        if options.ssl_context is None:
+        context = self._options.ssl_context
+        if context is None:
             return wire
         return await over_tls(
-            wire,
-            options.ssl_context,
-            server_side=server_side,
-            server_hostname=None if server_side else options.server_hostname or hostname,
-            patience=self.close_timeout,
+            wire, context, server_side=server_side, server_hostname=hostname, patience=self.close_timeout
         )
 
     def _keep(self, name: str, wire: Wire) -> bool:
@@ -237,6 +248,8 @@ class Endpoint:
     @asynccontextmanager
     async def _listening(self) -> AsyncIterator[Doors]:
         """Listen for the length of the block; blocks at the same time share the listeners."""
+        if self._options.ssl_context is not None:
+            check_server(self._options.ssl_context)
         async with self._binding:
             if not self._listeners:
                 self._doors = await self._open_doors()

@@ -59,15 +59,17 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
         await opened.enter_async_context(endpoint._listening())
 
     async def run(task: Task) -> None:
-        await endpoint._slots.take()
-        opened.callback(endpoint._slots.give_back)
-        wire, door = await accept_one(endpoint._doors)
-        endpoint._tally.accepted += 1
-        Story(j).tell(client=wire.peer, listener=door.address)
-        stream = j.value = await endpoint._welcome(wire)
-        opened.callback(endpoint._inbound_closed)
-        opened.push_async_callback(stream.aclose)
-        endpoint._tally.inbound += 1
+        async with AsyncExitStack() as client:  # one that fails gives its place back: there may be another attempt
+            await endpoint._slots.take()
+            client.callback(endpoint._slots.give_back)
+            wire, door = await accept_one(endpoint._doors)
+            endpoint._tally.accepted += 1
+            Story(j).tell(client=wire.peer, listener=door.address)
+            stream = j.value = await endpoint._welcome(wire)
+            client.callback(endpoint._inbound_closed)
+            client.push_async_callback(stream.aclose)
+            endpoint._tally.inbound += 1
+            opened.push_async_callback(client.pop_all().aclose)
         task.done()
 
     async def finalize(task: Task) -> None:

@@ -1,9 +1,8 @@
-"""Any trio stream as a wire: TLS, memory, a program's own."""
+"""Any trio stream as a wire: memory, a program's own, its TLS included."""
 
 from __future__ import annotations
 
-import ssl
-from typing import TypeAlias, final
+from typing import Final, final
 
 import trio
 from trio.lowlevel import checkpoint
@@ -11,18 +10,18 @@ from trio.lowlevel import checkpoint
 from ._abort import abort_soon, wait_stream_delivered
 from ._wire import Data, Wire
 
-TlsStream: TypeAlias = "trio.SSLStream[trio.abc.Stream]"
-
 
 @final
 class ForeignWire:
     """Lies on a stream that somebody else wrote.
 
-    Where that cannot half-close, `send_eof` takes effect when the other direction has ended: over TLS an EOF is
-    close_notify, and what trio has for that ends both directions.
+    Where that cannot half-close, `send_eof` takes effect when the other direction has ended: trio's own TLS has a close_notify
+    for both directions only.
     """
 
     __slots__ = ("_eof_due", "_local", "_patience", "_peer", "_stream", "eof")
+
+    tls: Final = None
 
     def __init__(self, stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> None:
         self._stream = stream
@@ -77,6 +76,9 @@ class ForeignWire:
         await self._stream.send_all(data)
         return memoryview(data).nbytes
 
+    async def flush(self) -> None:
+        """Return: the stream has all."""
+
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there may be room to send something."""
         await self._stream.wait_send_all_might_not_block()
@@ -126,34 +128,6 @@ class ForeignWire:
         abandon = getattr(below, "abandon", None)
         if abandon is not None:
             abandon()
-
-
-async def over_tls(
-    wire: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None, patience: float
-) -> Wire:
-    """Shake hands, and return the wire inside TLS. On any failure the wire is closed.
-
-    Raises:
-        OSError: the handshake failed: the ssl.SSLError, or a ConnectionError.
-    """
-    try:
-        below = wire._stream if isinstance(wire, ForeignWire) else wire
-        assert isinstance(below, trio.abc.Stream)
-        stream: TlsStream = trio.SSLStream(below, context, server_side=server_side, server_hostname=server_hostname)
-        await _shake_hands(stream)
-    except BaseException:
-        await close_now(wire)
-        raise
-    return ForeignWire(stream, local=wire.local, peer=wire.peer, patience=patience)
-
-
-async def _shake_hands(stream: TlsStream) -> None:
-    try:
-        await stream.do_handshake()
-    except trio.BrokenResourceError as broken:
-        if isinstance(broken.__cause__, OSError):
-            raise broken.__cause__ from None
-        raise ConnectionAbortedError(f"TLS handshake failed: {broken}") from broken
 
 
 async def close_now(wire: Wire) -> None:

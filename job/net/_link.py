@@ -110,6 +110,10 @@ class Link:
         self.count_sent(sent)
         return sent
 
+    async def flush(self) -> None:
+        """Wait until all is sent."""
+        await self.wire.flush()
+
     async def send_eof(self) -> None:
         """Say that no more bytes are coming."""
         await self.wire.send_eof()

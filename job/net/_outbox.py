@@ -99,6 +99,7 @@ class Outbox:
             await self._write(_Letter(b""))
             while data:
                 data = data[await self._link.send_some(data) :]
+            await self._link.flush()
         except trio.Cancelled:
             self.spoiled = True
             raise
@@ -163,6 +164,7 @@ class Outbox:
         try:
             while left:
                 left = left[await self._link.send_some(left) :]
+            await self._link.flush()
         except trio.Cancelled:
             self._cut_short(letter, left)
             raise

@@ -57,8 +57,8 @@ async def relay(
         client: who asked.
         upstream: who answers.
         idle_timeout: seconds without a byte in either direction that end the relay; infinity for none.
-        half_close_timeout: the same once one direction has ended. Where the receiver of that EOF cannot learn of it (over
-            TLS), the `close_timeout` of its endpoint ends the relay sooner.
+        half_close_timeout: the same once one direction has ended. Where the receiver of that EOF cannot learn of it (a
+            stream without `send_eof`), the `close_timeout` of its endpoint ends the relay sooner.
 
     Returns:
         Why it ended, who ended it, and what it moved. A peer's fault is a reason, not an exception.

@@ -21,7 +21,7 @@ class End:
     """Any trio stream. What only our own has is asked for here and nowhere else in the relay.
 
     Attributes:
-        half_closes: whether the peer learns of an EOF while the other direction goes on; over TLS it does not.
+        half_closes: whether the peer learns of an EOF while the other direction goes on.
         plain: the socket under a stream that is nothing but a socket.
         fd: its descriptor, also when it has been closed; -1 where there is none.
         link: what is below the stream, where it is one of ours.

@@ -228,14 +228,21 @@ class _Server:
         try:
             stream = await self._endpoint._welcome(wire)
         except PEER_FAULTS as error:
-            reason = reason_of_fault(error).value
-            self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason, error=repr(error))
+            self._tell_of_handshake(wire, listener, reason_of_fault(error), error=repr(error))
             return
+        except trio.Cancelled:
+            j = self._task.job
+            drains = j.stopping and j.interrupted_by == (None, None)
+            self._tell_of_handshake(wire, listener, EndReason.DRAINED if drains else EndReason.CANCELLED)
+            raise
         try:
             await self._run_job(stream, listener, queue_time)
         finally:
             if not stream.close_nowait():
                 await stream.aclose()
+
+    def _tell_of_handshake(self, wire: Wire, listener: str, reason: EndReason, **more: str) -> None:
+        self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason.value, **more)
 
     async def _run_job(self, stream: Stream, listener: str, queue_time: float) -> None:
         job = self._build(stream)

@@ -12,7 +12,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint, checkpoint_if_
 
 from ._address import UNKNOWN, written
 from ._delivery import reset, wait_delivered
-from ._wire import Data, send_whole
+from ._wire import Data
 
 _CHUNK: Final = 65536
 _UNIX: Final = getattr(socket, "AF_UNIX", None)
@@ -22,7 +22,7 @@ _LAST_LOOKS: Final = 16
 
 
 @final
-class SocketWire(trio.abc.HalfCloseableStream):
+class SocketWire:
     """Owns a non-blocking socket of the standard library.
 
     Not a trio.SocketStream: its socket passes three coroutines and a context manager for each call, and never tries first
@@ -33,6 +33,7 @@ class SocketWire(trio.abc.HalfCloseableStream):
 
     half_closes: Final = True
     resumes: Final = True
+    tls: Final = None
 
     def __init__(self, sock: socket.socket, peer: Any = None, family: int | None = None) -> None:
         if sock.gettimeout() != 0:
@@ -89,14 +90,13 @@ class SocketWire(trio.abc.HalfCloseableStream):
         self.quiet = False
         return self.sock
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+    async def receive_some(self, max_bytes: int) -> bytes:
         """Receive some bytes; none at EOF."""
         await checkpoint_if_cancelled()
-        most = max_bytes or _CHUNK
         try:
-            data = self.receive_nowait(most)
+            data = self.receive_nowait(max_bytes)
         except trio.WouldBlock:
-            return await self._receive_later(most)
+            return await self._receive_later(max_bytes)
         await cancel_shielded_checkpoint()
         return data
 
@@ -140,12 +140,11 @@ class SocketWire(trio.abc.HalfCloseableStream):
         except OSError as exc:
             raise self._fault(exc) from exc
 
-    async def send_all(self, data: Data) -> None:
-        """Send all bytes, for TLS above."""
-        await send_whole(self, data)
+    async def flush(self) -> None:
+        """Return: the kernel has all."""
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until something can be sent, for TLS above."""
+        """Wait until something can be sent."""
         await checkpoint_if_cancelled()
         if self._closing:
             raise trio.ClosedResourceError("this socket was closed")

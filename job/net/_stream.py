@@ -26,6 +26,7 @@ from ._wire import Data, Wire
 if TYPE_CHECKING:
     from .._job import Job
     from ._endpoint import Endpoint
+    from ._tls_info import TLSInfo
 
 
 @final
@@ -156,7 +157,7 @@ class Stream(trio.abc.HalfCloseableStream):
         await self._outbox.wait_for_room()
 
     async def send_eof(self) -> None:
-        """Say that no more bytes are coming; receiving goes on. Over TLS it takes effect when the peer has done the same.
+        """Say that no more bytes are coming; receiving goes on. Over TLS this is a close_notify.
 
         Harmless the second time.
 
@@ -321,6 +322,11 @@ class Stream(trio.abc.HalfCloseableStream):
         An address that has no port, a unix socket's or a transport's own, is given whole.
         """
         return host_of(self.peer) or self.peer
+
+    @property
+    def tls(self) -> TLSInfo | None:
+        """What the TLS handshake has settled: version, protocol inside, who the peer is. None without TLS."""
+        return self._link.wire.tls
 
     @property
     def key(self) -> str:

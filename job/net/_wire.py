@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from ._tls_info import TLSInfo
 
 Data: TypeAlias = bytes | bytearray | memoryview
 
@@ -30,6 +33,11 @@ class Wire(Protocol):
         """Whether a send that was cancelled can be taken up where it stopped."""
         ...
 
+    @property
+    def tls(self) -> TLSInfo | None:
+        """What a TLS handshake has settled; None without TLS."""
+        ...
+
     async def receive_some(self, max_bytes: int, /) -> bytes:
         """Receive 1 to `max_bytes` bytes, or nothing at EOF."""
         ...
@@ -39,7 +47,11 @@ class Wire(Protocol):
         ...
 
     async def send_some(self, data: Data, /) -> int:
-        """Send at least one byte of `data`; return how many."""
+        """Take at least one byte of `data` to be sent; return how many."""
+        ...
+
+    async def flush(self) -> None:
+        """Wait until all that was taken is sent; after a cancellation it goes out before anything else."""
         ...
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -65,13 +77,3 @@ class Wire(Protocol):
     def abandon(self) -> None:
         """Close at once; also outside of trio."""
         ...
-
-
-async def send_whole(wire: Wire, data: Data) -> int:
-    """Send all of `data`; return its length in bytes."""
-    sent = await wire.send_some(data)
-    with memoryview(data).cast("B") as view:
-        while sent < len(view):
-            with view[sent:] as rest:
-                sent += await wire.send_some(rest)
-        return len(view)

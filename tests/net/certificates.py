@@ -6,13 +6,14 @@ from functools import cache
 import trustme
 
 AUTHORITY = trustme.CA()
+LOCALHOST = AUTHORITY.issue_cert("localhost")
 
 
 @cache
 def server_context() -> ssl.SSLContext:
     """Return a context with a certificate for localhost."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    AUTHORITY.issue_cert("localhost").configure_cert(context)
+    LOCALHOST.configure_cert(context)
     return context
 
 

@@ -17,7 +17,8 @@ MEMBERS: dict[Any, str] = {
     net.EndpointStatistics: "accepted rejected dialed dial_failures inbound outbound idle bytes_received bytes_sent",
     net.Stream: """receive_some send_all send_eof aclose receive_exactly receive_until receive_line unread received
         received_nowait send read_task write_task codec local peer peer_host key inbound endpoint opened_at bytes_received
-        bytes_sent closed release""",
+        bytes_sent closed release tls""",
+    net.TLSInfo: "version cipher alpn server_name peer_certificate peer_certificate_der",
     net.RelayResult: "reason closed_by bytes_up bytes_down seconds error",
     net.EndReason: """EOF RESET TLS_TRUNCATED CONNECT_FAILED TIMEOUT_CONNECT TIMEOUT_IDLE TIMEOUT_HALF_CLOSE PROTOCOL_ERROR
         DRAINED CANCELLED LIMIT NO_UPSTREAM PROXY_ERROR""",

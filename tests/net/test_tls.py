@@ -12,6 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import job
 from job import net
 from job.net import frames
+from job.net._tls_wire import TlsWire
 from job.testing import MemoryTransport
 from tests.net.certificates import client_context, server_context
 from tests.net.pairs import connected
@@ -43,19 +44,20 @@ async def test_roundtrip(transport: MemoryTransport | None) -> None:
         async with near.received() as data:
             assert data == b"y"
         assert near.bytes_sent == far.bytes_received == 10_000_000
-        assert not near.half_closes
+        assert near.half_closes
         assert near.plain is None
         assert near.key.split(" -> ") == far.key.split(" -> ")[::-1]
 
 
-async def test_eof_waits(transport: MemoryTransport | None) -> None:
-    """EOF takes effect when the other direction has ended; what the peer still sends is received."""
+async def test_eof(transport: MemoryTransport | None) -> None:
+    """EOF arrives at once, and what the peer still sends is received."""
     async with over_tls(transport) as (near, far):
         await near.send_all(b"question")
         await near.send_eof()
         with pytest.raises(trio.ClosedResourceError):
             await near.send_all(b"more")
         assert await far.receive_some() == b"question"
+        assert await far.receive_some() == b""
         await far.send_all(b"answer")
         await far.send_eof()
         async with trio.open_nursery() as nursery:
@@ -91,12 +93,12 @@ async def test_close_arrives(transport: MemoryTransport | None) -> None:
 async def test_truncation() -> None:
     """A connection that ends without close_notify is a fault, not EOF."""
     async with over_tls() as (near, far):
-        near._link.wire.abandon()
-        with pytest.raises(trio.BrokenResourceError) as caught:
-            await far.receive_some()
-        assert isinstance(caught.value.__cause__, ssl.SSLEOFError)
-        with pytest.raises(trio.BrokenResourceError):
-            await far.send_all(b"x")
+        assert isinstance(near._link.wire, TlsWire)
+        await near._link.wire._below.send_eof()
+        for _ in range(2):
+            with pytest.raises(trio.BrokenResourceError) as caught:
+                await far.receive_some()
+            assert isinstance(caught.value.__cause__, ssl.SSLEOFError)
 
 
 async def test_eof_into_nothing(autojump_clock: MockClock) -> None:
