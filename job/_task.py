@@ -173,9 +173,12 @@ class Task:
 
     @property
     def log(self) -> JobLog:
-        """The job's log, its records marked with this task's name and index."""
+        """The job's log, its records marked with this task's name and index, and with the `meta` of a transient one."""
         if self._log is None:
-            self._log = self._host.log.bind(task=self.name, task_index=self.index)
+            marks = {"task": self.name, "task_index": self.index}
+            if self.transient and self.meta is not None:  # of which nothing else is left that could tell
+                marks["meta"] = self.meta
+            self._log = self._host.log.bind(**marks)
         return self._log
 
     # -- steps

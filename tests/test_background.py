@@ -2,7 +2,7 @@
 
 import gc
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -135,6 +135,133 @@ async def test_failure_is_told(autojump_clock: MockClock) -> None:
     (event,) = heard.of(TaskFailed)
     assert (event.task, event.error, event.survived, event.at) == (task, task.error, True, 1)
     assert log == [("task.failed", "ConnectionError('call 1')")]
+
+
+# -- records
+
+
+class Records(list[tuple[int, str, dict[str, Any]]]):
+    """What is written, with the level of its handler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        handlers = {level: self._handler(level) for level in (0, 1)}
+        register_default_logger(handlers, level=1)
+
+    def _handler(self, level: int) -> Callable[[str, Mapping[str, Any]], None]:
+        return lambda event, fields: self.append((level, event, dict(fields)))
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Return the fields of each record of a failure."""
+        return [fields for _, event, fields in self if event == "task.failed"]
+
+
+def said(fields: Mapping[str, Any]) -> tuple[object, ...]:
+    """Pick what tells whose the failed task was."""
+    return fields["job"], fields.get("owner"), fields["task"], fields.get("meta")
+
+
+async def test_record_says_whose_the_task_is(autojump_clock: MockClock) -> None:
+    """It names the manager, the job around it, the task, and carries the metadata: one line for each failure."""
+    records = Records()
+
+    async def run(task: Task) -> None:
+        async with Manager(name="mailer", fields={"site": "A"}) as bg:
+            bg.run(Flaky(9), meta="order 17", retry=Retry(2))
+            bg.run(Flaky(1))
+        task.done()
+
+    shop = Job(name="shop")
+    shop.add_task(run)
+    await shop.run()
+    assert sorted(map(said, records.failures()), key=str) == [
+        ("mailer", "shop", "Flaky", "order 17"),
+        ("mailer", "shop", "Flaky", "order 17"),
+        ("mailer", "shop", "Flaky", None),
+    ]
+    assert {fields["site"] for fields in records.failures()} == {"A"}
+
+
+@pytest.mark.parametrize(
+    ("options", "owner"), [({}, "shop"), ({"parent": None}, None), ({"fields": {"owner": "me"}}, "me")]
+)
+async def test_owner_of_a_manager_made_elsewhere(
+    options: dict[str, Any], owner: str | None, autojump_clock: MockClock
+) -> None:
+    """It is the job whose routine enters it, unless it is detached, or its fields say otherwise."""
+    records, bg = Records(), Manager(name="mailer", **options)
+    bg.run(Flaky(1))  # and fails before the block is entered
+
+    async def init(task: Task) -> None:
+        async with bg:
+            await trio.sleep(1)
+
+    shop = Job(name="shop")
+    shop.add_task(lambda j: (init, None, None))
+    await shop.run()
+    assert list(map(said, records.failures())) == [("mailer", owner, "Flaky", None)]
+
+
+async def test_owner_is_the_parent(autojump_clock: MockClock) -> None:
+    """Outside of any routine it is the parent that was given."""
+    records, shop = Records(), Job(name="shop")
+    async with Manager(parent=shop) as bg:
+        bg.run(Flaky(1))
+    assert list(map(said, records.failures())) == [("background", "shop", "Flaky", None)]
+
+
+async def test_lines_of_the_task_carry_the_metadata(autojump_clock: MockClock) -> None:
+    """So does what the function writes to its task's log."""
+    records = Records()
+
+    async def work() -> None:
+        task = current_task()
+        assert task is not None
+        task.log(0, "working")
+
+    async with Manager() as bg:
+        bg.run(work, meta=7)
+    assert [fields["meta"] for _, event, fields in records if event == "working"] == [7]
+
+
+async def test_quiet_manager(autojump_clock: MockClock) -> None:
+    """A failure that is no news, or a group of such, is a line at level 1."""
+    records = Records()
+
+    async def fail_in_a_group() -> None:
+        raise ExceptionGroup("peers", [ConnectionError("gone")])
+
+    async with Manager(quiet=[OSError]) as bg:
+        bg.run(Flaky(1))
+        bg.run(fail_in_a_group)
+        bg.run(uncalled)
+    assert sorted((level, fields["task"]) for level, event, fields in records if event == "task.failed") == [
+        (0, "uncalled"),
+        (1, "Flaky"),
+        (1, "fail_in_a_group"),
+    ]
+
+
+async def test_empty_manager_is_true(autojump_clock: MockClock) -> None:
+    """Who asks whether there is a manager does not ask whether it has work."""
+    async with Manager() as bg:
+        assert bg
+        assert len(bg) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"name": ""}, "name must not be empty"),
+        ({"quiet": ["OSError"]}, "quiet must hold exception types"),
+        ({"fields": 5}, "fields must be a mapping"),
+        ({"parent": 5}, "parent must be a Job or None"),
+    ],
+)
+def test_wrong_options_of_its_job(options: dict[str, Any], message: str) -> None:
+    """They are refused as a job's are."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        Manager(**options)
 
 
 # -- observers
@@ -353,7 +480,7 @@ async def test_repr(autojump_clock: MockClock) -> None:
     """It shows the live counts."""
     async with Manager() as bg:
         bg.run(after, 1)
-        assert repr(bg) == "<Manager recurrent running, 1 runs, 0 loops>"
+        assert repr(bg) == "<Manager 'background' recurrent running, 1 runs, 0 loops>"
 
 
 async def test_only_the_living_are_held(autojump_clock: MockClock) -> None:

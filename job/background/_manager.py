@@ -6,16 +6,17 @@ import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from types import TracebackType
-from typing import Generic, Literal, TypeVarTuple, Unpack, final
+from typing import Any, Generic, Literal, TypeVarTuple, Unpack, final
 from weakref import WeakSet
 
 import trio
 
 from .. import _check
 from .._backoff import Retry
+from .._context import current_job
 from .._events import Observer
 from .._exceptions import StopTimeoutError
-from .._job import Job
+from .._job import _CURRENT, Job
 from .._policy import StopPolicy
 from .._states import Phase
 from .._task import Task
@@ -40,26 +41,43 @@ class Manager(Generic[Meta]):
 
     For tasks that depend on each other use a `Job`.
 
+    Each record of its tasks carries the manager's name as `job`, the name of the job around it as `owner`, and the task's
+    metadata as `meta`.
+
     Args:
+        name: for the log; a name of its own tells it from other managers.
         observers: hear of the tasks, each with its metadata as `event.task.meta`. They are called where the event happens: a
             slow one holds everything up, a failing one is logged once and otherwise passed over.
         stalled_after: seconds that a run, or one iteration of a loop, may take before it is reported as `TaskStalled`, once.
             Nobody is stopped.
         retry: for the tasks that are not given one of their own.
+        quiet: exception types that are no news in the log: a failure of these, or of a group of nothing else, is a line at
+            level 1.
+        fields: go into every record.
+        parent: the job around it, with which it ends; by default the one whose code is running, None detaches.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
     """
 
-    __slots__ = ("__weakref__", "_block", "_job", "_loops", "_retry", "_stalls")
+    __slots__ = ("__weakref__", "_block", "_detached", "_job", "_loops", "_retry", "_stalls")
 
     def __init__(
-        self, *, observers: Iterable[Observer] = (), stalled_after: float = math.inf, retry: Retry | None = None
+        self,
+        *,
+        name: str = "background",
+        observers: Iterable[Observer] = (),
+        stalled_after: float = math.inf,
+        retry: Retry | None = None,
+        quiet: Iterable[type[BaseException]] = (),
+        fields: dict[str, Any] | None = None,
+        parent: Job[Any] | None = _CURRENT,
     ) -> None:
         seconds = _check.positive_seconds("stalled_after", stalled_after)
         self._stalls = None if seconds == math.inf else StallWatch(seconds)
         self._retry = _checked_retry(retry)
-        self._job = Job[None](name="background", keep_open=True, observers=observers)
+        self._job = Job[None](name=name, keep_open=True, observers=observers, quiet=quiet, fields=fields, parent=parent)
+        self._detached = parent is None
         self._loops: WeakSet[Task] = WeakSet()
         self._block: AbstractAsyncContextManager[None] | None = None
 
@@ -71,6 +89,7 @@ class Manager(Generic[Meta]):
         Raises:
             JobStateError: it has been entered before.
         """
+        self._name_owner()
         block = self._opened()
         await block.__aenter__()
         self._block = block
@@ -95,6 +114,12 @@ class Manager(Generic[Meta]):
                 self._job._help(self._stalls.run)
             yield
             await self.aclose()
+
+    def _name_owner(self) -> None:
+        """Let the records say whose the tasks are, unless the manager's own fields do: the job that enters it."""
+        owner = None if self._detached else current_job() or self._job.parent
+        if owner is not None:
+            self._job.fields.setdefault("owner", owner.name)
 
     # -- tasks
 
@@ -153,6 +178,10 @@ class Manager(Generic[Meta]):
     def _chosen(self, retry: Retry | None) -> Retry | None:
         return self._retry if retry is None else _checked_retry(retry)
 
+    def __bool__(self) -> bool:
+        """Be true also when empty: `if manager` asks whether there is one."""
+        return True
+
     def __len__(self) -> int:
         """Return how many tasks are living."""
         return len(self._job.tasks)
@@ -207,7 +236,7 @@ class Manager(Generic[Meta]):
                 self._job._task_failed(task, TaskError(task, Phase.RUN, error), survived=True)
 
     def __repr__(self) -> str:
-        return f"<Manager {self._job.state.value}, {self.count('run')} runs, {self.count('loop')} loops>"
+        return f"<Manager {self._job.name!r} {self._job.state.value}, {self.count('run')} runs, {self.count('loop')} loops>"
 
 
 def _checked_retry(retry: Retry | None) -> Retry | None:
