@@ -10,9 +10,10 @@ from importlib import metadata
 from typing import Final, NoReturn, final
 
 from ._exceptions import JobStateError
-from ._program import FORMATS, run, stderr_logger
+from ._program import run_program
+from ._program_log import FORMATS
 from ._target import Target, TargetError
-from .log import ALWAYS, DEBUG, MORE, has_default_logger, register_default_logger
+from .log import ALWAYS, DEBUG, MORE
 
 NOT_RUN: Final = 2
 """The exit code where a command could not be carried out, as argparse has it."""
@@ -74,8 +75,9 @@ def _add_run(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser(
         "run",
         help="run a job as a program",
-        description="Run a job as a program: SIGINT or SIGTERM finishes it within its grace, a second one cancels it.",
-        epilog="Exit codes: 0 done, 1 failed, 2 not begun, 130 or 143 cut by a second signal.",
+        description="Run a job as a program: SIGINT, SIGTERM or SIGHUP finishes it within its grace, a second one cancels it, "
+        "a third ends the process.",
+        epilog="Exit codes: 0 done, 1 failed, 2 not begun, 130, 143 or 129 cut by a second signal.",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -112,9 +114,9 @@ def _run(options: argparse.Namespace) -> int:
         return _refuse(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    _register_logger(options.log_format, _LEVELS.get(options.log_level))
+    # What is asked for on the command line goes before what the program registers by itself, and that before the defaults.
     try:
-        return run(job)
+        return run_program(job, options.log_format, _LEVELS.get(options.log_level))
     except JobStateError:
         return _refuse(
             f'{options.target} has been run already; has the module a job.run() outside of `if __name__ == "__main__"`?'
@@ -124,9 +126,3 @@ def _run(options: argparse.Namespace) -> int:
 def _refuse(reason: object) -> int:
     print(f"job run: {reason}", file=sys.stderr)
     return NOT_RUN
-
-
-def _register_logger(log_format: str | None, level: int | None) -> None:
-    # What is asked for on the command line goes before what the program registers by itself, and that before the defaults.
-    if log_format or level is not None or not has_default_logger():
-        register_default_logger(stderr_logger(log_format or "auto"), level=MORE if level is None else level)

@@ -33,6 +33,7 @@ from ._events import (
 )
 from ._exceptions import JobCancelledError, JobStateError
 from ._forms import TaskForm, form_name, make_routines
+from ._held_signals import Act, HeldSignals
 from ._idle import IdleClock
 from ._lifecycle import Lifecycle
 from ._limits import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
@@ -106,6 +107,7 @@ class Job(Generic[V]):
         "_oneshot",
         "_parent",
         "_quiet",
+        "_signals",
         "_started_at",
         "_state",
         "_steps_of_gone",
@@ -165,6 +167,7 @@ class Job(Generic[V]):
         self._claimed = False
         self._children: Children | None = None
         self._notices: Notices | None = None
+        self._signals: HeldSignals | None = None
         self._log: JobLog | None = None
         self._steps_of_gone = 0
         self._parent = self._join(current_job() if parent is _CURRENT else parent)
@@ -385,6 +388,8 @@ class Job(Generic[V]):
         everybody = seats_for_all()
         if everybody:
             self._listen(everybody)
+        if self._signals is not None:
+            self._signals.open(self)
         self._started_at = current_time()
         self._life = Lifecycle(self, self._ending, held=held)
         return self._life.live(contained=contained)
@@ -578,6 +583,8 @@ class Job(Generic[V]):
 
     def _conclude(self, *, contained: bool) -> None:
         self._life = None
+        if self._signals is not None:
+            self._signals.close()
         now = self.clock()
         self._ended_at = now
         self._ended = True
@@ -663,6 +670,14 @@ class Job(Generic[V]):
         """Forget the scope."""
         if self._life is not None:
             self._life.stop.scopes.pop(scope, None)
+
+    def _hold_signals(self, numbers: tuple[int, ...], act: Act) -> None:
+        """Hold signals while the job runs, its finalizers included; `act` is told of each."""
+        if self._signals is None:
+            self._signals = HeldSignals()
+            if self._life is not None:
+                self._signals.open(self)
+        self._signals.ask(self, numbers, act)
 
     def _move(self, new: JobState) -> None:
         old = self._state

@@ -1,36 +1,35 @@
-"""Run a job as a program: signals, logging, exit code."""
+"""Run a job as a whole program: signals, logging, exit code."""
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
 import threading
-from typing import Any, Final
+from contextlib import ExitStack
+from typing import Any
 
-import structlog
 import trio
 
 from ._job import Job
+from ._program_log import ProgramLog
+from ._program_stop import CODE_BASE, STOPPING, ProgramStop
 from ._signals import open_signals
-from ._verdict import Cause, CauseKind
-from .log import has_default_logger, register_default_logger
-
-FORMATS: Final = ("auto", "console", "json")
-"""What the log of a program may look like."""
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
-_SIGNAL_BASE: Final = 128  # a shell's exit code for a program that a signal ended
+from .log import MORE, has_default_logger
 
 
 def run(job: Job[Any]) -> int:
     """Run `job` as a whole program and return its exit code; pass that to `sys.exit`.
 
-    SIGINT or SIGTERM finishes the job within its `grace`, a second signal cancels it. Where no default logger is registered
-    one is: readable lines with colours on a terminal, JSON lines elsewhere, on stderr; so the verdict is logged.
+    The first SIGINT, SIGTERM or SIGHUP finishes the job within its `grace`, the second cancels it, the third ends the process
+    at once: after one line on stderr and the tree of what hangs, with the finalizers as they are. They are counted wherever
+    they come, from before the first init until the log is written. A SIGHUP that a task listens to is that task's. A signal
+    that is ignored stays ignored, and one that C code handles stays with it. All are given back at the end.
+
+    Where no default logger is registered one is, for the time of the run: readable lines with colours on a terminal, JSON lines
+    elsewhere, on stderr; so the verdict is logged. A thread of its own writes them. A reader that stops reading costs lines
+    (`log.dropped` says how many), and at most two seconds at the end.
 
     Returns:
-        0 where the job is DONE, also after one signal; 1 where it failed; 130 or 143 where a second signal cut it.
+        0 where the job is DONE, also after one signal; 1 where it failed; 130 where a second signal cut it that was SIGINT, 143
+        for SIGTERM, 129 for SIGHUP.
 
     Raises:
         JobStateError: the job has been run before.
@@ -38,12 +37,22 @@ def run(job: Job[Any]) -> int:
             `trio.run(job.run)` is. The job is as it was.
         TypeError: `job` is none.
     """
+    return run_program(job)
+
+
+def run_program(job: Job[Any], style: str | None = None, level: int | None = None) -> int:
+    """Run a job as a program, with a log of this style and level; without both as `run` does."""
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
     _check_place()
-    if not has_default_logger():
-        register_default_logger(stderr_logger(), level=1)
-    return trio.run(_main, job)
+    log = ProgramLog(style or "auto")
+    stop = ProgramStop(job, log.last_words)
+    with ExitStack() as stack:
+        stack.enter_context(open_signals(stop.caught, *STOPPING))
+        stack.callback(log.close)
+        if style or level is not None or not has_default_logger():
+            stack.enter_context(log.registered(MORE if level is None else level))
+        return trio.run(_main, job, stop)
 
 
 def _check_place() -> None:
@@ -53,53 +62,12 @@ def _check_place() -> None:
         raise RuntimeError("job.run(j) obeys signals, which needs the main thread; elsewhere use trio.run(j.run)")
 
 
-async def _main(job: Job[Any]) -> int:
-    cut_by: list[int] = []
+async def _main(job: Job[Any], stop: ProgramStop) -> int:
     job._claim()
-    with open_signals(*_SIGNALS) as signals:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, job, signals, cut_by)
-            await job._live(contained=True)
-            nursery.cancel_scope.cancel()
+    stop.begin()
+    await job._live(contained=True)
     if job._ending.fatal is not None:
         raise job._ending.fatal
-    if cut_by:
-        return _SIGNAL_BASE + cut_by[0]
+    if stop.cut_by is not None:
+        return CODE_BASE + stop.cut_by
     return 1 if job._failed else 0
-
-
-async def _obey(job: Job[Any], signals: Any, cut_by: list[int]) -> None:
-    await anext(signals)
-    job._finish(Cause(CauseKind.SIGNAL, at=job.clock()), job._limits.grace)
-    async for number in signals:
-        failed_before = job._failed
-        job.cancel(f"cut by a second signal, {signal.Signals(number).name}")
-        if job._failed and not failed_before:  # else it came too late: the finalizers had begun
-            cut_by.append(number)
-
-
-def stderr_logger(style: str = "auto") -> Any:
-    """Return a structlog logger that writes to stderr.
-
-    Args:
-        style: one of `FORMATS`: `console` is readable, with colours on a terminal unless NO_COLOR is set; `json` is one object
-            a line; `auto` is the first on a terminal and the second elsewhere.
-    """
-    terminal = sys.stderr.isatty()
-    processors: list[Any] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso"),
-    ]
-    # Both without the locals of each frame: they may hold what is nobody's business.
-    if style == "console" or (style == "auto" and terminal):
-        colours = terminal and not os.environ.get("NO_COLOR")
-        processors.append(
-            structlog.dev.ConsoleRenderer(colors=colours, exception_formatter=structlog.dev.plain_traceback)
-        )
-    else:
-        tracebacks = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
-        processors.append(structlog.processors.ExceptionRenderer(tracebacks))
-        processors.append(structlog.processors.JSONRenderer(default=repr))
-    return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr), processors=processors, wrapper_class=structlog.BoundLogger
-    )

@@ -1,78 +1,136 @@
 """Signals of the process, each heard by all who listen.
 
-`trio.open_signal_receiver` takes a signal from whoever had it, and gives it back as if blocks ended in reverse order. Two tasks
-that reload on the same signal, in jobs that end as they please, are neither.
+`trio.open_signal_receiver` takes a signal from what had it, and gives it back as if blocks ended in reverse order. Two tasks
+that reload on the same signal, in jobs that end as they please, are neither; and a job holds its signals for longer than the
+task lives that acts on them, so that one which comes in a later finalizer does not kill the process there.
 """
 
 from __future__ import annotations
 
-import math
+import os
 import signal
 import threading
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import final
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import Any, Final, TypeAlias, final
 
 import trio
-from trio.lowlevel import RunVar
+
+Caught: TypeAlias = Callable[[int, FrameType | None], None]
+"""Is told of a signal in the middle of anything, as a handler of Python's is."""
 
 
 @final
 class Line:
-    """One signal, and those who listen to it; the handler it had before is back when the last has left."""
+    """One signal, and those who listen to it; the handler it had before is back when the last has left.
 
-    __slots__ = ("_before", "_listeners", "_number", "_token")
+    A signal that is ignored stays so: the process was told to live through it. That of a handler which C code has installed
+    stays where it is: Python could not put it back.
+    """
+
+    __slots__ = ("_before", "_listeners", "_number", "_process")
 
     def __init__(self, number: int) -> None:
         self._number = number
-        self._listeners: dict[trio.MemorySendChannel[int], None] = {}
-        self._token = trio.lowlevel.current_trio_token()
+        self._listeners: dict[object, Caught] = {}
 
     @contextmanager
-    def heard_by(self, listener: trio.MemorySendChannel[int]) -> Iterator[None]:
-        """Tell a listener of the signal while the block runs."""
+    def heard_by(self, caught: Caught) -> Iterator[None]:
+        """Tell `caught` of the signal while the block runs."""
         if not self._listeners:
-            self._before = signal.signal(self._number, self._caught)
-        self._listeners[listener] = None
+            self._take()
+        listener = object()
+        self._listeners[listener] = caught
         try:
             yield
         finally:
             del self._listeners[listener]
             if not self._listeners:
-                signal.signal(self._number, self._before)
+                self._give_back()
 
-    def _caught(self, *_: object) -> None:
-        # In the middle of anything: no more than this is safe here.
-        self._token.run_sync_soon(self._tell, idempotent=True)
+    @property
+    def shared(self) -> bool:
+        """Whether more than one listens."""
+        return len(self._listeners) > 1
 
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener.send_nowait(self._number)
+    def _take(self) -> None:
+        self._process = os.getpid()
+        self._before: Any = signal.getsignal(self._number)
+        if self._before not in (signal.SIG_IGN, None):
+            signal.signal(self._number, self._caught)
+
+    def _give_back(self) -> None:
+        if signal.getsignal(self._number) == self._caught:  # else it is another's by now
+            signal.signal(self._number, self._before)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if not self._listeners or os.getpid() != self._process:
+            self._as_before(number, frame)
+            return
+        for caught in tuple(self._listeners.values()):
+            caught(number, frame)
+
+    def _as_before(self, number: int, frame: FrameType | None) -> None:
+        """Do what the signal did before: all who listened have gone, or are in the process that this one was forked from."""
+        if callable(self._before):
+            self._before(number, frame)
+        else:
+            signal.signal(number, self._before)
+            signal.raise_signal(number)
 
 
-_lines: RunVar[dict[int, Line]] = RunVar("job signals")
+_lines: Final[dict[int, Line]] = {}
+
+
+def line(number: int) -> Line:
+    """Return the line of a signal; there is one in the process."""
+    return _lines.setdefault(number, Line(number))
+
+
+def in_main_thread() -> bool:
+    """Whether signals can be caught here."""
+    return threading.current_thread() is threading.main_thread()
+
+
+def check_main_thread() -> None:
+    """Refuse a thread in which Python knows no signals.
+
+    Raises:
+        RuntimeError: it is not the main one.
+    """
+    if not in_main_thread():
+        raise RuntimeError("signals can be received in the main thread only")
 
 
 @contextmanager
-def open_signals(*numbers: int) -> Iterator[AsyncIterator[int]]:
-    """Open a block that gives the numbers of the signals that come while it runs.
+def open_signals(caught: Caught, *numbers: int) -> Iterator[None]:
+    """Open a block in which `caught` is told of these signals.
 
     Raises:
-        RuntimeError: outside of the main thread, where Python knows no signals.
+        RuntimeError: outside of the main thread.
     """
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError("signals can be received in the main thread only")
-    send, receive = trio.open_memory_channel[int](math.inf)
+    check_main_thread()
     with ExitStack() as stack:
         for number in dict.fromkeys(numbers):
-            stack.enter_context(_line(number).heard_by(send))
-        yield receive
+            stack.enter_context(line(number).heard_by(caught))
+        yield
 
 
-def _line(number: int) -> Line:
+def in_the_loop(act: Callable[[int], None]) -> Caught:
+    """Return a listener that has `act` called by this trio run, between two steps of its tasks; `act` must not raise."""
+    token = trio.lowlevel.current_trio_token()
+
+    def caught(number: int, _: object) -> None:
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(act, number)
+
+    return caught
+
+
+def name_of(number: int) -> str:
+    """Return `SIGTERM`, say; a real-time signal has no name of its own."""
     try:
-        lines = _lines.get()
-    except LookupError:
-        lines = {}
-        _lines.set(lines)
-    return lines.setdefault(number, Line(number))
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -7,13 +7,13 @@ verbosities: 0 always, 1 more, 2 debug.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
-import structlog
-
 from . import _check
+from ._last_resort import report_fault, write_somewhere
 from ._record import BOUND, RESERVED, named
 
 Handler: TypeAlias = Callable[[str, Mapping[str, Any]], object]
@@ -61,6 +61,19 @@ def register_default_logger(logger: Logger | None, *, level: int = ALWAYS) -> No
     """
     global _default  # noqa: PLW0603 - the one process-wide setting, as the default logger of a program is
     _default = None if logger is None else checked_registration(logger, level)
+
+
+@contextmanager
+def default_logger(logger: Logger, level: int) -> Iterator[None]:
+    """Make `logger` the default one while the block runs; one that is registered meanwhile stays."""
+    global _default  # noqa: PLW0603 - as above
+    before, mine = _default, checked_registration(logger, level)
+    _default = mine
+    try:
+        yield
+    finally:
+        if _default is mine:
+            _default = before
 
 
 def has_default_logger() -> bool:
@@ -177,7 +190,7 @@ class JobLog:
         found = self._loggers.find()
         if found is None and severity in ("warning", "error"):
             fields.pop("exc_info", None)
-            _guarded(_last_resort, severity, event, self._all(fields, reserved))
+            _guarded(write_somewhere, severity, event, self._all(fields, reserved))
         elif found is not None and found.wants(level):
             _guarded(deliver, found.logger, severity, level, event, self._all(fields, reserved))
 
@@ -202,44 +215,8 @@ def handler_for(handlers: Mapping[int, Handler], level: int) -> Handler:
     return handlers[max(below) if below else min(handlers)]
 
 
-def _structlog_settings() -> dict[str, Any]:
-    settings = structlog.get_config()
-    return {**settings, "processors": list(settings["processors"])}
-
-
-# structlog's own `is_configured` is no answer: it stays True after `capture_logs`, which has put everything back.
-_UNCONFIGURED: Final = None if structlog.is_configured() else _structlog_settings()
-
-
-def _last_resort(severity: str, event: str, fields: dict[str, Any]) -> None:
-    logger = _stderr_logger() if _structlog_settings() == _UNCONFIGURED else structlog.get_logger("job")
-    getattr(logger, severity)(event, **fields)
-
-
-def _stderr_logger() -> Any:
-    # Made for each record: these are rare, and sys.stderr may have been replaced since.
-    return structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
-        wrapper_class=structlog.BoundLogger,
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.KeyValueRenderer(key_order=["timestamp", "level", "event"]),
-        ],
-    )
-
-
 def _guarded(write: Callable[..., None], *args: Any) -> None:
     try:
         write(*args)
     except Exception as error:
         report_fault(f"a logger failed: {error!r}")
-
-
-def report_fault(message: str) -> None:
-    """Say on stderr that a listener is at fault; where stderr itself is gone, there is nobody left to tell."""
-    if sys.stderr is not None:
-        try:
-            sys.stderr.write(f"job: {message}\n")
-        except (OSError, ValueError):
-            return

@@ -392,7 +392,9 @@ def test_one_signal(command: list[object], number: signal.Signals, start: Start)
     process.send_signal(number)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert json.loads(said)["code"] == "signal-cut@work:run"
+    stopping, ended = map(json.loads, said.splitlines())
+    assert (stopping["event"], stopping["signal"]) == ("program.stopping", number.name)
+    assert ended["code"] == "signal-cut@work:run"
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import final
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._calls import call, without_cancelled
-from .._forms import AsyncRoutine, TaskForm
-from .._signals import open_signals
+from .._forms import AsyncRoutine, AsyncRoutines, TaskForm, make_routines
+from .._held_signals import ignore
+from .._signals import in_the_loop, open_signals
 from .._states import Phase
 from .._task import BETWEEN, NONE, Task
 from ._lives import Lives, engine_of
 from ._signals import checked_signals
 from ._wrapper import Inner, Wrapper, check_form
+
+if TYPE_CHECKING:
+    from .._job import Job
 
 
 def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
@@ -24,9 +28,11 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
 
     A signal that comes during init or finalizer reloads once more when the run begins; several at once count as one, and none
     counts once the job is stopping. What fails on the way is the task's own error. Wrap outside of `every` and the like, so
-    that a signal finds the task in its wait too.
+    that a signal finds the task in its wait too. From before the first init of the job until after its last finalizer such a
+    signal does nothing else.
 
-    Any number of tasks may hear the same signal. Only a trio run of the main thread does: elsewhere init fails.
+    Any number of tasks may hear the same signal. One that is ignored stays ignored, as `nohup` has it with SIGHUP. Only a trio
+    run of the main thread can listen: elsewhere init fails.
 
     Args:
         t: the task, in any of its forms.
@@ -44,7 +50,13 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
         reloaded = Reloaded(inner, inner.run, caught)
         return Inner(reloaded.init, reloaded.run, None if inner.finalize is None else reloaded.finalize)
 
-    return Wrapper(t, change)
+    def make(form: TaskForm, job: Job[Any]) -> AsyncRoutines:
+        routines = make_routines(form, job)
+        if routines[1] is not None:
+            job._hold_signals(caught, ignore)
+        return routines
+
+    return Wrapper(t, change, make)
 
 
 @final
@@ -109,18 +121,10 @@ class Reloaded:
         await self._lives.begin(task)
         return True
 
-    @asynccontextmanager
-    async def _listening(self, task: Task) -> AsyncIterator[None]:
-        with open_signals(*self._signals) as received:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, task, received)
-                try:
-                    yield
-                finally:
-                    nursery.cancel_scope.cancel()
+    def _listening(self, task: Task) -> AbstractContextManager[None]:
+        return open_signals(in_the_loop(partial(self._heard, task)), *self._signals)
 
-    async def _listen(self, task: Task, received: AsyncIterator[int]) -> None:
-        async for _ in received:
-            self._pending = True
-            if self._running and not task.job.stopping:
-                self._lives.cut.cancel()
+    def _heard(self, task: Task, _: int) -> None:
+        self._pending = True
+        if self._running and not task.job.stopping:
+            self._lives.cut.cancel()

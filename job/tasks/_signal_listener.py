@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, final
+from weakref import ref
 
 import trio
 
 from .._forms import Factory, Routines
-from .._signals import open_signals
+from .._signals import check_main_thread, name_of
 from .._task import Task
 from .._verdict import Cause, CauseKind
-from ._signals import checked_signals, name_of
+from ._signals import checked_signals
 
 if TYPE_CHECKING:
     from .._job import Job
@@ -22,10 +21,12 @@ if TYPE_CHECKING:
 def signal_listener(*signals: int) -> Factory:
     """Return a factory of a task that finishes its job, within the job's grace, on a signal, and cancels it on the second.
 
-    It listens from its init until it is cleaned up, and it never ends by itself: in a job that should end when its work is done
-    give the work `StopPolicy.STOP_GROUP`. Within a grace it holds nobody up. `job.run` listens already.
+    The job listens from its start, before the first init, until its last finalizer has ended: no signal kills the process in
+    between. The task never ends by itself: in a job that should end when its work is done give the work
+    `StopPolicy.STOP_GROUP`. Within a grace it holds nobody up. `job.run` listens already.
 
-    Any number of tasks may hear the same signal. Only a trio run of the main thread does: elsewhere init fails.
+    Any number of tasks may hear the same signal. One that is ignored stays ignored. Only a trio run of the main thread can
+    listen: elsewhere init fails.
 
     Args:
         *signals: `signal.SIGTERM`, say; one or more.
@@ -36,34 +37,42 @@ def signal_listener(*signals: int) -> Factory:
     caught = checked_signals(signals)
 
     def signal_listener(job: Job[Any]) -> Routines:
-        return Routines(partial(_begin, caught), _wait)
+        listener = Listener()
+        job._hold_signals(caught, listener.heard)
+        return Routines(listener.init, _wait)
 
     return signal_listener
 
 
-async def _begin(signals: tuple[int, ...], task: Task) -> None:
-    await task.enter(_listening(task, signals))
+@final
+class Listener:
+    """What one such task does about the signals that its job holds."""
+
+    __slots__ = ("_heard_one", "_task")
+
+    def __init__(self) -> None:
+        self._heard_one = False
+        # Weak: the job holds this, and the task is the job's.
+        self._task: Callable[[], Task | None] = _none
+
+    def init(self, task: Task) -> None:
+        """Become the one who has ended the job."""
+        check_main_thread()
+        self._task = ref(task)
+
+    def heard(self, job: Job[Any], number: int) -> None:
+        """Finish the job, then cancel it."""
+        if self._heard_one:
+            job.cancel(f"cut by a second signal, {name_of(number)}")
+        else:
+            self._heard_one = True
+            job._finish(Cause(CauseKind.SIGNAL, self._task(), at=trio.current_time()), job._limits.grace)
+
+
+def _none() -> Task | None:
+    return None
 
 
 async def _wait(task: Task) -> None:
     with task.cancel_on_stop():
         await trio.sleep_forever()
-
-
-@asynccontextmanager
-async def _listening(task: Task, signals: tuple[int, ...]) -> AsyncIterator[None]:
-    with open_signals(*signals) as received:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, task, received)
-            try:
-                yield
-            finally:
-                nursery.cancel_scope.cancel()
-
-
-async def _obey(task: Task, received: AsyncIterator[int]) -> None:
-    await anext(received)
-    task.job._finish(Cause(CauseKind.SIGNAL, task, at=trio.current_time()), task.job._limits.grace)
-    number = await anext(received)
-    await trio.lowlevel.checkpoint()  # if job.run has heard it too, it knows the exit code that goes with it
-    task.job.cancel(f"cut by a second signal, {name_of(number)}")

@@ -24,13 +24,5 @@ def checked_signals(signals: tuple[int, ...]) -> tuple[int, ...]:
     return signals
 
 
-def name_of(number: int) -> str:
-    """Return `SIGTERM`, say; a real-time signal has no name of its own."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
-
-
 def _not_to_be_caught() -> set[int]:
     return {getattr(signal, name) for name in ("SIGKILL", "SIGSTOP") if hasattr(signal, name)}
