@@ -99,6 +99,7 @@ class Job(Generic[V]):
         "_limits",
         "_log",
         "_loggers",
+        "_loud",
         "_name",
         "_notices",
         "_on_end",
@@ -146,6 +147,7 @@ class Job(Generic[V]):
         self._keep_open = keep_open if keep_open is False else _check.flag("keep_open", keep_open)
         self._on_shutdown = on_shutdown if on_shutdown is None else _check.function("on_shutdown", on_shutdown)
         self._quiet = _NONE if quiet is _NONE else _check.exception_types("quiet", quiet)
+        self._loud: BaseException | None = None  # an error that `quiet` does not hold for
         self._state = NEW
         self._oneshot: Task | None = None
         self._tasks: dict[int, Task] = {}

@@ -21,10 +21,19 @@ if TYPE_CHECKING:
 _KEYS: Final = frozenset({"state", "code", "seconds", "steps", "error"})
 
 
+def report_loudly(job: Job[Any], error: BaseException) -> None:
+    """Take the latest error for a fault of our own in what is written of it, whatever types are quiet."""
+    job._loud = error
+
+
+def _is_quiet(job: Job[Any], error: BaseException) -> bool:
+    return error is not job._loud and holds_for(job._quiet, error)
+
+
 def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
     fields: dict[str, Any] = {"error": _shown(failure.error), "phase": failure.phase.value if failure.phase else None}
-    if holds_for(job._quiet, failure.error):
+    if _is_quiet(job, failure.error):
         task.log._write_own("info", "task.failed", fields)
     else:
         task.log._write_own("warning", "task.failed", {**fields, **_traceback(job, [failure])})
@@ -41,7 +50,7 @@ def report_end(job: Job[Any], *, contained: bool) -> None:
     contained: the job's failure is not raised.
     """
     errors = job._ending.errors
-    unseen = errors and _unseen(errors, _raised(job, contained=contained), job._quiet)
+    unseen = errors and _unseen(job, errors, _raised(job, contained=contained))
     if unseen:
         job.log._write_own("warning", "job.ended", {**_summary(job), **_traceback(job, unseen)}, _KEYS)
     elif job._loggers.wants(MORE):
@@ -56,10 +65,8 @@ def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
     return job._ending.fatal or (cause.error if cause is not None else None)
 
 
-def _unseen(
-    errors: Sequence[TaskError], raised: BaseException | None, quiet: tuple[type[BaseException], ...]
-) -> list[TaskError]:
-    return [failure for failure in errors if failure.error is not raised and not holds_for(quiet, failure.error)]
+def _unseen(job: Job[Any], errors: Sequence[TaskError], raised: BaseException | None) -> list[TaskError]:
+    return [failure for failure in errors if failure.error is not raised and not _is_quiet(job, failure.error)]
 
 
 def _summary(job: Job[Any]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from . import balancer as balancer
 from . import frames as frames
 from ._endpoint import Endpoint
-from ._errors import PEER_FAULTS, ConnectTimeoutError, FrameError, NoUpstreamError, ProtocolError
+from ._errors import PEER_FAULTS, ConnectTimeoutError, FrameError, NoUpstreamError, ProtocolError, Reject
 from ._options import Transport
 from ._reason import EndReason, Side, end_reason
 from ._relay import RelayResult, relay, relay_task
@@ -31,6 +31,7 @@ __all__ = [
     "FrameError",
     "NoUpstreamError",
     "ProtocolError",
+    "Reject",
     "RelayResult",
     "Side",
     "Stream",

@@ -9,6 +9,7 @@ import trio
 
 if TYPE_CHECKING:
     from ..log import JobLog
+    from ._endpoint import Endpoint
 
 PASSED_OVER: Final = frozenset(
     getattr(errno, name)
@@ -21,6 +22,7 @@ PAUSE: Final = 0.1
 """Seconds to wait where nothing else can be done; trio's serve_listeners waits as long."""
 
 _LOG_INTERVAL: Final = 1.0
+_LIMIT_INTERVAL: Final = 10.0
 
 
 @final
@@ -42,3 +44,31 @@ class ShortageLog:
             self._log.warning("accept.failed", error=repr(error), times=self._count)
             self._next = now + _LOG_INTERVAL
             self._count = 0
+
+
+@final
+class LimitLog:
+    """Writes that clients find no place: at once, and then a line every ten seconds while it lasts."""
+
+    __slots__ = ("_endpoint", "_log", "_reached")
+
+    def __init__(self, log: JobLog, endpoint: Endpoint) -> None:
+        self._log = log
+        self._endpoint = endpoint
+        self._reached = trio.Event()
+
+    def note(self) -> None:
+        """A client finds no place."""
+        self._reached.set()
+
+    async def run(self) -> None:
+        """Write, until cancelled."""
+        endpoint = self._endpoint
+        limit, on_limit = endpoint._options.limit, endpoint._options.on_limit
+        while True:
+            await self._reached.wait()
+            self._reached = trio.Event()
+            self._log.warning("limit.reached", address=endpoint.address, limit=limit, on_limit=on_limit)
+            await trio.sleep(_LIMIT_INTERVAL)
+            if endpoint._slots.waiting:
+                self.note()

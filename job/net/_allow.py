@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, TypeAlias
 
-from .._forms import is_async
+from .._check import plain
 from ._address import Address, TcpAddress
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
@@ -20,10 +20,8 @@ def checked_allow(allow: object) -> Allow | None:
     """Return what was given as `allow` as one function; networks become one that looks for the address in them."""
     if allow is None:
         return None
-    if is_async(allow):
-        raise TypeError(f"allow must be a plain function, got the async {allow!r}")
     if callable(allow):
-        return allow
+        return plain("allow", allow)  # a coroutine is true, so an async one would permit everything
     if isinstance(allow, str | bytes) or not isinstance(allow, Iterable):
         raise TypeError(f"allow must be a function (ip_address, port) or an iterable of networks, got {allow!r}")
     networks = [_network(each) for each in allow]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, final
 
@@ -20,6 +20,7 @@ from ._endpoint_tasks import accept_routines, connect_in, connect_routines
 from ._errors import ConnectTimeoutError
 from ._options import OnLimit, Options, Transport
 from ._pool import Pool
+from ._shortages import tell_shortage
 from ._slots import Slots
 from ._socket_wire import SocketWire
 from ._stream import Stream
@@ -71,6 +72,7 @@ class Endpoint:
         "_binding",
         "_doors",
         "_framing",
+        "_inbound",
         "_listeners",
         "_options",
         "_pool",
@@ -116,6 +118,7 @@ class Endpoint:
         self._tally = Tally()
         self._pool = Pool(max_idle)
         self._doors: Doors = ()
+        self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
         self._listeners = 0
         self._binding = trio.Lock()
 
@@ -182,8 +185,9 @@ class Endpoint:
             wire: Wire | None = None if begun is None else begun.result()
             if wire is None:
                 wire = await self._connect_in_time(begun, target, name)
-        except Exception:
+        except Exception as error:
             self._tally.dial_failures += 1
+            tell_shortage(error)
             raise
         self._tally.dialed += 1
         return wire
@@ -269,8 +273,14 @@ class Endpoint:
             return await open_doors(self._target)
         return [door_of(each, self._address, self.close_timeout) for each in await transport.listen(self._address)]
 
-    def _inbound_closed(self) -> None:
-        self._tally.inbound -= 1
+    @contextmanager
+    def _counted(self, stream: Stream) -> Iterator[None]:
+        """Count an accepted stream among the open ones while the block runs: while it has a job."""
+        self._inbound[stream] = None
+        try:
+            yield
+        finally:
+            del self._inbound[stream]
 
     async def _welcome(self, wire: Wire) -> Stream:
         """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
@@ -300,7 +310,14 @@ class Endpoint:
 
     def statistics(self) -> EndpointStatistics:
         """Return a frozen snapshot of what was counted."""
-        return self._tally.snapshot(len(self._pool))
+        return self._tally.snapshot(
+            inbound=len(self._inbound), idle=len(self._pool), limit=self._options.limit, taken=self._slots.taken
+        )
+
+    @property
+    def connections(self) -> tuple[Stream, ...]:
+        """The accepted streams that are open now and have a job, the oldest first."""
+        return tuple(stream for stream in self._inbound if not stream.closed)
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self._address}, {self._tally.inbound} inbound, {self._tally.outbound} outbound>"
+        return f"<Endpoint {self._address}, {len(self._inbound)} inbound, {self._tally.outbound} outbound>"

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._forms import Routines
+from .._report import report_loudly
 from .._task import Task
 from ._doors import accept_one
 from ._story import DialStory, Story, dials_of
 
 if TYPE_CHECKING:
     from .._job import Job
+    from ._doors import Door
     from ._endpoint import Endpoint
     from ._stream import Stream
+    from ._wire import Wire
 
 
 def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
@@ -56,20 +59,31 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     opened = AsyncExitStack()
 
     async def init(task: Task) -> None:
-        await opened.enter_async_context(endpoint._listening())
+        try:
+            await opened.enter_async_context(endpoint._listening())
+        except OSError as error:
+            report_loudly(task.job, error)
+            raise
+
+    async def accept(task: Task) -> tuple[Wire, Door]:
+        try:
+            return await accept_one(endpoint._doors)
+        except OSError as error:  # the listener broke, or there is no descriptor: no client is to blame
+            report_loudly(task.job, error)
+            raise
 
     async def run(task: Task) -> None:
-        async with AsyncExitStack() as client:  # one that fails gives its place back: there may be another attempt
+        # What the client takes is given back where it does not get through its handshake: this may be called again.
+        async with AsyncExitStack() as taken:
             await endpoint._slots.take()
-            client.callback(endpoint._slots.give_back)
-            wire, door = await accept_one(endpoint._doors)
+            taken.callback(endpoint._slots.give_back)
+            wire, door = await accept(task)
             endpoint._tally.accepted += 1
             Story(j).tell(client=wire.peer, listener=door.address)
             stream = j.value = await endpoint._welcome(wire)
-            client.callback(endpoint._inbound_closed)
-            client.push_async_callback(stream.aclose)
-            endpoint._tally.inbound += 1
-            opened.push_async_callback(client.pop_all().aclose)
+            taken.enter_context(endpoint._counted(stream))
+            taken.push_async_callback(stream.aclose)
+            opened.push_async_exit(taken.pop_all())
         task.done()
 
     async def finalize(task: Task) -> None:

@@ -6,6 +6,7 @@ from typing import Final, final
 
 import trio
 
+from .._check import text
 from .._exceptions import JobError
 
 
@@ -42,6 +43,21 @@ class NoUpstreamError(JobError):
     Raised at once by `lease` and `connect_task`, and by `acquire` when its timeout has passed. Tell the client to come
     back later; add upstreams, raise their limits, or wait longer.
     """
+
+
+@final
+class Reject(JobError):  # noqa: N818 - it is an answer more than an error
+    """A client is turned away: returned or raised by the `build_job` of `serve`.
+
+    The client is closed, and the log gets one quiet `client.rejected` with the reason. It is no fault of anything.
+
+    Args:
+        reason: why, for the log: `"acl"`, say.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(text("reason", reason))
+        self.reason = reason
 
 
 PEER_FAULTS: Final[tuple[type[Exception], ...]] = (

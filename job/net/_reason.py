@@ -19,6 +19,7 @@ from .._job import Job
 from .._states import JobState, TaskState
 from .._verdict import Cause, CauseKind, Verdict
 from ._errors import ConnectTimeoutError, NoUpstreamError, ProtocolError
+from ._shortages import is_shortage
 
 
 class EndReason(StrEnum):
@@ -158,6 +159,8 @@ def reason_of_fault(error: BaseException) -> EndReason:
 
 def _reason_of_cause(cause: Cause) -> EndReason:
     assert cause.error is not None
+    if is_shortage(cause.error):
+        return EndReason.PROXY_ERROR
     reason = reason_of_fault(cause.error)
     connecting = cause.task is not None and cause.task.index == 0
     return EndReason.CONNECT_FAILED if connecting and reason in _BREAKS else reason

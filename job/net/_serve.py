@@ -5,19 +5,21 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import trio
 
 from .._check import plain, seconds
 from .._forms import Factory, Routines
 from .._job import Job
-from ._accepting import PASSED_OVER, PAUSE, ShortageLog
+from .._report import report_loudly
+from ._accepting import PASSED_OVER, PAUSE, LimitLog, ShortageLog
 from ._endpoint import Endpoint
-from ._errors import PEER_FAULTS, NoUpstreamError
+from ._errors import PEER_FAULTS, NoUpstreamError, Reject
 from ._foreign_wire import close_now
 from ._reason import EndReason, Side, reason_of_fault
 from ._shortages import SHORTAGES
+from ._socket_wire import SocketWire
 from ._story import tell_of_client
 
 if TYPE_CHECKING:
@@ -26,13 +28,15 @@ if TYPE_CHECKING:
     from ._stream import Stream
     from ._wire import Wire
 
+BuildJob: TypeAlias = "Callable[[Stream], Job[Any] | Reject]"
+
 _BATCH: Final = 64
 _ROUNDS: Final = 3  # of the scheduler, in which whoever accepts has surely had a turn
 _LAST_TURNS: Final = 64  # a flood must not hold up a stop
 _QUIET: Final = (*PEER_FAULTS, NoUpstreamError)  # that all upstreams are down is the peers' doing, too
 
 
-def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_duck: float = 0) -> Factory:
+def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> Factory:
     """Return a factory for a task that accepts clients and runs a job for each, contained, as a child of the task's job.
 
     Its init binds, so that a bad address fails the job before anything is up. When its job is asked to stop it goes on
@@ -41,16 +45,20 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
     finished with the grace of the task's job.
 
     A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
-    `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS` and
-    `NoUpstreamError`. An error of `build_job` is
-    logged with its traceback, and closes that client only.
+    `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS` and `NoUpstreamError`, but not
+    about what this machine lacks. An error of `build_job` is logged with its traceback, and closes that client only;
+    `Reject`, returned or raised, closes it with one quiet line. A client that has reset its connection while it had to wait
+    for a place gets none.
+
+    It may be run again: by `restart` and `reload_on_signal`, which cut its connections and listen anew, and by `retry`.
 
     The jobs' `fields` get, where the program has not set them itself: client, listener and queue_time, and at the end
     reason, closed_by, bytes_up and bytes_down, unless a relay has told them.
 
     Args:
         endpoint: where to listen, and with what limit.
-        build_job: makes the job of a connection; it is run here. Plain and quick: no client is accepted meanwhile.
+        build_job: makes the job of a connection, which is run here, or a `Reject`. Plain and quick: no client is accepted
+            meanwhile.
         lame_duck: seconds of the grace in which clients are still accepted.
 
     Raises, in the task:
@@ -64,43 +72,79 @@ def serve(endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], *, lame_d
     seconds("lame_duck", lame_duck)
 
     def serve_task(j: Job[Any]) -> Routines:
-        listening = AsyncExitStack()
-        doors: list[Door] = []
-
-        async def init(task: Task) -> None:
-            doors.extend(await listening.enter_async_context(endpoint._listening()))
+        listening = _Listening(endpoint)
 
         async def run(task: Task) -> None:
+            doors = await listening.open(task)
             await _Server(endpoint, build_job, task).run(doors, lame_duck, listening)
             task.done()
 
-        async def finalize(task: Task) -> None:
-            await listening.aclose()
-
-        return Routines(init, run, finalize)
+        return Routines(listening.init, run, listening.finalize)
 
     return serve_task
+
+
+@final
+class _Listening:
+    """The listeners of `serve`, which may be opened again: by a restart or a reload in init, by a retry in run."""
+
+    __slots__ = ("_doors", "_endpoint", "_opened", "_used")
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._opened = AsyncExitStack()
+        self._doors: Doors = ()
+        self._used = False
+
+    async def init(self, task: Task) -> None:
+        """Listen, and tell where."""
+        try:
+            self._doors = await self._opened.enter_async_context(self._endpoint._listening())
+        except OSError as error:
+            report_loudly(task.job, error)
+            raise
+        self._used = False
+        task.log.info("listening", addresses=self._endpoint.addresses)
+
+    async def open(self, task: Task) -> Doors:
+        """Return the listeners, anew where those at hand have been used, and may have broken."""
+        if self._used:
+            await self.aclose()
+            await self.init(task)
+        self._used = True
+        return self._doors
+
+    async def aclose(self) -> None:
+        """Close the listeners."""
+        self._doors = ()
+        await self._opened.aclose()
+
+    async def finalize(self, task: Task) -> None:
+        """Close the listeners."""
+        await self.aclose()
 
 
 @final
 class _Server:
     """One run of `serve`. Nothing but Cancelled goes through its nurseries: they would make groups of it."""
 
-    __slots__ = ("_build_job", "_connections", "_endpoint", "_failure", "_log", "_shortages", "_task")
+    __slots__ = ("_build_job", "_connections", "_endpoint", "_failure", "_limit", "_log", "_shortages", "_task")
 
-    def __init__(self, endpoint: Endpoint, build_job: Callable[[Stream], Job[Any]], task: Task) -> None:
+    def __init__(self, endpoint: Endpoint, build_job: BuildJob, task: Task) -> None:
         self._endpoint = endpoint
         self._build_job = build_job
         self._task = task
         self._log = task.log
         self._shortages = ShortageLog(task.log)
+        self._limit = LimitLog(task.log, endpoint)
         self._failure: BaseException | None = None
         self._connections: trio.Nursery
 
-    async def run(self, doors: Doors, lame_duck: float, listening: AsyncExitStack) -> None:
+    async def run(self, doors: Doors, lame_duck: float, listening: _Listening) -> None:
         """Serve until the job is asked to stop, and then until the last connection has ended."""
         async with trio.open_nursery() as self._connections:
             async with trio.open_nursery() as accepting:
+                accepting.start_soon(self._limit.run)
                 for door in doors:
                     accepting.start_soon(self._guarded, self._accept_from, door)
                 await self._task.job.wait_stopping()
@@ -109,6 +153,7 @@ class _Server:
                 accepting.cancel_scope.cancel()
             await listening.aclose()
         if self._failure is not None:
+            report_loudly(self._task.job, self._failure)
             raise self._failure
 
     async def _empty_queues(self) -> None:
@@ -169,7 +214,11 @@ class _Server:
     async def _admit_within_limit(self, door: Door) -> bool:
         """Take a place first: who finds none stays in the kernel's queue."""
         slots = self._endpoint._slots
-        await slots.take()
+        if not slots.take_nowait():
+            await door.wait()  # a server that is full is worth a line only where that keeps a client waiting
+            if not slots.take_nowait():
+                self._limit.note()
+                await slots.take()
         wire = None
         try:
             wire = await door.accept()
@@ -201,17 +250,31 @@ class _Server:
         placed = placed or await self._find_place(wire)
         queue_time = round(trio.current_time() - came_at, 6)
         if not placed:
-            told = {"reason": EndReason.LIMIT.value, "closed_by": Side.PROXY.value}
-            self._log.info("client.rejected", client=wire.peer, listener=listener, queue_time=queue_time, **told)
+            self._tell_rejected(wire.peer, listener, queue_time, EndReason.LIMIT.value)
             return
         try:
-            await self._serve_client(wire, listener, queue_time)
+            if not await self._has_gone(wire, listener, queue_time):
+                await self._serve_client(wire, listener, queue_time)
         finally:
             self._endpoint._slots.give_back()
+
+    def _tell_rejected(self, client: str, listener: str, queue_time: float, reason: str) -> None:
+        told = {"reason": reason, "closed_by": Side.PROXY.value}
+        self._log.info("client.rejected", client=client, listener=listener, queue_time=queue_time, **told)
+
+    async def _has_gone(self, wire: Wire, listener: str, queue_time: float) -> bool:
+        """Close a client that has reset its connection while it may have waited for its place; return whether it had."""
+        if self._endpoint._options.limit is None or not isinstance(wire, SocketWire) or not wire.is_reset:
+            return False
+        await close_now(wire)
+        told = {"reason": EndReason.RESET.value, "closed_by": Side.CLIENT.value}
+        self._log.info("client.gone", client=wire.peer, listener=listener, queue_time=queue_time, **told)
+        return True
 
     async def _find_place(self, wire: Wire) -> bool:
         """Hold a client until there is a place; return whether it got one, else it is closed."""
         options = self._endpoint._options
+        self._limit.note()
         placed = False
         try:
             if options.on_limit == "queue":
@@ -246,20 +309,25 @@ class _Server:
 
     async def _run_job(self, stream: Stream, listener: str, queue_time: float) -> None:
         job = self._build(stream)
-        if job is None:
-            return
-        tell_of_client(job, stream, listener=listener, queue_time=queue_time)
-        self._endpoint._tally.inbound += 1
-        try:
-            await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
-        finally:
-            self._endpoint._tally.inbound -= 1
+        if isinstance(job, Reject):
+            self._endpoint._tally.rejected += 1
+            self._tell_rejected(stream.peer, listener, queue_time, job.reason)
+        elif job is not None:
+            tell_of_client(job, stream, listener=listener, queue_time=queue_time)
+            job.log.debug("connection.started")
+            with self._endpoint._counted(stream):
+                await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
 
-    def _build(self, stream: Stream) -> Job[Any] | None:
+    def _build(self, stream: Stream) -> Job[Any] | Reject | None:
+        """Return what `build_job` says of a client; None where it has failed."""
         try:
             job = self._build_job(stream)
+            if isinstance(job, Reject):
+                return job
             _check_job(job)
             job._claim()
+        except Reject as reject:
+            return reject
         except Exception as error:
             self._log.exception("build_job.failed", client=stream.peer, error=repr(error))
             return None
@@ -271,4 +339,4 @@ def _check_job(job: object) -> None:
     if inspect.iscoroutine(job):
         job.close()
     if not isinstance(job, Job):
-        raise TypeError(f"build_job must return a Job, got {job!r}")
+        raise TypeError(f"build_job must return a Job or a Reject, got {job!r}")

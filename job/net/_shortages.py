@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 from typing import Final
 
+from .._context import current_job
+from .._report import report_loudly
+
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """No descriptors or no memory. It passes; until then every attempt fails, whoever the peer is."""
 
@@ -25,3 +28,10 @@ def is_shortage(error: BaseException | None, numbers: frozenset[int] = DIAL_SHOR
             return True
         error = error.__cause__
     return False
+
+
+def tell_shortage(error: BaseException) -> None:
+    """See to it that the log of the job that meets a shortage does not pass over it as the fault of a peer."""
+    j = current_job()
+    if j is not None and is_shortage(error):
+        report_loudly(j, error)

@@ -22,6 +22,11 @@ class Slots:
         self._line = trio.lowlevel.ParkingLot()
         self.taken = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return len(self._line)
+
     def take_nowait(self) -> bool:
         """Take a place where one is free; return whether it is taken."""
         if self.taken >= self._limit:

@@ -75,6 +75,11 @@ class SocketWire:
         return name if type(name) is tuple else written(self._family, name)
 
     @property
+    def is_reset(self) -> bool:
+        """Whether the peer has reset the connection; an EOF is none. Asked once: the kernel tells an error only once."""
+        return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
+
+    @property
     def connects_to_itself(self) -> bool:
         """Whether both ends are the same socket."""
         name = self._local

@@ -10,8 +10,11 @@ class EndpointStatistics:
     """A snapshot of an endpoint.
 
     accepted, rejected, dialed, dial_failures and the bytes are totals; inbound, outbound and idle are streams that are open
-    now. rejected clients were accepted first, and closed for want of a place; inbound streams have a job; idle ones wait
-    for the next dial. Bytes are those of the streams: inside TLS, not around it.
+    now. rejected clients were accepted first, and closed for want of a place or by `Reject`; inbound streams have a job;
+    idle ones wait for the next dial. Bytes are those of the streams: inside TLS, not around it.
+
+    limit is the option; taken are the places that connections hold, which may be one more than there are connections: with
+    `on_limit="wait"` a place is taken before the accept.
     """
 
     accepted: int
@@ -23,6 +26,8 @@ class EndpointStatistics:
     idle: int
     bytes_received: int
     bytes_sent: int
+    limit: int | None
+    taken: int
 
 
 @dataclass(slots=True)
@@ -33,21 +38,22 @@ class Tally:
     rejected: int = 0
     dialed: int = 0
     dial_failures: int = 0
-    inbound: int = 0
     outbound: int = 0
     bytes_received: int = 0
     bytes_sent: int = 0
 
-    def snapshot(self, idle: int) -> EndpointStatistics:
+    def snapshot(self, *, inbound: int, idle: int, limit: int | None, taken: int) -> EndpointStatistics:
         """Return the counts as they are now."""
         return EndpointStatistics(
-            self.accepted,
-            self.rejected,
-            self.dialed,
-            self.dial_failures,
-            self.inbound,
-            self.outbound,
-            idle,
-            self.bytes_received,
-            self.bytes_sent,
+            accepted=self.accepted,
+            rejected=self.rejected,
+            dialed=self.dialed,
+            dial_failures=self.dial_failures,
+            inbound=inbound,
+            outbound=self.outbound,
+            idle=idle,
+            bytes_received=self.bytes_received,
+            bytes_sent=self.bytes_sent,
+            limit=limit,
+            taken=taken,
         )

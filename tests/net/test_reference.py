@@ -13,8 +13,9 @@ from job.net import balancer, frames
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "net.md").read_text()
 
 MEMBERS: dict[Any, str] = {
-    net.Endpoint: "connect_task accept_task dial connect addresses statistics",
-    net.EndpointStatistics: "accepted rejected dialed dial_failures inbound outbound idle bytes_received bytes_sent",
+    net.Endpoint: "connect_task accept_task dial connect addresses connections statistics",
+    net.EndpointStatistics: """accepted rejected dialed dial_failures inbound outbound idle bytes_received bytes_sent limit
+        taken""",
     net.Stream: """receive_some send_all send_eof aclose receive_exactly receive_until receive_line unread received
         received_nowait send read_task write_task codec local peer peer_host key inbound endpoint opened_at bytes_received
         bytes_sent closed release tls""",

@@ -21,8 +21,9 @@ Line = tuple[int, str, dict[str, Any]]
 
 
 def hear(lines: list[Line], level: int, event: str, fields: Mapping[str, Any]) -> None:
-    """Be the handler of a level."""
-    lines.append((level, event, dict(fields)))
+    """Be the handler of a level; that something begins, or is full, is another story."""
+    if event not in ("listening", "connection.started", "limit.reached"):
+        lines.append((level, event, dict(fields)))
 
 
 class Slow(MemoryTransport):
