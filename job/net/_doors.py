@@ -131,7 +131,7 @@ class SocketDoor:
 
 @final
 class ForeignDoor:
-    """A listener of a transport. It does not tell of a client before it lets it in."""
+    """A listener of a transport. Only one with a `wait_for_client`, as that in memory, tells of a client beforehand."""
 
     __slots__ = ("_listener", "_patience", "address")
 
@@ -141,7 +141,10 @@ class ForeignDoor:
         self.address = str(getattr(listener, "address", address))
 
     async def wait(self) -> None:
-        """Go on to `accept`."""
+        """Wait for a client where the listener can, else go on to `accept`."""
+        wait_for_client = getattr(self._listener, "wait_for_client", None)
+        if wait_for_client is not None:
+            await wait_for_client()
 
     async def accept(self) -> Wire | None:
         """Wait for a client and let it in."""

@@ -209,11 +209,15 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         self._arrived = ParkingLot()
         self._room = ParkingLot()
 
-    async def accept(self) -> MemoryStream:
-        """Wait for a client."""
+    async def wait_for_client(self) -> None:
+        """Wait until there is a client to accept, or never will be; it stays in the queue."""
         await checkpoint()
         while not self._clients and self._transport is not None:
             await self._arrived.park()
+
+    async def accept(self) -> MemoryStream:
+        """Wait for a client."""
+        await self.wait_for_client()
         if self._transport is None:
             raise trio.ClosedResourceError("this listener was closed")
         self._room.unpark()
@@ -236,7 +240,7 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         if self._transport is None:
             raise _refused(self.address)
         self._clients.append(client)
-        self._arrived.unpark()
+        self._arrived.unpark_all()  # some only wait for it
 
 
 @final
