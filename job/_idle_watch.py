@@ -9,6 +9,7 @@ from typing import final
 import trio
 
 from ._idle import IdleClock
+from ._rounds import let_all_catch_up
 from ._task import Task
 
 
@@ -60,14 +61,19 @@ class IdleWatch:
                 with trio.CancelScope(deadline=nearest) as self._scope:
                     await trio.sleep_forever()
                 self._scope = None
-                self._report(trio.current_time())
+                await self._judge(trio.current_time())
         finally:
             self.sleeping = False
             self._scope = None
 
-    def _report(self, now: float) -> None:
-        # In the order of the indexes; each report may end the job or only the one task.
-        expired = [task for task, clock in self._holders.items() if clock.deadline <= now]
-        for task in sorted(expired, key=lambda holder: holder.index):
+    async def _judge(self, now: float) -> None:
+        """Report whose clock ran out, in the order of the indexes; each report may end the job or only the one task."""
+        if not self._silent_at(now):
+            return
+        await let_all_catch_up()  # this may be late, and their ticks about to come
+        for task in sorted(self._silent_at(now), key=lambda holder: holder.index):
             self.remove(task)
             self._expired(task)
+
+    def _silent_at(self, now: float) -> list[Task]:
+        return [task for task, clock in self._holders.items() if clock.deadline <= now]

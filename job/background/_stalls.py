@@ -9,6 +9,7 @@ from typing import final
 import trio
 from trio.lowlevel import ParkingLot
 
+from .._rounds import let_all_catch_up
 from .._task import Task
 
 
@@ -39,7 +40,9 @@ class StallWatch:
             while not self._since:
                 await self._begun.park()
             await trio.sleep_until(next(iter(self._since.values())) + self._after)
-            self._report(trio.current_time())
+            now = trio.current_time()
+            await let_all_catch_up()  # this may be late, and what seems to be stalled about to end
+            self._report(now)
 
     def _report(self, now: float) -> None:
         due = [(task, since) for task, since in self._since.items() if since + self._after <= now]

@@ -12,6 +12,7 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled, e
 
 from .._context import current_task
 from .._groups import holds_for
+from .._rounds import let_all_catch_up
 from ._alarm import Alarm, ScopeAlarm, SharedAlarm
 from ._engine import AVAILABLE
 from ._engine_pump import Driven, EnginePump
@@ -187,7 +188,8 @@ class Relaying:
         return None
 
     async def _look_again(self) -> None:
-        """Let the pumps see whether something came in the very moment that the time was up."""
+        """Let the pumps see whether something came in the very moment that the time was up, or before this woke up, late."""
+        await let_all_catch_up()
         self._poke()
         while self._up.poked or self._down.poked:
             await self._alarm.sleep(math.inf)
