@@ -21,6 +21,11 @@ class Audience:
         self._seats = tuple(seats)
         self._log = log
 
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The places of all who listen."""
+        return self._seats
+
     def join(self, seats: Iterable[Seat]) -> None:
         """Let more observers hear what comes from now on."""
         self._seats = (*self._seats, *seats)

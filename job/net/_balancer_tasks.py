@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import trio
 
 from .._forms import Factory, Routines
+from .._groups import holds_for, leaves
+from .._task import Task
 from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from ._shortages import SHORTAGES, is_shortage
-from ._story import DialStory
+from ._story import DialStory, dials_of
 from ._upstream import Lease, Upstream
 
 if TYPE_CHECKING:
     from .._job import Job
-    from .._task import Task
     from ._stream import Stream
     from .balancer import Balancer
 
@@ -44,7 +45,23 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
     return connect_task
 
 
-class _Connection:
+async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Stream:
+    """Do what `Balancer.connect` promises."""
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be a Task, got {task!r}")
+    connection = _Connection(balancer, dials_of(task.job), key, attempts, timeout)
+    try:
+        stream = await connection.open()
+        await task.enter(aclosing(connection))
+    except BaseException:
+        await trio.aclose_forcefully(connection)
+        raise
+    task.job.value = stream
+    return stream
+
+
+@final
+class _Connection(trio.abc.AsyncResource):
     """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
 
     __slots__ = ("_attempts", "_balancer", "_held", "_key", "_story", "_timeout")
@@ -113,22 +130,17 @@ def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe:
 
     def check_task(j: Job[Any]) -> Routines:
         grid: Grid | None = None
-        out: frozenset[str] = frozenset()
         find_fault = partial(_fault, probe=probe or _connect, timeout=timeout)
 
         async def run(task: Task) -> None:
-            nonlocal grid, out
+            nonlocal grid
             now = trio.current_time()
             if grid is None:  # not in init: by now its first point would have passed
                 grid = Grid(interval)
                 grid.start(now)
-            with task.cancel_on_stop():
+            with task.cancel_on_stop(), balancer._roster.checked_by(task):
                 await trio.sleep_until(grid.next_point(now))
-                faults: dict[str, Exception] = {}
-                async with trio.open_nursery() as nursery:
-                    for upstream in balancer.upstreams:
-                        nursery.start_soon(_check, task, balancer, upstream, find_fault, faults)
-                out = _tell_changes(task, balancer, out, faults)
+                await _check_all(task, balancer, find_fault)
             task.tick()
 
         return Routines(run=run)
@@ -136,18 +148,28 @@ def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe:
     return check_task
 
 
-def _tell_changes(
-    task: Task, balancer: Balancer, before: frozenset[str], faults: dict[str, Exception]
-) -> frozenset[str]:
-    """Log who went out or came back since the last round, be it by probes or by traffic; return who is out."""
-    now = frozenset(upstream.address for upstream in balancer.upstreams if not upstream.healthy)
-    for address in sorted(now - before):
-        why = {"error": repr(faults[address])} if address in faults else {}
-        task.log.warning("upstream.down", upstream=address, **why)
-    for upstream in balancer.upstreams:
-        if upstream.address in before - now:
-            task.log(0, "upstream.up", upstream=upstream.address)
-    return now
+async def _check_all(task: Task, balancer: Balancer, find_fault: FindFault) -> None:
+    """Probe every upstream.
+
+    Raises:
+        BaseException: what a probe raised that is no Exception, bare; the other probes are abandoned.
+    """
+    orders: list[BaseException] = []
+
+    async def check(upstream: Upstream) -> None:
+        try:
+            await _check(task, balancer, upstream, find_fault)
+        except BaseException as order:
+            if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(order)):
+                raise  # it belongs inside of its scope
+            orders.append(order)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for upstream in balancer.upstreams:
+            nursery.start_soon(check, upstream)
+    if orders:
+        raise orders[0]
 
 
 class Grid:
@@ -173,35 +195,36 @@ class Grid:
         return self._start + self._passed * self._interval
 
 
-async def _check(
-    task: Task, balancer: Balancer, upstream: Upstream, find_fault: FindFault, faults: dict[str, Exception]
-) -> None:
+async def _check(task: Task, balancer: Balancer, upstream: Upstream, find_fault: FindFault) -> None:
     try:
         error = await find_fault(upstream)
     except Exception as fault:
         task.log.exception("probe.failed", upstream=upstream.address, error=repr(fault))
         error = fault
-    if error is not None:
-        faults[upstream.address] = error
     _report(balancer, upstream, error, probe=True)
 
 
 async def _fault(upstream: Upstream, probe: Probe, timeout: float) -> Exception | None:
     """Probe, and return what the peer did wrong, if anything."""
+    deadline = trio.current_time() + timeout
     # The try is outside of the scope: a probe with a nursery in it can leave the scope with an error and a Cancelled at
     # once.
     try:
-        with trio.move_on_after(timeout):
+        with trio.CancelScope(deadline=deadline):
             await probe(upstream)
-            return None
-    except PEER_FAULTS as error:
+            # By the clock: a probe in a thread, or in a shield, does not hear that its time is over.
+            if trio.current_time() <= deadline:
+                return None
+    except Exception as error:
+        if not holds_for(PEER_FAULTS, error):
+            raise
         return error
     return ConnectTimeoutError(f"{upstream.address}: no answer to a probe within {timeout:g} s")
 
 
 async def _connect(upstream: Upstream) -> None:
     # Nothing was sent that could be lost, so there is nothing to linger for.
-    await trio.aclose_forcefully(await upstream.endpoint.dial())
+    await trio.aclose_forcefully(await upstream.endpoint._dial_anew())
 
 
 def _report(balancer: Balancer, upstream: Upstream, error: Exception | None, *, probe: bool = False) -> None:

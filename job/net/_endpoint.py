@@ -174,6 +174,13 @@ class Endpoint:
         wire = await self._pool.get(name) if self._pool else None
         if wire is None:
             wire = await self._connect(target, name)
+        return self._dialed(wire, name)
+
+    async def _dial_anew(self) -> Stream:
+        """Connect, whatever connections are kept."""
+        return self._dialed(await self._connect(self._target, self._address), self._address)
+
+    def _dialed(self, wire: Wire, name: str) -> Stream:
         self._tally.outbound += 1
         return Stream(wire, self, dialed=name)
 

@@ -20,7 +20,7 @@ class _Waiter:
     scope: trio.CancelScope
     settled: trio.Event = field(default_factory=trio.Event)
     lease: Lease | None = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
 class Line:
@@ -34,28 +34,43 @@ class Line:
         next_return: when, on trio's clock, a place may come back by the mere passing of time; inf for never.
     """
 
-    __slots__ = ("_next_return", "_offer", "_waiters")
+    __slots__ = ("_called_back", "_next_return", "_offer", "_serving", "_waiters")
 
     def __init__(self, offer: Callable[[object], Lease | None], next_return: Callable[[], float]) -> None:
         self._offer = offer
         self._next_return = next_return
         # Not a dict: to take the first out of one again and again is quadratic.
         self._waiters: OrderedDict[_Waiter, None] = OrderedDict()
+        self._serving = False
+        self._called_back = False
 
     def __len__(self) -> int:
         return len(self._waiters)
 
     def serve(self) -> None:
-        """Hand out places as long as there are any. To be called after everything that may have made one."""
-        while self._waiters and self._serve(next(iter(self._waiters))):
-            pass
+        """Hand out places as long as there are any. To be called after everything that may have made one.
+
+        `offer` asks code of the user's, which may do something that calls this again. Then the first waiter is just being
+        served, and the outer call goes on with what the inner one would have handed out.
+        """
+        self._called_back = True
+        if self._serving:
+            return
+        self._serving = True
+        try:
+            while self._called_back:
+                self._called_back = False
+                while self._waiters and self._serve(next(iter(self._waiters))):
+                    pass
+        finally:
+            self._serving = False
         self._set_alarm()
 
     async def wait(self, key: object, deadline: float) -> Lease | None:
         """Wait for a place; return None where there was none until `deadline`.
 
         Raises:
-            Exception: what `offer` raised for this key.
+            BaseException: what `offer` raised for this key.
         """
         waiter = _Waiter(key, deadline, trio.CancelScope(deadline=deadline))
         self._waiters[waiter] = None
@@ -89,7 +104,7 @@ class Line:
         """Serve this one, the first; return False where there is no place."""
         try:
             waiter.lease = self._offer(waiter.key)
-        except Exception as error:
+        except BaseException as error:
             # It belongs to the waiter; the one who is just giving a place back has nothing to do with it.
             waiter.error = error
         if waiter.lease is None and waiter.error is None:

@@ -38,6 +38,7 @@ class Upstream:
         "_backup",
         "_endpoint",
         "_health",
+        "_known_healthy",
         "_limit",
         "_options",
         "_weight",
@@ -55,6 +56,7 @@ class Upstream:
         self._endpoint = Endpoint(address, **options)
         self._active = 0
         self._health = Health()
+        self._known_healthy = True  # what was told of it last
 
     @property
     def address(self) -> str:
@@ -121,9 +123,8 @@ class Upstream:
 class Lease:
     """A place on an upstream, counted in `Upstream.active` from the moment there is a lease until it is given back.
 
-    A context manager: the block gets the upstream, and its end gives the place back, however it ends. Whoever does not
-        use
-    the block calls `release`.
+    A context manager: the block gets the upstream, and its end gives the place back, however it ends. Without the block,
+    call `release`.
     """
 
     __slots__ = ("_on_release", "_upstream")

@@ -9,19 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from random import Random
-from typing import Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import trio
 
 from .._check import function, plain, positive_seconds, seconds
 from .._forms import Factory
 from ._arguments import all_of, number, whole
-from ._balancer_tasks import check_factory, connect_factory
+from ._balancer_tasks import check_factory, connect_factory, connect_in
 from ._choice import RoundRobin, least_connections, power_of_two, random_choice, rendezvous
 from ._errors import NoUpstreamError
-from ._health import may_eject
 from ._line import Line
+from ._roster import Roster, Rules
 from ._upstream import Lease, Upstream
+from ._upstream_news import UpstreamChanged
+
+if TYPE_CHECKING:
+    from .._task import Task
+    from ._stream import Stream
 
 __all__ = [
     "Balancer",
@@ -30,6 +35,7 @@ __all__ = [
     "NoUpstreamError",
     "RoundRobin",
     "Upstream",
+    "UpstreamChanged",
     "least_connections",
     "power_of_two",
     "random_choice",
@@ -45,8 +51,10 @@ class Balancer:
     """Chooses upstreams for connections, counts what each has, and leaves out those that fail.
 
     Candidates are the upstreams that are healthy, not ejected and below their limit; backups where no other is. An
-    upstream is ejected after `fall` errors in a row, and in again after `rise` good reports in a row or `eject_for`
-    seconds, whichever comes first; let in by time alone, it is out again at its next error.
+    upstream is ejected after `fall` errors in a row, of traffic or of probes, which are counted apart. It is in again after
+    `rise` good reports in a row, those of probes alone where probes took it out, or after `eject_for` seconds, whichever
+    comes first; let in by time alone, it is out again at its next error. Each change is an event, `UpstreamChanged`, and a
+    line in the log, `upstream.down` or `upstream.up`; one by time comes when the balancer is asked for something next.
 
     Args:
         upstreams: at the start; no two of the same address. May be empty.
@@ -62,7 +70,7 @@ class Balancer:
         TypeError, ValueError: a wrong argument.
     """
 
-    __slots__ = ("_choose", "_eject_for", "_fall", "_line", "_max_ejected", "_random", "_rise", "_upstreams")
+    __slots__ = ("_choose", "_line", "_random", "_roster")
 
     def __init__(
         self,
@@ -76,36 +84,32 @@ class Balancer:
         random: Random | None = None,
     ) -> None:
         self._choose = _checked_choose(choose)
-        self._rise = whole("rise", rise)
-        self._fall = whole("fall", fall)
-        self._eject_for = seconds("eject_for", eject_for)
-        self._max_ejected = number("max_ejected", max_ejected, least=0, most=1)
         self._random = _checked_random(random)
-        self._upstreams = _by_address(upstreams)
-        self._line = Line(self._offer, self._next_return)
+        rules = Rules(
+            rise=whole("rise", rise),
+            fall=whole("fall", fall),
+            eject_for=seconds("eject_for", eject_for),
+            max_ejected=number("max_ejected", max_ejected, least=0, most=1),
+        )
+        self._roster = Roster(upstreams, rules)
+        self._line = Line(self._offer, self._roster.next_return)
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
         """All upstreams, candidates or not, in the order given."""
-        return tuple(self._upstreams.values())
+        return self._roster.upstreams
 
     def replace(self, upstreams: Iterable[Upstream]) -> None:
         """Put others in place of the upstreams; connections are not touched.
 
         Where an address stays, its `Upstream` object stays, with its count and its health, and takes the weight, limit,
-        backup and options of the new one. Whoever waits in `acquire` is served. Nothing changes where an argument is
-        wrong.
+        backup and options of the new one; so too one that comes back while connections of its are still open. Whoever
+        waits in `acquire` is served. Nothing changes where an argument is wrong.
 
         Raises:
             TypeError, ValueError: as for the constructor.
         """
-        wanted = _by_address(upstreams)
-        for address, newer in wanted.items():
-            known = self._upstreams.get(address)
-            if known is not None:
-                known._adopt(newer)
-                wanted[address] = known
-        self._upstreams = wanted
+        self._roster.replace(upstreams)
         self._line.serve()
 
     def pick(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Upstream | None:
@@ -117,8 +121,9 @@ class Balancer:
             key: what `rendezvous` goes by: the client's address, say.
             exclude: upstreams not to choose, those already tried.
         """
+        self._roster.tell_changes()
         excluded = {upstream.address for upstream in all_of("exclude", Upstream, exclude)} if exclude else set()
-        candidates = self._candidates(excluded)
+        candidates = self._roster.candidates(excluded)
         if not candidates:
             return None
         chosen = self._choose(candidates, key, self._random)
@@ -137,7 +142,7 @@ class Balancer:
         self._line.serve()
         upstream = self.pick(key, exclude=exclude)
         if upstream is None:
-            raise NoUpstreamError(f"no upstream to lease: {self._state()}")
+            raise NoUpstreamError(f"no upstream to lease: {self._roster}")
         return Lease(upstream, self._line.serve)
 
     async def acquire(self, key: Any = None, *, timeout: float = math.inf) -> Lease:
@@ -158,11 +163,13 @@ class Balancer:
         deadline = trio.current_time() + seconds("timeout", timeout)
         lease = await self._line.wait(key, deadline)
         if lease is None:
-            raise NoUpstreamError(f"no upstream within {timeout:g} s: {self._state()}")
+            raise NoUpstreamError(f"no upstream within {timeout:g} s: {self._roster}")
         return lease
 
     def report(self, upstream: Upstream, error: BaseException | None = None, *, probe: bool = False) -> None:
         """Say how an attempt to use `upstream` went: well, or with an error. One that was replaced is passed over.
+
+        A shortage of our own, of descriptors or ports say, is not to be reported: it tells nothing of the upstream.
 
         Args:
             upstream: which one.
@@ -176,14 +183,16 @@ class Balancer:
             raise TypeError(f"upstream must be an Upstream, got {upstream!r}")
         if error is not None and not isinstance(error, BaseException):
             raise TypeError(f"error must be an exception or None, got {error!r}")
-        known = self._upstreams.get(upstream.address)
+        self._roster.tell_changes()  # one that time let in, and this error puts out, has changed twice
+        known = self._roster.find(upstream)
         if known is None:
             return
         if error is None:
-            known._health.good(self._rise)
+            self._roster.note_success(known, probe=probe)
         else:
-            self._note_error(known, probe)
+            self._roster.note_error(known, probe=probe)
         self._line.serve()
+        self._roster.tell_changes(known, error)
 
     def connect_task(self, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Factory:
         """Return a factory for a oneshot task that connects the job to one of the upstreams.
@@ -205,6 +214,26 @@ class Balancer:
             self, key=key, attempts=whole("attempts", attempts), timeout=positive_seconds("timeout", timeout)
         )
 
+    async def connect(self, task: Task, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Stream:
+        """Do what `connect_task` does, from a oneshot of your own that learns only then what the key is.
+
+        The stream is left in the job's value, and closed, its place then given back, right after the task's finalizer. The
+        job's `fields` get upstream, attempts and connect_time, of all the dials of its tasks.
+
+        Args:
+            task: the task that this is called in.
+            key, attempts, timeout: as for `connect_task`.
+
+        Raises:
+            NoUpstreamError: there was no candidate from the start.
+            OSError, ConnectTimeoutError: of the last dial, when all have failed.
+            JobStateError: called from another trio task than the task's own.
+            TypeError, ValueError: a wrong argument.
+        """
+        attempts = whole("attempts", attempts)
+        seconds_each = positive_seconds("timeout", timeout)
+        return await connect_in(task, self, key=key, attempts=attempts, timeout=seconds_each)
+
     def check_task(
         self,
         *,
@@ -222,7 +251,7 @@ class Balancer:
             timeout: seconds for each probe; one that takes longer has failed.
             probe: `await probe(upstream)` returns if the upstream is well and raises if not, best one of `PEER_FAULTS`:
                 other exceptions count the same but are also logged with a traceback, as faults of our own. By default a
-                connection is made and closed.
+                connection of its own is made and closed; those that wait in the endpoint's pool are left alone.
         """
         return check_factory(
             self,
@@ -232,48 +261,11 @@ class Balancer:
         )
 
     def __repr__(self) -> str:
-        return f"<Balancer: {self._state()}, {len(self._line)} waiting>"
-
-    def _candidates(self, excluded: set[str]) -> list[Upstream]:
-        free = [
-            upstream
-            for upstream in self._upstreams.values()
-            if not upstream.full and upstream.healthy and upstream.address not in excluded
-        ]
-        return [upstream for upstream in free if not upstream.backup] or free
+        return f"<Balancer: {self._roster}, {len(self._line)} waiting>"
 
     def _offer(self, key: Any) -> Lease | None:
         upstream = self.pick(key)
         return None if upstream is None else Lease(upstream, self._line.serve)
-
-    def _next_return(self) -> float:
-        ends = (upstream.ejected_until for upstream in self._upstreams.values())
-        return min((end for end in ends if end is not None), default=math.inf)
-
-    def _note_error(self, upstream: Upstream, probe: bool) -> None:
-        health = upstream._health
-        health.bad()
-        if health.errors >= self._fall and (probe or not upstream.healthy or self._traffic_may_eject()):
-            health.out_until = trio.current_time() + self._eject_for
-
-    def _traffic_may_eject(self) -> bool:
-        return may_eject(self._out(), len(self._upstreams), self._max_ejected)
-
-    def _out(self) -> int:
-        return sum(not upstream.healthy for upstream in self._upstreams.values())
-
-    def _state(self) -> str:
-        full = sum(upstream.full for upstream in self._upstreams.values())
-        return f"{len(self._upstreams)} upstreams, {self._out()} ejected, {full} at their limit"
-
-
-def _by_address(upstreams: Iterable[Upstream]) -> dict[str, Upstream]:
-    found: dict[str, Upstream] = {}
-    for upstream in all_of("upstreams", Upstream, upstreams):
-        if upstream.address in found:
-            raise ValueError(f"upstreams must have different addresses, got {upstream.address!r} twice")
-        found[upstream.address] = upstream
-    return found
 
 
 def _checked_choose(choose: Choose) -> Choose:
@@ -292,6 +284,15 @@ def _checked_random(random: Random | None) -> Random:
 
 
 # Made on private floors, public here: tracebacks and help() should say so.
-for _public in (Lease, RoundRobin, Upstream, least_connections, power_of_two, random_choice, rendezvous):
+for _public in (
+    Lease,
+    RoundRobin,
+    Upstream,
+    UpstreamChanged,
+    least_connections,
+    power_of_two,
+    random_choice,
+    rendezvous,
+):
     _public.__module__ = __name__
 del _public

@@ -12,7 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from job.net.balancer import Balancer, Lease, NoUpstreamError, RoundRobin, Upstream, least_connections
+import job
+from job.net.balancer import (
+    Balancer,
+    Lease,
+    NoUpstreamError,
+    RoundRobin,
+    Upstream,
+    UpstreamChanged,
+    least_connections,
+)
+from job.testing import Recorder
 
 ADDRESSES = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"]
 ERROR = OSError("refused")
@@ -398,6 +408,64 @@ async def test_extension_needs_no_room(autojump_clock: MockClock) -> None:
     assert a.ejected_until == 40
 
 
+@pytest.mark.parametrize("probe", [False, True])
+async def test_neither_clears_the_others_errors(probe: bool, autojump_clock: MockClock) -> None:
+    """An upstream that fails one of probes and traffic every time is out, however often the other goes well."""
+    [a] = some(1)
+    balancer = Balancer([a], fall=3, max_ejected=1)
+    for _ in range(3):
+        balancer.report(a, ERROR, probe=probe)
+        for _ in range(3):
+            balancer.report(a, probe=not probe)
+        balancer.report(a, ERROR, probe=probe)
+    assert not a.healthy
+
+
+async def test_errors_of_both_do_not_add_up(autojump_clock: MockClock) -> None:
+    """It takes `fall` errors of one kind."""
+    [a] = some(1)
+    balancer = Balancer([a], fall=3, max_ejected=1)
+    for probe in (True, False, True, False):
+        balancer.report(a, ERROR, probe=probe)
+    assert a.healthy
+
+
+async def test_traffic_does_not_bring_in_what_probes_took_out(autojump_clock: MockClock) -> None:
+    """Connections that were on their way come to an upstream that says that it is not ready: that is no recovery."""
+    [a] = some(1)
+    balancer = Balancer([a], fall=3, rise=2)
+    fail(balancer, a, probe=True)
+    for _ in range(5):
+        balancer.report(a)
+    assert not a.healthy
+    balancer.report(a, probe=True)
+    balancer.report(a, probe=True)
+    assert a.healthy
+
+
+async def test_probes_bring_in_what_traffic_took_out(autojump_clock: MockClock) -> None:
+    """Who is out has no traffic, so it is for the probes to find it well again."""
+    a, b = some(2)
+    balancer = Balancer([a, b], fall=3, rise=2)
+    fail(balancer, a)
+    balancer.report(a, probe=True)
+    balancer.report(a, probe=True)
+    assert a.healthy
+
+
+async def test_out_for_both(autojump_clock: MockClock) -> None:
+    """One that traffic took out, and probes after it, comes in as one that probes took out."""
+    [a] = some(1)
+    balancer = Balancer([a], fall=2, rise=1, max_ejected=1)
+    fail(balancer, a, 2)
+    fail(balancer, a, 2, probe=True)
+    fail(balancer, a, 1)
+    balancer.report(a)
+    assert not a.healthy
+    balancer.report(a, probe=True)
+    assert a.healthy
+
+
 def test_report_of_the_gone() -> None:
     """A connection may outlive its upstream's place in the balancer; its report is passed over."""
     [a, b] = some(2)
@@ -474,6 +542,39 @@ def test_lease_of_the_gone() -> None:
         balancer.replace([])
         assert balancer.pick() is None
     assert a.active == 0
+
+
+def test_replace_brings_back_the_living() -> None:
+    """An upstream that discovery drops for a moment goes on with the connections that it still has."""
+    balancer = Balancer(some(1, limit=2))
+    with balancer.lease() as first, balancer.lease():
+        for others in ([], some(2)[1:]):
+            balancer.replace(others)
+        balancer.replace(some(2, limit=2))
+        assert balancer.upstreams[0] is first
+        assert (first.active, first.full) == (2, True)
+    assert first.active == 0
+
+
+def test_replace_forgets_the_gone() -> None:
+    """One that has no connection left by then begins anew."""
+    [a] = some(1)
+    balancer = Balancer([a])
+    with balancer.lease():
+        balancer.replace([])
+    balancer.replace(some(1))
+    assert balancer.upstreams[0] is not a
+
+
+async def test_replace_brings_back_the_bad(autojump_clock: MockClock) -> None:
+    """One that comes back with its connections comes back with its health, too."""
+    a, b = some(2)
+    balancer = Balancer([a, b])
+    with balancer.lease(exclude=[b]):
+        fail(balancer, a)
+        balancer.replace([b])
+        balancer.replace(some(2))
+        assert reachable(balancer) == {b}
 
 
 # Waiting.
@@ -693,6 +794,81 @@ async def test_choice_that_fails_for_a_waiter(autojump_clock: MockClock) -> None
     assert a.active == 0
 
 
+@pytest.mark.parametrize("error", [KeyError("bad"), SystemExit(3), KeyboardInterrupt()], ids=lambda e: type(e).__name__)
+async def test_whatever_a_choice_raises(error: BaseException, autojump_clock: MockClock) -> None:
+    """It comes out where the choice was asked for, no place is taken, and those who wait behind are served."""
+    [a] = some(1, limit=1)
+    served = []
+
+    def choose(candidates: Any, key: Any, random: Any) -> Upstream:
+        if key == "bad":
+            raise error
+        return a
+
+    async def acquire(key: str) -> None:
+        try:
+            with await balancer.acquire(key):
+                served.append(key)
+        except BaseException as caught:
+            served.append(caught)
+
+    balancer = Balancer([a], choose=choose)
+    for ask in (balancer.pick, balancer.lease):
+        with pytest.raises(type(error)):
+            ask("bad")
+    lease = balancer.lease()
+    async with trio.open_nursery() as nursery:
+        for key in ("bad", "good"):
+            nursery.start_soon(acquire, key)
+            await wait_all_tasks_blocked()
+        lease.release()
+    assert error in served
+    assert "good" in served
+    assert a.active == 0
+
+
+async def test_chance_that_fails(autojump_clock: MockClock) -> None:
+    """A source of chance is the user's, too."""
+
+    class Broken(random.Random):
+        """Chance that is none."""
+
+        def choices(self, *args: Any, **kwargs: Any) -> Any:
+            raise ZeroDivisionError
+
+    upstreams = some(2)
+    balancer = Balancer(upstreams, random=Broken())
+    with pytest.raises(ZeroDivisionError):
+        balancer.lease()
+    with pytest.raises(ZeroDivisionError):
+        await balancer.acquire()
+    assert [upstream.active for upstream in upstreams] == [0, 0]
+
+
+async def test_a_choice_that_calls_back(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
+    """A choice that frees another place, while one is being handed out, serves nobody twice."""
+    a, b = some(2, limit=1)
+    spare: list[Lease] = []
+
+    def choose(candidates: Any, key: Any, random: Any) -> Upstream:
+        while spare:
+            spare.pop().release()
+        return candidates[0]  # type: ignore[no-any-return]
+
+    balancer = Balancer([a, b], choose=choose)
+    held, other = balancer.lease(), balancer.lease()
+    waiters = Waiters(nursery, balancer)
+    await waiters.add("one", "two")
+    spare.append(other)
+    held.release()
+    await wait_all_tasks_blocked()
+    assert {name: lease.upstream for name, lease in waiters.leases.items()} == {
+        "one": held.upstream,
+        "two": other.upstream,
+    }
+    assert (a.active, b.active) == (1, 1)
+
+
 class Worker:
     """One of many that take places and give them back, and may be cancelled anywhere."""
 
@@ -734,3 +910,82 @@ def test_nothing_is_lost(plan: list[tuple[float, float, float]], limit: int, see
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert [upstream.active for upstream in upstreams] == [0, 0]
+
+
+class Model:
+    """The health of one upstream, as it is promised, in the plainest words there are."""
+
+    def __init__(self, rise: int, fall: int, eject_for: float) -> None:
+        self.rise, self.fall, self.eject_for = rise, fall, eject_for
+        self.rows: dict[bool, int] = {False: 0, True: 0}
+        self.until = 0.0
+        self.needs_probes = False
+        self.goods = 0
+
+    def report(self, now: float, bad: bool, probe: bool) -> None:
+        """Hear of one attempt; nothing caps the ejections."""
+        out = now < self.until
+        if bad:
+            self.rows[probe] += 1
+            self.goods = 0
+            fallen = self.rows[probe] >= self.fall
+            if out or fallen:
+                self.needs_probes = (probe and fallen) or (out and self.needs_probes)
+                self.until = now + self.eject_for
+            return
+        self.rows[probe] = 0
+        if out and (probe or not self.needs_probes):
+            self.goods += 1
+            if self.goods >= self.rise:
+                self.until = 0.0
+
+
+reports = st.lists(st.tuples(st.sampled_from([0, 0, 1, 4]), st.booleans(), st.booleans()), max_size=40)
+
+
+@given(reports, st.integers(1, 3), st.integers(1, 3))
+def test_health_is_what_is_promised(plan: list[tuple[float, bool, bool]], rise: int, fall: int) -> None:
+    """Whatever is reported and when: who is out, until when, and that each change is told exactly once."""
+    recorder = Recorder()
+    [a] = some(1)
+    balancer = Balancer([a], rise=rise, fall=fall, eject_for=10, max_ejected=1)
+    model = Model(rise, fall, 10)
+
+    async def main() -> None:
+        for pause, bad, probe in plan:
+            await trio.sleep(pause)
+            balancer.report(a, ERROR if bad else None, probe=probe)
+            model.report(trio.current_time(), bad, probe)
+            assert a.healthy == (trio.current_time() >= model.until)
+            assert a.healthy or a.ejected_until == model.until
+            changes = recorder.of(UpstreamChanged)
+            assert a.healthy == (changes[-1].new if changes else True)
+
+    unregister = job.register_observer(recorder)
+    try:
+        trio.run(main, clock=MockClock(autojump_threshold=0))
+    finally:
+        unregister()
+    told = [(change.old, change.new) for change in recorder.of(UpstreamChanged)]
+    assert told == [(True, False), (False, True)] * (len(told) // 2) + [(True, False)] * (len(told) % 2)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.booleans()), max_size=60),
+    st.integers(1, 4),
+    st.sampled_from([0, 0.3, 0.5, 1]),
+)
+def test_traffic_never_takes_out_too_many(plan: list[tuple[int, bool, bool]], count: int, share: float) -> None:
+    """However reports come, traffic alone leaves so many in; only probes take out more."""
+    upstreams = some(count)
+    balancer = Balancer(upstreams, fall=2, max_ejected=share)
+
+    async def main() -> None:
+        for index, bad, probe in plan:
+            before = [upstream.healthy for upstream in upstreams]
+            balancer.report(upstreams[index % count], ERROR if bad else None, probe=probe)
+            out = [upstream.healthy for upstream in upstreams].count(False)
+            assert out <= before.count(False) or probe or out <= share * count
+            assert (balancer.pick() is None) == (out == count)
+
+    trio.run(main, clock=MockClock())

@@ -2,6 +2,7 @@
 
 import errno
 import math
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,10 +10,13 @@ import trio
 from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memory_stream_pair
 
 import job
+from job import tasks
 from job.net._balancer_tasks import Grid
 from job.net._errors import ConnectTimeoutError
 from job.net._shortages import is_shortage
-from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream
+from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream, UpstreamChanged
+from job.net.frames import Codec
+from job.testing import Recorder
 
 MemoryStream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
@@ -314,23 +318,226 @@ async def test_check_tells_who_goes_out_and_comes_back(autojump_clock: MockClock
 
 
 async def test_check_tells_of_an_ejection_by_traffic(autojump_clock: MockClock) -> None:
-    """It is found at the next round; the probe has no error to tell."""
+    """One that is reported from outside of all jobs is told by the task that checks, at once and with its error."""
     lines = []
 
     async def probe(upstream: Upstream) -> None:
         """Find nothing wrong."""
 
     balancer = balance(Network(), A, fall=1, rise=2, max_ejected=1)
-    j = job.Job[Any](grace=math.inf)
-    j.register_logger({0: lambda event, fields: lines.append((event, "error" in fields))})
+    recorder = Recorder()
+    j = job.Job[Any](grace=math.inf, observers=[recorder])
+    j.register_logger({0: lambda event, fields: lines.append((event, fields["task"], fields["error"]))})
     j.add_task(balancer.check_task(interval=2, probe=probe))
     async with trio.open_nursery() as nursery:
         await j.run_in_background(nursery)
         await trio.sleep(1)
         balancer.report(balancer.upstreams[0], ConnectionResetError())
+        assert lines == [("upstream.down", "check", "ConnectionResetError()")]
+        assert [change.at for change in recorder.of(UpstreamChanged)] == [1]
         await trio.sleep(2)
         j.finish()
-    assert lines == [("upstream.down", False)]
+    assert len(lines) == 1
+
+
+async def test_checked_twice(autojump_clock: MockClock) -> None:
+    """Of two tasks that check the one that is left goes on telling."""
+    lines = []
+    balancer = balance(Network(), A, fall=1, max_ejected=1)
+    async with trio.open_nursery() as nursery:
+        for name in ("one", "other"):
+            j = job.Job[Any](name=name, grace=math.inf)
+            j.register_logger({0: lambda event, fields: lines.append((event, fields["job"]))})
+            j.add_task(balancer.check_task())
+            await j.run_in_background(nursery)
+            if name == "one":
+                nursery.start_soon(finish_after, j, 0.5)
+        await trio.sleep(1)
+        balancer.report(balancer.upstreams[0], REFUSED)
+        j.finish()
+    assert lines == [("upstream.down", "other")]
+
+
+async def finish_after(j: job.Job[Any], seconds: float) -> None:
+    """Let a job run for a while."""
+    await trio.sleep(seconds)
+    j.finish()
+
+
+async def test_default_probe_leaves_the_pool_alone(autojump_clock: MockClock) -> None:
+    """It makes a connection of its own, and closes it; those that are kept, though alive, tell nothing of who accepts."""
+    upstream = Upstream(A, transport=Network(), codec=Codec(), max_idle=2)
+    for stream in [await upstream.endpoint.dial() for _ in range(2)]:
+        await stream.release()
+    await checked(Balancer([upstream]), 3, interval=2)
+    told = upstream.endpoint.statistics()
+    assert (told.idle, told.dialed, told.outbound) == (2, 4, 0)
+
+
+async def test_probe_whose_faults_are_in_a_group(autojump_clock: MockClock) -> None:
+    """A probe with a nursery gives its faults in a group; where all are a peer's, so is the group."""
+    lines = []
+
+    async def probe(upstream: Upstream) -> None:
+        raise ExceptionGroup("both", [REFUSED, ExceptionGroup("inner", [ConnectionResetError()])])
+
+    balancer = balance(Network(), A, fall=1)
+    j = job.Job[Any](grace=math.inf)
+    j.register_logger({0: lambda event, fields: lines.append(event)})
+    j.add_task(balancer.check_task(probe=probe))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        nursery.start_soon(finish_after, j, 1)
+    assert lines == ["upstream.down"]
+
+
+async def test_probe_that_does_not_hear_its_timeout(autojump_clock: MockClock) -> None:
+    """One in a thread, or in a shield, that comes back too late has failed, whatever it says."""
+
+    async def probe(upstream: Upstream) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1.5)
+
+    balancer = balance(Network(), A, fall=1)
+    await checked(balancer, 1.9, timeout=1, probe=probe)
+    assert not balancer.upstreams[0].healthy
+
+
+@pytest.mark.parametrize("order", [SystemExit(3), KeyboardInterrupt()], ids=["exit", "interrupt"])
+async def test_probe_that_is_an_order(order: BaseException, autojump_clock: MockClock) -> None:
+    """What is no Exception comes out of the job as itself, in no group; it says nothing of the upstream."""
+
+    async def probe(upstream: Upstream) -> None:
+        if upstream.address == A:
+            raise order
+        await trio.sleep_forever()
+
+    balancer = balance(Network(), A, B, fall=1)
+    j = job.Job[Any]()
+    j.add_task(balancer.check_task(probe=probe))
+    with pytest.raises(type(order)) as caught:
+        await j.run()
+    assert caught.value is order
+    assert all(upstream.healthy for upstream in balancer.upstreams)
+
+
+async def test_probe_that_is_cut_and_fails(autojump_clock: MockClock) -> None:
+    """An abandoned probe that raises beside its cancellation fails as any run does, and leaks no Cancelled."""
+
+    async def breaks() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise SystemExit(3)
+
+    async def probe(upstream: Upstream) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(breaks)
+            nursery.start_soon(trio.sleep_forever)
+
+    j = job.Job[Any](grace=5)
+    j.add_task(balance(Network(), A).check_task(probe=probe))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(finish_after, j, 0.5)
+        with pytest.RaisesGroup(SystemExit, flatten_subgroups=True):
+            await j.run()
+
+
+async def connect_by_hand(task: job.Task, balancer: Balancer, **options: Any) -> None:
+    """Be the run of a oneshot that learns late where to go."""
+    stream = await balancer.connect(task, **options)
+    assert task.job.value is stream
+    task.done()
+
+
+def by_hand(balancer: Balancer, **options: Any) -> job.Job[Any]:
+    """Return a job that connects by hand."""
+    j = job.Job[Any]()
+    j.add_oneshot_task(partial(connect_by_hand, balancer=balancer, **options))
+    return j
+
+
+async def test_connects_by_hand(autojump_clock: MockClock) -> None:
+    """`connect` does what `connect_task` does: tries another, fills in the fields, holds the place, closes at the end."""
+    network = Network(down={A: REFUSED})
+    balancer = balance(network, A, B, fall=1)
+    async with by_hand(balancer) as j:
+        assert [upstream.active for upstream in balancer.upstreams] == [0, 1]
+        assert [upstream.healthy for upstream in balancer.upstreams] == [False, True]
+        assert (j.fields["upstream"], j.fields["attempts"]) == (B, 2)
+    assert [upstream.active for upstream in balancer.upstreams] == [0, 0]
+    assert await network.ends[0].receive_some() == b""
+
+
+async def test_connects_by_hand_again_and_again(autojump_clock: MockClock) -> None:
+    """Under `retry` the attempts of all tries are counted, and a try that failed holds nothing."""
+    network = Network(down={A: REFUSED})
+    balancer = balance(network, A)
+    j = job.Job[Any]()
+    j.add_oneshot_task(tasks.retry(partial(connect_by_hand, balancer=balancer), attempts=3, wait=1))
+    with pytest.raises(ConnectionRefusedError):
+        await j.run()
+    assert (j.fields["attempts"], balancer.upstreams[0].active) == (3, 0)
+
+
+async def test_connect_by_hand_holds_nothing_where_it_may_not_enter(autojump_clock: MockClock) -> None:
+    """Called from another trio task it is refused; the connection that was made is closed, its place given back."""
+    network = Network()
+    balancer = balance(network, A)
+
+    async def run(task: job.Task) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(partial(connect_by_hand, balancer=balancer), task)
+
+    j = job.Job[Any]()
+    j.add_oneshot_task(run)
+    with pytest.RaisesGroup(job.JobStateError):
+        await j.run()
+    assert balancer.upstreams[0].active == 0
+    assert j.value is None
+    with pytest.raises(trio.BrokenResourceError):
+        await network.ends[0].send_all(b"x")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"), [({"attempts": 0}, ValueError), ({"timeout": -1}, ValueError), ({"timeout": "1"}, TypeError)]
+)
+async def test_connect_by_hand_checks(options: Any, error: type[Exception], autojump_clock: MockClock) -> None:
+    """Wrong options are refused at the call, and what is no task."""
+    with pytest.raises(error, match=f"{next(iter(options))} must be"):
+        await by_hand(balance(Network(), A), **options).run()
+    with pytest.raises(TypeError, match="task must be a Task, got None"):
+        await balance(Network(), A).connect(None)  # type: ignore[arg-type]
+
+
+class Ordering:
+    """An observer that raises what is no Exception as soon as an upstream's health changes."""
+
+    def on_event(self, event: object) -> None:
+        """Raise."""
+        if isinstance(event, UpstreamChanged):
+            raise SystemExit(3)
+
+
+@pytest.mark.parametrize("connect", [connecting, by_hand])
+@pytest.mark.parametrize("down", [(), (A,)], ids=["comes in", "goes out"])
+async def test_nothing_is_held_after_an_order(connect: Any, down: Any, autojump_clock: MockClock) -> None:
+    """An observer that exits the program in the middle of a report leaves no place taken and no connection open."""
+    network = Network(down=dict.fromkeys(down, REFUSED))
+    balancer = balance(network, A, fall=1, rise=1, max_ejected=1, eject_for=1)
+    [upstream] = balancer.upstreams
+    if not down:
+        balancer.report(upstream, REFUSED)
+        await trio.sleep(1)
+    j = connect(balancer)
+    unregister = job.register_observer(Ordering())
+    try:
+        with pytest.raises(SystemExit):
+            await j.run()
+    finally:
+        unregister()
+    assert upstream.active == 0
+    assert [await end.receive_some() for end in network.ends] == [b""] * len(network.ends)
 
 
 async def test_check_without_descriptors(autojump_clock: MockClock) -> None:

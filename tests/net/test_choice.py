@@ -157,24 +157,48 @@ def test_health_until() -> None:
     assert [health.is_out(now) for now in (9, 10, 11)] == [True, False, False]
 
 
-def test_health_rises() -> None:
+@pytest.mark.parametrize("probe", [False, True])
+def test_health_rises(probe: bool) -> None:
     """Enough good reports in a row bring it in."""
     health = Health(out_until=10)
-    health.good(2)
+    health.good(2, probe=probe)
     assert health.is_out(0)
-    health.good(2)
+    health.good(2, probe=probe)
     assert not health.is_out(0)
 
 
-def test_health_in_a_row() -> None:
-    """A good report ends a row of errors, an error one of good reports."""
+@pytest.mark.parametrize("probe", [False, True])
+def test_health_in_a_row(probe: bool) -> None:
+    """A good report ends a row of errors of its kind, an error one of good reports."""
     health = Health()
-    health.bad()
-    health.bad()
-    health.good(2)
-    assert (health.errors, health.goods) == (0, 1)
-    health.bad()
-    assert (health.errors, health.goods) == (1, 0)
+    assert [health.bad(2, probe=probe), health.bad(2, probe=probe)] == [False, True]
+    health.good(2, probe=probe)
+    assert (health.errors, health.goods) == ([0, 0], 1)
+    assert not health.bad(2, probe=probe)
+    assert (health.errors[probe], health.goods) == (1, 0)
+
+
+@pytest.mark.parametrize("probe", [False, True])
+def test_health_of_two_kinds(probe: bool) -> None:
+    """A good report of one kind leaves the errors of the other alone, and these do not add up."""
+    health = Health()
+    health.bad(2, probe=probe)
+    health.good(2, probe=not probe)
+    assert health.errors[probe] == 1
+    assert not health.bad(2, probe=not probe)
+    assert health.bad(2, probe=probe)
+
+
+def test_health_out_by_probes() -> None:
+    """What probes took out probes bring in."""
+    health = Health()
+    health.eject(10, by_probes=True)
+    for _ in range(5):
+        health.good(2, probe=False)
+    assert health.is_out(0)
+    health.good(2, probe=True)
+    health.good(2, probe=True)
+    assert not health.is_out(0)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ MEMBERS: dict[Any, str] = {
     frames.Decoder: "feed at_boundary close",
     frames.Codec: "type max_frame encode decode",
     balancer.Upstream: "address weight limit backup endpoint active healthy ejected_until",
-    balancer.Balancer: "upstreams replace pick lease acquire report connect_task check_task",
+    balancer.Balancer: "upstreams replace pick lease acquire report connect_task connect check_task",
+    balancer.UpstreamChanged: "upstream old new error at",
     balancer.Lease: "upstream release",
 }
 
@@ -48,6 +49,7 @@ OPTIONS: dict[Any, str] = {
     balancer.Balancer.acquire: "self key timeout",
     balancer.Balancer.report: "self upstream error probe",
     balancer.Balancer.connect_task: "self key attempts timeout",
+    balancer.Balancer.connect: "self task key attempts timeout",
     balancer.Balancer.check_task: "self interval timeout probe",
 }
 

@@ -1,0 +1,41 @@
+"""Events that are no single job's own, as the health of an upstream: who hears of them, and where they are logged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ._audience import Audience
+from ._context import current_job, current_task
+from ._events import Seat, seats_for_all
+from ._task import Task
+from .log import JobLog, Loggers
+
+if TYPE_CHECKING:
+    from ._job import Job
+
+
+def announce(event: Any, beside: Task | None = None) -> None:
+    """Tell the observers of the job whose code is running, those of the jobs above it, and those for all; each once.
+
+    beside: the task whose job is taken where no job's code is running.
+    """
+    where = _here(beside)
+    job = where.job if isinstance(where, Task) else where
+    seats: dict[Seat, None] = {}
+    while job is not None:
+        if job._audience is not None:
+            seats.update(dict.fromkeys(job._audience.seats))
+        job = job.parent
+    seats.update(dict.fromkeys(seats_for_all()))
+    if seats:
+        Audience(seats, log_here(beside)).hear(event)
+
+
+def log_here(beside: Task | None = None) -> JobLog:
+    """Return the log of the running task or job, else that of `beside`, else the default one."""
+    where = _here(beside)
+    return JobLog(Loggers(None), {}, {}) if where is None else where.log
+
+
+def _here(beside: Task | None) -> Task | Job[Any] | None:
+    return current_task() or current_job() or beside
