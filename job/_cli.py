@@ -110,7 +110,7 @@ def _run(options: argparse.Namespace) -> int:
         job = options.target.load()
     except TargetError as error:
         if options.traceback and error.__cause__ is not None:
-            traceback.print_exception(error.__cause__)
+            _say("".join(traceback.format_exception(error.__cause__)).rstrip())
         return _refuse(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -124,5 +124,10 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _refuse(reason: object) -> int:
-    print(f"job run: {reason}", file=sys.stderr)
+    _say(f"job run: {reason}")
     return NOT_RUN
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:  # print would take stdout for it
+        print(text, file=sys.stderr)

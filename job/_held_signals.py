@@ -23,14 +23,15 @@ class HeldSignals:
     __slots__ = ("_asked", "_open")
 
     def __init__(self) -> None:
-        self._asked: list[tuple[tuple[int, ...], Act]] = []
+        self._asked: dict[tuple[tuple[int, ...], Act], None] = {}
         self._open: ExitStack | None = None
 
     def ask(self, job: Job[Any], numbers: tuple[int, ...], act: Act) -> None:
         """Hold these signals, too; at once where the job runs."""
-        self._asked.append((numbers, act))
-        if self._open is not None:
-            self._hold(self._open, job, numbers, act)
+        if (numbers, act) not in self._asked:
+            self._asked[numbers, act] = None
+            if self._open is not None:
+                self._hold(self._open, job, numbers, act)
 
     def open(self, job: Job[Any]) -> None:
         """The job begins. Outside of the main thread nothing can be held: the init of the task that asked says so."""

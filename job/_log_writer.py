@@ -49,7 +49,7 @@ class LogWriter:
 
     def write(self, stream: Any, text: str) -> None:
         """Write a text to a stream, soon; where too much waits already it is dropped, and counted."""
-        if self._thread is None or os.getpid() != self._process:
+        if self._works() is None:
             _try_to_write(stream, text)
             return
         with self._lock:
@@ -62,13 +62,15 @@ class LogWriter:
 
     def last_words(self, stream: Any, text: str, within: float) -> None:
         """Write what waits, and this; the process is about to end. For a handler of a signal."""
-        if self._thread is not None:
-            self._queue.put(Line(stream, text, 1))
+        if self._works() is None:
+            _try_to_write(stream, text)
+            return
+        self._queue.put(Line(stream, text, 1))
         self.close(stream, within)
 
     def close(self, stream: Any, within: float) -> None:
         """Wait until everything is written, `within` seconds at most; a line that comes later is written where it is logged."""
-        thread = self._thread
+        thread = self._works()
         if thread is None:
             return
         with self._lock:
@@ -77,6 +79,9 @@ class LogWriter:
         thread.join(within)
         if not thread.is_alive():
             self._thread = None
+
+    def _works(self) -> Thread | None:
+        return self._thread if os.getpid() == self._process else None
 
     def _tell_dropped(self, stream: Any) -> None:
         if self._dropped:

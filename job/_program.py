@@ -10,7 +10,7 @@ import trio
 
 from ._job import Job
 from ._program_log import ProgramLog
-from ._program_stop import CODE_BASE, STOPPING, ProgramStop
+from ._program_stop import CODE_BASE, ProgramStop, stopping_signals
 from ._signals import open_signals
 from .log import MORE, has_default_logger
 
@@ -20,8 +20,9 @@ def run(job: Job[Any]) -> int:
 
     The first SIGINT, SIGTERM or SIGHUP finishes the job within its `grace`, the second cancels it, the third ends the process
     at once: after one line on stderr and the tree of what hangs, with the finalizers as they are. They are counted wherever
-    they come, from before the first init until the log is written. A SIGHUP that a task listens to is that task's. A signal
-    that is ignored stays ignored, and one that C code handles stays with it. All are given back at the end.
+    they come, from before the first init until the log is written. A SIGHUP for which there is a task that listens, or a
+    handler, is theirs. A signal that is ignored stays ignored, and one that C code handles stays with it. All are given back at
+    the end.
 
     Where no default logger is registered one is, for the time of the run: readable lines with colours on a terminal, JSON lines
     elsewhere, on stderr; so the verdict is logged. A thread of its own writes them. A reader that stops reading costs lines
@@ -48,7 +49,7 @@ def run_program(job: Job[Any], style: str | None = None, level: int | None = Non
     log = ProgramLog(style or "auto")
     stop = ProgramStop(job, log.last_words)
     with ExitStack() as stack:
-        stack.enter_context(open_signals(stop.caught, *STOPPING))
+        stack.enter_context(open_signals(stop.caught, *stopping_signals()))
         stack.callback(log.close)
         if style or level is not None or not has_default_logger():
             stack.enter_context(log.registered(MORE if level is None else level))

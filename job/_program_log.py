@@ -101,6 +101,6 @@ def _error(exc_info: object) -> BaseException | None:
     """Return the error that a record is about: one, a triple of `sys.exc_info`, or True for the one being handled."""
     if isinstance(exc_info, tuple):
         exc_info = exc_info[1] if len(exc_info) > 1 else None
-    elif exc_info and not isinstance(exc_info, BaseException):
+    elif exc_info is not None and exc_info is not False and not isinstance(exc_info, BaseException):
         exc_info = sys.exc_info()[1]
     return exc_info if isinstance(exc_info, BaseException) else None

@@ -18,13 +18,17 @@ from ._verdict import Cause, CauseKind
 
 _HANGUP: Final = getattr(signal, "SIGHUP", None)  # not on every system
 
-STOPPING: Final = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""The signals that stop a program."""
-
 CODE_BASE: Final = 128
 """What a shell adds to the number of a signal to make an exit code."""
 
 _LAST: Final = 3
+
+
+def stopping_signals() -> tuple[int, ...]:
+    """Return the signals that stop a program: SIGINT, SIGTERM, and SIGHUP where the program has no handler for it."""
+    if _HANGUP is None or signal.getsignal(_HANGUP) is not signal.SIG_DFL:
+        return signal.SIGINT, signal.SIGTERM
+    return signal.SIGINT, signal.SIGTERM, _HANGUP
 
 
 @final

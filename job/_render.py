@@ -37,10 +37,11 @@ _trace_of: Final = ExceptionDictTransformer(show_locals=False)
 def json_line(record: Record, values: Values) -> str:
     """Return a JSON object; what JSON lacks is in it as its repr."""
     line = {"event": values.plain(record.event), "level": record.level, "timestamp": _now()}
-    fields = record.fields
+    fields = record.fields if record.error is None else named(record.fields, (_EXCEPTION,))
+    line.update((name, values.plain(each)) for name, each in fields.items())
     if record.error is not None:
-        fields = {**named(fields, (_EXCEPTION,)), _EXCEPTION: _trace(record.error, values)}
-    return json.dumps(line | values.plain(fields))
+        line[_EXCEPTION] = _trace(record.error, values)
+    return json.dumps(line)
 
 
 def console_line(record: Record, values: Values) -> str:

@@ -38,14 +38,14 @@ class Line:
     @contextmanager
     def heard_by(self, caught: Caught) -> Iterator[None]:
         """Tell `caught` of the signal while the block runs."""
-        if not self._listeners:
+        if not self._listeners or os.getpid() != self._process:
             self._take()
         listener = object()
         self._listeners[listener] = caught
         try:
             yield
         finally:
-            del self._listeners[listener]
+            self._listeners.pop(listener, None)
             if not self._listeners:
                 self._give_back()
 
@@ -55,10 +55,13 @@ class Line:
         return len(self._listeners) > 1
 
     def _take(self) -> None:
+        self._listeners.clear()  # those of the process that this one was forked from
         self._process = os.getpid()
-        self._before: Any = signal.getsignal(self._number)
-        if self._before not in (signal.SIG_IGN, None):
-            signal.signal(self._number, self._caught)
+        present = signal.getsignal(self._number)
+        if present != self._caught:
+            self._before: Any = present
+            if present not in (signal.SIG_IGN, None):
+                signal.signal(self._number, self._caught)
 
     def _give_back(self) -> None:
         if signal.getsignal(self._number) == self._caught:  # else it is another's by now
