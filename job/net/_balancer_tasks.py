@@ -13,6 +13,7 @@ import trio
 from .._forms import Factory, Routines
 from .._groups import holds_for, leaves
 from .._task import Task
+from ._address import host_of
 from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from ._shortages import SHORTAGES, is_shortage
 from ._story import DialStory, dials_of
@@ -31,10 +32,10 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
     """Return what `Balancer.connect_task` promises."""
 
     def connect_task(j: Job[Any]) -> Routines:
-        connection = _Connection(balancer, DialStory(j), key, attempts, timeout)
+        connection = _Connection(balancer, DialStory(j), attempts, timeout)
 
         async def run(task: Task) -> None:
-            j.value = await connection.open()
+            j.value = await connection.open(_affinity(j) if key is None else key)
             task.done()
 
         async def finalize(task: Task) -> None:
@@ -49,9 +50,9 @@ async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int,
     """Do what `Balancer.connect` promises."""
     if not isinstance(task, Task):
         raise TypeError(f"task must be a Task, got {task!r}")
-    connection = _Connection(balancer, dials_of(task.job), key, attempts, timeout)
+    connection = _Connection(balancer, dials_of(task.job), attempts, timeout)
     try:
-        stream = await connection.open()
+        stream = await connection.open(_affinity(task.job) if key is None else key)
         await task.enter(aclosing(connection))
     except BaseException:
         await trio.aclose_forcefully(connection)
@@ -64,26 +65,25 @@ async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int,
 class _Connection(trio.abc.AsyncResource):
     """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
 
-    __slots__ = ("_attempts", "_balancer", "_held", "_key", "_story", "_timeout")
+    __slots__ = ("_attempts", "_balancer", "_held", "_story", "_timeout")
 
-    def __init__(self, balancer: Balancer, story: DialStory, key: Any, attempts: int, timeout: float) -> None:
+    def __init__(self, balancer: Balancer, story: DialStory, attempts: int, timeout: float) -> None:
         self._balancer = balancer
         self._story = story
-        self._key = key
         self._attempts = attempts
         self._timeout = timeout
         self._held: tuple[Stream, Lease] | None = None
 
-    async def open(self) -> Stream:
+    async def open(self, key: Any) -> Stream:
         """Dial upstreams until one answers."""
-        lease = self._balancer.lease(self._key)
+        lease = self._balancer.lease(key)
         tried: list[Upstream] = []
         while True:
             tried.append(lease.upstream)
             try:
                 return await self._try(lease)
             except PEER_FAULTS as error:
-                another = None if is_shortage(error, SHORTAGES) else self._another(tried)
+                another = None if is_shortage(error, SHORTAGES) else self._another(key, tried)
                 if another is None:
                     raise
                 lease = another
@@ -95,11 +95,11 @@ class _Connection(trio.abc.AsyncResource):
             with lease:
                 await stream.aclose()
 
-    def _another(self, tried: list[Upstream]) -> Lease | None:
+    def _another(self, key: Any, tried: list[Upstream]) -> Lease | None:
         if len(tried) == self._attempts:
             return None
         try:
-            return self._balancer.lease(self._key, exclude=tried)
+            return self._balancer.lease(key, exclude=tried)
         except NoUpstreamError:
             return None
 
@@ -117,6 +117,12 @@ class _Connection(trio.abc.AsyncResource):
         self._held = stream, lease
         _report(self._balancer, upstream, None)
         return stream
+
+
+def _affinity(j: Job[Any]) -> str | None:
+    """Return the host of the job's client, which is what affinity goes by; None for a job that has none."""
+    client = j.fields.get("client")
+    return host_of(client) or client if isinstance(client, str) else None
 
 
 async def _dial(upstream: Upstream, timeout: float) -> Stream:

@@ -33,12 +33,13 @@ class Rules:
 class Roster:
     """Upstreams by their addresses, in the order given."""
 
-    __slots__ = ("_checkers", "_gone", "_rules", "_upstreams")
+    __slots__ = ("_checkers", "_down", "_gone", "_rules", "_upstreams")
 
     def __init__(self, upstreams: Iterable[Upstream], rules: Rules) -> None:
         self._rules = rules
         self._upstreams = _by_address(upstreams)
         self._gone: dict[str, Upstream] = {}  # replaced, but connections of theirs are still open
+        self._down: dict[Upstream, None] = {}  # those of which it was told last that they are out
         self._checkers: dict[Task, None] = {}  # the tasks that probe now
 
     @property
@@ -56,6 +57,7 @@ class Roster:
                 wanted[address] = known[address]
         self._upstreams = wanted
         self._gone = {address: upstream for address, upstream in known.items() if address not in wanted}
+        self._down = {upstream: None for upstream in wanted.values() if not upstream._known_healthy}
 
     def candidates(self, excluded: set[str]) -> list[Upstream]:
         """Return those that may take a connection; backups where no other may."""
@@ -98,16 +100,23 @@ class Roster:
     # -- what is told of it
 
     def tell_changes(self, reported: Upstream | None = None, error: BaseException | None = None) -> None:
-        """Tell of all that went out, by this error, or came in, also by time alone.
+        """Tell of what changed: what was out may have come in, by time alone, and `reported` may have gone out by an error.
 
         To be called last, or first: observers and log handlers may raise, and may call back.
         """
-        for upstream in self.upstreams:
+        for upstream in (*self._down, reported) if reported is not None else (*self._down,):
             healthy = upstream.healthy
             if healthy is not upstream._known_healthy:
-                upstream._known_healthy = healthy
-                why = error if upstream is reported and not healthy else None
+                self._note_known(upstream, healthy)
+                why = None if healthy else error
                 tell_change(upstream, healthy, why, next(iter(self._checkers), None))
+
+    def _note_known(self, upstream: Upstream, healthy: bool) -> None:
+        upstream._known_healthy = healthy
+        if healthy:
+            self._down.pop(upstream, None)
+        else:
+            self._down[upstream] = None
 
     @contextmanager
     def checked_by(self, task: Task) -> Iterator[None]:

@@ -202,7 +202,8 @@ class Balancer:
         upstream, attempts and connect_time, also where all dials fail.
 
         Args:
-            key: as for `pick`.
+            key: as for `pick`; by default the host of the job's client (its field `client`, which `serve` fills in), so
+                that under `rendezvous` a client comes to the same upstream again.
             attempts: how many upstreams to try at most.
             timeout: seconds for each attempt.
 

@@ -187,6 +187,27 @@ async def test_key(autojump_clock: MockClock) -> None:
 
 
 @pytest.mark.parametrize(
+    ("client", "key"),
+    [("10.0.0.9:4711", "10.0.0.9"), ("[::1]:4711", "::1"), ("unix:", "unix:"), (5, None), (None, None)],
+)
+async def test_key_by_default(client: Any, key: Any, autojump_clock: MockClock) -> None:
+    """It is the host of the job's client; a job without one has none."""
+    keys = []
+
+    def choose(candidates: Any, key: Any, random: Any) -> Upstream:
+        keys.append(key)
+        return candidates[0]  # type: ignore[no-any-return]
+
+    balancer = Balancer([Upstream(A, transport=Network())], choose=choose)
+    for connect in (connecting, by_hand):
+        j = connect(balancer)
+        if client is not None:
+            j.fields["client"] = client
+        await j.run()
+    assert keys == [key, key]
+
+
+@pytest.mark.parametrize(
     ("method", "option", "value", "error"),
     [
         ("connect_task", "attempts", 0, ValueError),
