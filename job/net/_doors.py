@@ -17,10 +17,9 @@ from ._dial import adopt
 from ._foreign_wire import ForeignWire
 from ._look_up import look_up
 from ._socket_wire import SocketWire
-from ._unix import SocketFile, bind_unix
+from ._unix import BACKLOG, SocketFile, listen_unix
 from ._wire import Wire
 
-_BACKLOG: Final = 65535  # the kernel has its own idea of the most
 _PORT_ATTEMPTS: Final = 8
 _NO_INTERFACE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})  # IPv6, on a machine that has none
 
@@ -192,20 +191,9 @@ async def open_doors(address: Address) -> Doors:
 
 async def _open(address: Address) -> Doors:
     if isinstance(address, UnixAddress):
-        await trio.lowlevel.checkpoint()
-        return [_open_unix(address)]
+        sock, file = await listen_unix(address)
+        return [SocketDoor(sock, file=file)]
     return _open_tcp(address, await look_up(address.host, address.port, flags=socket.AI_PASSIVE))
-
-
-def _open_unix(address: UnixAddress) -> SocketDoor:
-    sock = socket.socket(socket.AF_UNIX)
-    try:
-        file = bind_unix(sock, address)
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
-    return SocketDoor(sock, file=file)
 
 
 def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
@@ -227,7 +215,7 @@ def _open_all(targets: list[tuple[int, Any]], port: int) -> Doors:
         for family, (host, _, *rest) in targets:
             try:
                 # It knows which options each system needs.
-                sock = socket.create_server((host, port, *rest), family=family, backlog=_BACKLOG)
+                sock = socket.create_server((host, port, *rest), family=family, backlog=BACKLOG)
             except OSError as error:
                 if error.errno not in _NO_INTERFACE:
                     raise

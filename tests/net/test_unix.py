@@ -1,16 +1,26 @@
 """Unix sockets: the file comes with the listener and goes with it; a stale one is replaced, any other is left alone."""
 
 import errno
+import fcntl
+import os
 import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 import job
 from job import net
 from job.net._dial import connect
+from job.net._unix import _is_stale, _lock
 from tests.net.pairs import connected
+
+ROOT = Path(__file__).parents[2]
 
 
 class File:
@@ -66,6 +76,98 @@ async def test_stale_file(path: File) -> None:
         gone.bind(str(path))
     async with connected(address=f"unix:{path}"):
         pass
+
+
+async def test_gone_meanwhile(path: File) -> None:
+    """A file whose owner removes it just now is in nobody's way."""
+    assert _is_stale(str(path))
+
+
+SERVER = """
+import socket, sys, time, job
+from job import net
+listen = socket.socket.listen
+def late(sock, *backlog):
+    print("bound", flush=True)
+    time.sleep(0.5)
+    listen(sock, *backlog)
+    print("listens", flush=True)
+socket.socket.listen = late
+server = job.Job(name="server")
+server.add_task(net.serve(net.Endpoint(sys.argv[1]), lambda stream: job.Job()))
+sys.exit(job.run(server))
+"""
+
+
+def start(path: File) -> "subprocess.Popen[str]":
+    """Start a server that takes its time between bind and listen."""
+    command = [sys.executable, "-c", SERVER, f"unix:{path}"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("stale", [True, False])
+def test_two_at_once(stale: bool, path: File) -> None:
+    """Of two that start at once exactly one listens, and the other is told that the address is in use."""
+    if stale:
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.bind(str(path))
+    with start(path) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "bound\n"
+        with start(path) as second:
+            try:
+                assert first.stdout.readline() == "listens\n"
+                assert second.wait(10) == 1
+                assert second.stderr is not None
+                assert "Address already in use" in second.stderr.read()
+                assert first.poll() is None
+                with socket.socket(socket.AF_UNIX) as client:
+                    client.connect(str(path))
+            finally:
+                second.kill()
+                first.terminate()
+    assert not path.there
+
+
+@contextmanager
+def locked(path: File) -> Iterator[None]:
+    """Be another that starts in the same folder."""
+    folder = os.open(path.path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+async def test_another_that_starts(path: File, autojump_clock: MockClock) -> None:
+    """While another starts in the same folder a server waits for it."""
+    endpoint = net.Endpoint(f"unix:{path}")
+    with locked(path):
+        with trio.move_on_after(1):
+            async with endpoint._listening():
+                raise AssertionError("it did not wait")
+        assert not path.there
+    async with endpoint._listening():
+        assert path.there
+
+
+async def test_lock_for_ever(path: File, autojump_clock: MockClock) -> None:
+    """What keeps the folder locked for another reason holds it up for five seconds, and no longer."""
+    with locked(path):
+        async with net.Endpoint(f"unix:{path}")._listening():
+            assert path.there
+            assert trio.current_time() == pytest.approx(5, abs=0.1)
+
+
+async def test_folder_that_cannot_be_locked(path: File, autojump_clock: MockClock) -> None:
+    """A file system without such locks stops nobody."""
+    folder = os.open(path.path.parent, os.O_PATH)
+    try:
+        await _lock(folder)
+    finally:
+        os.close(folder)
+    assert trio.current_time() == 0
 
 
 async def bind_error(path: File) -> OSError:
