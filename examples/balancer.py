@@ -26,10 +26,6 @@ def connection(balancer: Balancer, client: net.Stream) -> job.Job[net.Stream]:
 def server(inbound: net.Endpoint, balancer: Balancer, *, interval: float) -> job.Job[None]:
     """Build the job of the whole program."""
 
-    async def announce(task: job.Task) -> None:
-        task.log.info("listening", addresses=inbound.addresses)
-        task.done()
-
     async def watch(task: job.Task) -> None:
         up = [upstream.address for upstream in balancer.upstreams if upstream.healthy]
         if up != task.result:
@@ -37,11 +33,10 @@ def server(inbound: net.Endpoint, balancer: Balancer, *, interval: float) -> job
         task.result = up
         task.tick()
 
-    j: job.Job[None] = job.Job(name="balancer", grace=20, quiet=[OSError])
+    j: job.Job[None] = job.Job(name="balancer", grace=20)
     j.add_task(net.serve(inbound, partial(connection, balancer)))
     j.add_task(balancer.check_task(interval=interval))
     j.add_task(tasks.every(interval, watch))
-    j.add_task(announce)
     return j
 
 

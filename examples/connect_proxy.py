@@ -8,7 +8,7 @@ import h11
 import trio
 
 import job
-from job import net, tasks
+from job import net
 
 STATUS: dict[type, int] = {net.ProtocolError: 400, net.ConnectTimeoutError: 504}  # any other error: 502
 
@@ -54,7 +54,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="connect_proxy", description="Open tunnels for HTTP CONNECT.")
     parser.add_argument("--listen", type=net.Endpoint, default="127.0.0.1:3128", metavar="ADDRESS")
     inbound = parser.parse_args().listen
-    server: job.Job[None] = job.Job(name="CONNECT proxy", grace=20, quiet=[OSError])
+    server: job.Job[None] = job.Job(name="CONNECT proxy", grace=20)
     server.add_task(net.serve(inbound, connection))
-    server.add_task(tasks.once(lambda task: task.log.info("listening", addresses=inbound.addresses)), name="announce")
     sys.exit(job.run(server))

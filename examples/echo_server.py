@@ -8,7 +8,7 @@ import argparse
 import sys
 
 import job
-from job import net, tasks
+from job import net
 
 
 async def echo(task: job.Task) -> None:
@@ -34,7 +34,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="echo_server", description="Send back what comes in.")
     parser.add_argument("--listen", type=net.Endpoint, default="127.0.0.1:7000", metavar="ADDRESS")
     inbound = parser.parse_args().listen
-    server: job.Job[None] = job.Job(name="echo server", grace=5, quiet=[OSError])
+    server: job.Job[None] = job.Job(name="echo server", grace=5)
     server.add_task(net.serve(inbound, connection))
-    server.add_task(tasks.once(lambda task: task.log.info("listening", addresses=inbound.addresses)), name="announce")
     sys.exit(job.run(server))

@@ -23,14 +23,8 @@ def connection(upstream: net.Endpoint, client: net.Stream) -> job.Job[net.Stream
 
 def forwarder(inbound: net.Endpoint, upstream: net.Endpoint, *, grace: float) -> job.Job[None]:
     """Build the job of the whole program."""
-
-    async def announce(task: job.Task) -> None:
-        task.log.info("listening", addresses=inbound.addresses)
-        task.done()
-
-    server: job.Job[None] = job.Job(name="forwarder", grace=grace, quiet=[OSError])
+    server: job.Job[None] = job.Job(name="forwarder", grace=grace)
     server.add_task(net.serve(inbound, partial(connection, upstream)))
-    server.add_task(announce)
     return server
 
 

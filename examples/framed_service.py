@@ -12,7 +12,7 @@ from contextlib import suppress
 import trio
 
 import job
-from job import net, tasks
+from job import net
 
 from .framed_messages import SAMPLES, Summary
 
@@ -46,7 +46,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="framed_service", description="Summarise numbers.")
     parser.add_argument("--listen", type=listener, default="127.0.0.1:7001", metavar="ADDRESS")
     inbound = parser.parse_args().listen
-    server: job.Job[None] = job.Job(name="framed service", grace=5, quiet=[OSError])
+    server: job.Job[None] = job.Job(name="framed service", grace=5)
     server.add_task(net.serve(inbound, connection))
-    server.add_task(tasks.once(lambda task: task.log.info("listening", addresses=inbound.addresses)), name="announce")
     sys.exit(job.run(server))

@@ -10,7 +10,7 @@ from functools import partial
 import trio
 
 import job
-from job import net, tasks
+from job import net
 
 from .socks5_handshake import greet, reply, requested
 
@@ -48,7 +48,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="socks5_proxy", description="Open tunnels for SOCKS5 clients.")
     parser.add_argument("--listen", type=net.Endpoint, default="127.0.0.1:1080", metavar="ADDRESS")
     inbound = parser.parse_args().listen
-    server: job.Job[None] = job.Job(name="SOCKS5 proxy", grace=20, quiet=[OSError])
+    server: job.Job[None] = job.Job(name="SOCKS5 proxy", grace=20)
     server.add_task(net.serve(inbound, connection))
-    server.add_task(tasks.once(lambda task: task.log.info("listening", addresses=inbound.addresses)), name="announce")
     sys.exit(job.run(server))
