@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
@@ -11,6 +11,8 @@ import trio
 from trio.testing import MockClock
 
 from .._events import register_observer
+from ._await_frames import branch
+from ._burial import bury, coroutines_below
 from ._trace import Ask, Asked, Entry, Outcome, Trace
 from ._tracer import Tracer
 
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from .._job import Job
 
 # Long after any scenario, by the virtual clock: nothing runs any more, and nothing is going to.
-_FOREVER = 1e6
+FOREVER = 1e6
 _MOST_STEPS = 1_000_000
+_LAST_RECORDS = 10
 
 
 class StuckError(AssertionError):
@@ -53,8 +56,12 @@ Driver: TypeAlias = "Callable[[Performance], Awaitable[None]]"
 class _Guard(trio.abc.Instrument):
     """Brings down a run that does not end, whatever its tasks are shielded from: trio asks its clock all the time."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
         self.clock = MockClock(autojump_threshold=0)
+        self.stage: trio.lowlevel.Task | None = None  # the trio task that all of the run is in
+        self.performance: Performance
+        self.hanging: list[Coroutine[Any, Any, object]] = []
         self.stuck: str | None = None
         self._left = _MOST_STEPS
         self._now = self.clock.current_time
@@ -70,13 +77,28 @@ class _Guard(trio.abc.Instrument):
         """Count the steps: a run that spins takes very many."""
         self._left -= 1
         if self._left == 0:
-            self.stuck = f"after {_MOST_STEPS} steps:\n{task_tree()}"
+            self._bring_down(f"it spins, after {_MOST_STEPS} steps")
 
     async def watch(self) -> None:
         """Wait until the virtual clock has jumped to where nobody else had anything to do."""
-        await trio.sleep(_FOREVER)
-        self.stuck = f"nothing runs any more:\n{task_tree()}"
+        await trio.sleep(FOREVER)
+        self._bring_down("nothing runs any more")
         await trio.lowlevel.checkpoint()
+
+    def forget(self) -> None:
+        """Let go of the run, and have those let go who watched it."""
+        self._tracer.forget()
+        self.stage = None
+        vars(self.performance).clear()
+
+    def _bring_down(self, why: str) -> None:
+        """Have the run crash at the next look at the clock."""
+        root = trio.lowlevel.current_root_task()
+        assert root is not None
+        self.hanging.extend(coroutines_below(root))
+        tree = [] if self.stage is None else branch(self.stage, 1)
+        last = self._tracer.traces()[0].tail(_LAST_RECORDS)
+        self.stuck = "\n".join([f"{why}:", *tree, "What the job did last:", last])
 
 
 def perform(
@@ -98,12 +120,13 @@ def perform(
         StuckError: it does not end.
     """
     tracer = Tracer()
-    guard = _Guard()
+    guard = _Guard(tracer)
 
     async def main() -> None:
+        guard.stage = trio.lowlevel.current_task()
         trio.lowlevel.spawn_system_task(guard.watch)
         async with trio.open_nursery() as nursery:
-            performance = Performance(build(tracer), trio.CancelScope(), tracer)
+            performance = guard.performance = Performance(build(tracer), trio.CancelScope(), tracer)
             nursery.start_soon(driver or _wait, performance)
             if on_stage is not None:
                 on_stage(performance)
@@ -117,9 +140,12 @@ def perform(
     except trio.TrioInternalError as error:
         if guard.stuck is None:
             raise
-        raise StuckError(f"{guard.stuck}\n{tracer.traces()[0]}") from error
+        guard.forget()
+        bury(guard.hanging, error)
     finally:
         unregister()
+    if guard.stuck is not None:
+        raise StuckError(guard.stuck)
     return tracer.traces()
 
 
@@ -164,20 +190,6 @@ def _bare(error: BaseException) -> BaseException:
 
 async def _wait(performance: Performance) -> None:
     await trio.sleep_forever()
-
-
-def task_tree() -> str:
-    """Return the trio tasks of this run as text, with the innermost frame of each."""
-    root = trio.lowlevel.current_root_task()
-    return "" if root is None else "\n".join(_branch(root, 0))
-
-
-def _branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
-    frames = [f"{frame.f_code.co_name}:{line}" for frame, line in task.iter_await_frames()]
-    yield f"{'  ' * depth}{task.name} at {' > '.join(frames[-5:])}"
-    for nursery in task.child_nurseries:
-        for child in nursery.child_tasks:
-            yield from _branch(child, depth + 1)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import trio
 
 from .._states import JobState
-from ._stage import Performance, perform
+from ._stage import FOREVER, Performance, StuckError, perform
 from ._trace import Ask, Entry, Trace
 
 if TYPE_CHECKING:
@@ -47,14 +47,18 @@ def cancel_at_each_checkpoint(
     while True:
         step += 1
         striker = Striker(step, by)
-        traces = perform(
-            lambda tracer: build(),
-            on_stage=striker.watch,
-            entry=entry,
-            block=block,
-            seed=seed,
-            instruments=(striker,),
-        )
+        try:
+            traces = perform(
+                lambda tracer: build(),
+                on_stage=striker.watch,
+                entry=entry,
+                block=block,
+                seed=seed,
+                instruments=(striker,),
+            )
+        except StuckError as stuck:
+            strike = f"struck before step {step} by {by}" if striker.left == 0 else f"not struck yet at step {step}"
+            raise StuckError(f"{strike}, entered by {entry}: {stuck}") from None
         if striker.left > 0:
             return
         yield Struck(step, traces)
@@ -75,7 +79,12 @@ class Striker(trio.abc.Instrument):
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count one step."""
-        if self.left > 0 and self._performance is not None and self._performance.job.state not in _NOT_RUNNING:
+        if self.left > 0 and self._performance is not None and self._is_running(self._performance.job):
             self.left -= 1
             if self.left == 0:
                 self._performance.ask(self._by)
+
+    @staticmethod
+    def _is_running(job: Job[Any]) -> bool:
+        """Whether the job is there to be struck: what comes after `FOREVER` is only the end of a run that hangs."""
+        return job.state not in _NOT_RUNNING and trio.current_time() < FOREVER

@@ -191,6 +191,10 @@ class Trace:
         """The tasks by index."""
         return {added.task.index: added.task for added in self.of(Added)}
 
+    def tail(self, most: int) -> str:
+        """Return the last records as text."""
+        return "\n".join(f"{place:4} {record}" for place, record in list(enumerate(self.records))[-most:])
+
     def __str__(self) -> str:
         lines = [f"{place:4} {record}" for place, record in enumerate(self.records)]
         return "\n".join([str(self.job), *lines, str(self.end), str(self.outcome)])

@@ -78,6 +78,10 @@ class Tracer:
         """Return the traces of all jobs, in the order in which they were first heard of."""
         return tuple(book.trace() for book in self._books.values())
 
+    def forget(self) -> None:
+        """Drop the traces: their errors hold the frames that they came through."""
+        self._books.clear()
+
     def _book(self, job: Job[Any]) -> _Book:
         if job.id not in self._books:
             self._books[job.id] = _Book(job)

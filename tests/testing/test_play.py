@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import math
+import re
+import types
 from dataclasses import replace
 from typing import Any
 
@@ -26,11 +29,14 @@ from job.testing import (
     StuckError,
     TaskPlan,
     Trace,
+    cancel_at_each_checkpoint,
     check_trace,
     play,
 )
 from job.testing import _stage as stage
+from job.testing._burial import bury
 from job.testing._tracer import Tracer
+from tests.journal import lasting
 
 TICKER = TaskPlan("ticker", (Call(Ends.TICK, 1.0),), Call(), Call())
 
@@ -170,7 +176,6 @@ async def stand_still() -> None:
         await trio.sleep_forever()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_stuck() -> None:
     """A run in which nothing happens any more is reported with its trio tasks."""
 
@@ -184,16 +189,70 @@ def test_stuck() -> None:
 
     with pytest.raises(StuckError, match=r"(?s)nothing runs any more.*perform"):
         stage.perform(build)
-    gc.collect()  # what was left hanging complains here, and not in some other test
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_spinning(monkeypatch: pytest.MonkeyPatch) -> None:
     """A run whose clock stands still over very many steps is reported, too."""
     monkeypatch.setattr(stage, "_MOST_STEPS", 1000)
     with pytest.raises(StuckError, match="after 1000 steps"):
         play(Scenario(JobPlan((TaskPlan("spinner", (Call(Ends.TICK),)),))))
+
+
+@pytest.mark.parametrize("ask", Ask)
+def test_stuck_sweep(ask: Ask, capfd: pytest.CaptureFixture[str]) -> None:
+    """The error names the step and the strike, and what hangs; what was left hanging makes no noise of its own."""
+
+    async def cling(task: job.Task) -> None:
+        try:
+            await trio.sleep(1)
+            task.done()
+        finally:
+            if task.job.stopping:
+                with trio.CancelScope(shield=True):
+                    await trio.sleep_forever()
+
+    def build() -> job.Job[Any]:
+        j = job.Job[Any](name="stuck", grace=5)
+        j.add_task(lambda j: (None, lasting(3), cling), name="cleans up")
+        j.add_task(cling)
+        return j
+
+    with pytest.raises(StuckError) as raised:
+        list(cancel_at_each_checkpoint(build, by=ask))
     gc.collect()
+    lines = str(raised.value).splitlines()
+    assert re.match(rf"struck before step \d+ by {ask}, entered by Entry.RUN: nothing runs any more:", lines[0])
+    assert any("cling" in line and "sleep_forever" in line for line in lines)
+    assert len(lines) < 20
+    assert raised.value.__suppress_context__
+    assert capfd.readouterr() == ("", "")
+
+
+def test_coroutine_that_will_not_close() -> None:
+    """It is let be, after many attempts."""
+    closes = 0
+
+    @types.coroutine
+    def refuse() -> Any:
+        nonlocal closes
+        while True:
+            try:
+                yield
+            except GeneratorExit:
+                closes += 1
+                if closes > 1000:  # when it is dropped at last
+                    return
+
+    stubborn = refuse()
+    stubborn.send(None)
+    bury([stubborn], ValueError())
+    assert closes == 1000
+
+
+def test_stuck_before_the_strike() -> None:
+    """A job that hangs by itself was not struck."""
+    with pytest.raises(StuckError, match=r"^not struck yet at step \d+, entered by Entry.BLOCK: nothing runs any more"):
+        list(cancel_at_each_checkpoint(job.Job[Any], entry=Entry.BLOCK, block=math.inf))
 
 
 def test_other_crashes_go_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,52 @@
+"""Where trio tasks stand, as text."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any, Final
+
+import trio
+
+from .._drive import go_on
+
+_INNERMOST: Final = 5
+_FRAMES: Final = ("cr_frame", "gi_frame", "ag_frame")
+_AWAITED: Final = ("cr_await", "gi_yieldfrom", "ag_await")
+
+
+def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
+    """Give a line for a trio task and for each one below it, with its innermost frames, but for those of trio's core."""
+    frames = [
+        f"{frame.f_code.co_name}:{frame.f_lineno}"
+        for frame in await_frames(task.coro)
+        if not frame.f_globals.get("__name__", "").startswith("trio._core")
+    ]
+    yield f"{'  ' * depth}{task.name} at {' > '.join(frames[-_INNERMOST:])}"
+    for nursery in task.child_nurseries:
+        for child in nursery.child_tasks:
+            yield from branch(child, depth + 1)
+
+
+def await_frames(awaitable: Any) -> Iterator[FrameType]:
+    """Give the frames of what a suspended coroutine awaits, the outermost first.
+
+    As `trio.lowlevel.Task.iter_await_frames` does, and through `go_on` too, which drives a coroutine by hand.
+    """
+    while awaitable is not None:
+        frame = _first(awaitable, _FRAMES)
+        if frame is None:
+            awaitable = _wrapped(awaitable)
+            continue
+        yield frame
+        awaitable = frame.f_locals["steps"] if frame.f_code is go_on.__code__ else _first(awaitable, _AWAITED)
+
+
+def _wrapped(awaitable: object) -> Any:
+    """Return the coroutine in what its `__await__` has given, which has no attribute for it."""
+    return next((inner for inner in gc.get_referents(awaitable) if _first(inner, _FRAMES) is not None), None)
+
+
+def _first(thing: object, names: tuple[str, ...]) -> Any:
+    return next((value for name in names if (value := getattr(thing, name, None)) is not None), None)
