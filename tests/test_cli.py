@@ -142,6 +142,15 @@ def test_what_cannot_be_run(target: str, complaint: str, write: Write, capsys: S
     assert line.startswith(f"job run: {complaint.format(module)}")
 
 
+@pytest.mark.parametrize("more", [[], ["--traceback"]])
+def test_refusal_without_a_stderr(more: list[str], monkeypatch: pytest.MonkeyPatch, write: Write, capsys: Say) -> None:
+    """Where there is no stderr the exit code has to do: stdout is the program's."""
+    module = write("raise ValueError")
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["run", f"{module}:main", *more]) == 2
+    assert capsys.readouterr().out == ""
+
+
 def test_no_such_module(write: Write, capsys: Say) -> None:
     """A module that is not there is told by its name."""
     assert main(["run", "nowhere_at_all.inner:main"]) == 2

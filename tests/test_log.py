@@ -548,6 +548,31 @@ def test_nothing_registered_and_a_warning(capfd: pytest.CaptureFixture[str]) -> 
     assert len(capfd.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.parametrize("stderr", [None, object()])
+def test_nothing_registered_and_nowhere_to_write(
+    stderr: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without a stderr, or with an odd one, a warning is lost, and nothing else; it is no output of the program."""
+    monkeypatch.setattr("sys.stderr", stderr)
+    Job[None]().log.warning("look")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_nothing_registered_and_structlog_configured() -> None:
+    """A program that has configured structlog has said where its lines go."""
+    with structlog.testing.capture_logs() as lines:
+        Job[None]().log.warning("look")
+    assert [line["event"] for line in lines] == ["look"]
+
+
+def test_nothing_registered_and_an_odd_value(capfd: pytest.CaptureFixture[str]) -> None:
+    """No value loses a warning, nor drives the terminal."""
+    Job[None]().log.warning("look", odd=Unshowable(), key={Unshowable(): "\x1b[2J"}, ratio=float("nan"))
+    (line,) = capfd.readouterr().err.splitlines()
+    assert "look" in line
+    assert line.isprintable()
+
+
 # -- the names of fields
 
 

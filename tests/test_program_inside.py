@@ -1,17 +1,25 @@
 """`job.run` in this process, with real signals to it and a real terminal."""
 
+import contextlib
+import copy
 import io
 import os
 import pty
 import signal
 import sys
 import threading
+from functools import partial
+from typing import Any
 
 import pytest
 import trio
 
 import job
-from job import CauseKind, Job, JobState, Task
+from job import CauseKind, Job, JobState, JobStateChanged, StopPolicy, Task
+from job._dump import dump, place
+from job._signals import line
+from job.tasks import once, reload_on_signal, signal_listener
+from tests.journal import done, failing, forever
 
 
 def signalling(*numbers: signal.Signals) -> Job[None]:
@@ -44,9 +52,74 @@ def test_second_signal(number: signal.Signals, code: int) -> None:
     assert job.run(signalling(signal.SIGTERM, number)) == code
 
 
-def test_third_signal() -> None:
-    """It changes nothing: the first that cut the job counts."""
-    assert job.run(signalling(signal.SIGTERM, signal.SIGINT, signal.SIGTERM)) == 130
+@pytest.mark.parametrize("shielded", [False, True])
+def test_third_signal(shielded: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """It ends the process with the code of the second, from within its handler: whether or not the loop still turns."""
+
+    def leave(code: int) -> None:
+        raise SystemExit(code)
+
+    async def run(task: Task) -> None:
+        async with Job[None](name="child") as child:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTERM):
+                signal.raise_signal(number)
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(0.01 * shielded)
+            child.cancel()
+
+    monkeypatch.setattr(os, "_exit", leave)
+    j = Job[None](name="stuck", grace=60)
+    j.add_task(run)
+    with pytest.raises(SystemExit, match="130"):
+        job.run(j)
+    said = capfd.readouterr().err
+    assert "job: SIGTERM, the third signal, ends the process" in said
+    assert "test_program_inside.py:" in said
+    names = [line.split("'")[1] for line in said.splitlines() if line.lstrip().startswith(("job '", "task "))]
+    assert names == [
+        "stuck",
+        "run",
+        *["child"] * (not shielded),
+    ]  # which has ended where the loop has heard of the second
+
+
+def test_a_page_is_enough() -> None:
+    """Of more than a hundred lines there are a hundred."""
+    j = Job[None](name="wide")
+    for number in range(200):
+        j.add_task(failing(OSError()), name=f"task {number}")
+    lines = dump(j).splitlines()
+    assert (len(lines), lines[0], lines[-1]) == (101, "job 'wide' new", "…")
+
+
+def test_nowhere() -> None:
+    """Where no frame of the user's runs there is no place to tell."""
+    assert place(None) == ""
+
+
+def test_place_of_a_call() -> None:
+    """A frame of the standard library stands where the user's code has called it."""
+
+    class Copied:
+        def __deepcopy__(self, memo: object) -> str:
+            return place(sys._getframe(1))
+
+    assert copy.deepcopy(Copied()).startswith(", in test_place_of_a_call at ")
+
+
+def test_signal_while_trio_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that comes before the job has begun is obeyed when it does: nothing of it is entered."""
+
+    class Early(trio.abc.Instrument):
+        def before_run(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(trio, "run", partial(trio.run, instruments=[Early()]))
+    j = Job[None]()
+    j.add_task(failing(OSError()))
+    assert job.run(j) == 0
+    assert j.verdict is not None
+    assert j.verdict.cause.kind is CauseKind.SIGNAL
 
 
 def test_second_signal_too_late() -> None:
@@ -131,3 +204,172 @@ def test_closed_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
         j.register_logger({0: fail}, level=1)
         j.finish()
         assert j.verdict is not None
+
+
+def test_hangup_with_a_listener() -> None:
+    """A SIGHUP that a task listens to is none of the program's."""
+
+    async def run(task: Task) -> None:
+        await trio.sleep(0.01)
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(0.01)
+        task.finish_job()
+
+    j = Job[None]()
+    j.add_task(reload_on_signal(forever, signal.SIGHUP))
+    j.add_task(run)
+    assert job.run(j) == 0
+    assert j.verdict is not None
+    assert j.verdict.cause.kind is CauseKind.FINISHED
+
+
+def test_hangup_that_is_handled() -> None:
+    """Nor is one for which the program has a handler."""
+    heard: list[int] = []
+
+    async def run(task: Task) -> None:
+        signal.raise_signal(signal.SIGHUP)
+        await trio.sleep(0.01)
+        task.done()
+
+    before = signal.signal(signal.SIGHUP, lambda number, _: heard.append(number))
+    try:
+        j = Job[None]()
+        j.add_task(run)
+        assert job.run(j) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert heard == [signal.SIGHUP]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ignored_signal(number: signal.Signals) -> None:
+    """What is ignored stays so, within and afterwards."""
+
+    async def run(task: Task) -> None:
+        signal.raise_signal(number)
+        await trio.sleep(0.01)
+        task.done(signal.getsignal(number))
+
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        j = Job[None]()
+        j.add_task(signal_listener(number))
+        task = j.add_task(run, policy=StopPolicy.STOP_GROUP)
+        assert job.run(j) == 0
+        assert task.result is signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+@pytest.mark.parametrize("before", [signal.SIG_DFL, "mine"])
+def test_signal_of_a_handler_that_outlives_the_run(before: Any) -> None:
+    """A handler of ours that another has put back after the run does what was done before it."""
+    heard: list[int] = []
+    held: list[Any] = []
+
+    async def run(task: Task) -> None:
+        held.append(signal.signal(signal.SIGWINCH, signal.SIG_IGN))
+        task.done()
+
+    found = signal.signal(
+        signal.SIGWINCH, signal.SIG_DFL if before != "mine" else lambda number, _: heard.append(number)
+    )
+    try:
+        j = Job[None]()
+        j.add_task(signal_listener(signal.SIGWINCH))
+        j.add_task(run, policy=StopPolicy.STOP_GROUP)
+        assert trio.run(j.run) is JobState.DONE
+        assert signal.getsignal(signal.SIGWINCH) is signal.SIG_IGN
+        signal.signal(signal.SIGWINCH, held[0])
+        signal.raise_signal(signal.SIGWINCH)  # which does nothing by default
+        assert heard == [signal.SIGWINCH] * (before == "mine")
+        again = Job[None]()
+        again.add_task(signal_listener(signal.SIGWINCH))
+        again.add_task(once(lambda task: signal.raise_signal(signal.SIGWINCH)))
+        assert trio.run(again.run) is JobState.DONE
+    finally:
+        signal.signal(signal.SIGWINCH, found)
+
+
+def test_signal_after_the_loop() -> None:
+    """One that comes when trio's loop has ended, and the log is being written, is caught and does nothing."""
+
+    class Late(io.StringIO):
+        def write(self, text: str) -> int:
+            if "job.ended" in text:
+                ended.wait(5)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().write(text)
+
+    class End(trio.abc.Instrument):
+        def after_run(self) -> None:
+            ended.set()
+
+    ended = threading.Event()
+    j = Job[None]()
+
+    async def run(task: Task) -> None:
+        trio.lowlevel.add_instrument(End())
+        task.done()
+
+    j.add_task(run)
+    with contextlib.redirect_stderr(Late()):
+        assert job.run(j) == 0
+
+
+def test_logger_that_fails_at_a_signal() -> None:
+    """What a logger raises at the first signal that is no Exception is the job's end, and the process'."""
+
+    def handler(event: str, _: object) -> None:
+        if event == "program.stopping":
+            raise SystemExit(5)
+
+    j = signalling(signal.SIGTERM)
+    j.register_logger({0: handler}, level=1)
+    with pytest.raises(SystemExit, match="5"):
+        job.run(j)
+
+
+def test_listener_added_later() -> None:
+    """Its signals are held from then on, and it is obeyed at once."""
+
+    async def run(task: Task) -> None:
+        task.job.add_task(signal_listener(signal.SIGUSR1))
+        signal.raise_signal(signal.SIGUSR1)
+        await trio.sleep_forever()
+
+    j = Job[None]()
+    j.add_task(run)
+    assert trio.run(j.run) is JobState.DONE
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+
+def test_observer_that_fails_at_a_signal() -> None:
+    """What an observer raises when a listener finishes the job is the job's end."""
+
+    class Leaving:
+        def on_event(self, event: object) -> None:
+            if isinstance(event, JobStateChanged) and event.new is JobState.STOPPING:
+                raise SystemExit(5)
+
+    j = Job[None](observers=[Leaving()])
+    j.add_task(signal_listener(signal.SIGUSR1))
+    j.add_task(once(lambda task: signal.raise_signal(signal.SIGUSR1)))
+    with pytest.raises(SystemExit, match="5"):
+        trio.run(j.run)
+
+
+def test_many_who_reload() -> None:
+    """Tasks of one job that reload on the same signal hold it once."""
+
+    async def add(task: Task) -> None:
+        for _ in range(50):
+            task.job.add_task(reload_on_signal(done, signal.SIGUSR1), policy=StopPolicy.CONTAIN, transient=True)
+        await trio.sleep(0.01)
+        task.done(len(line(signal.SIGUSR1)._listeners))
+
+    j = Job[None]()
+    task = j.add_task(add)
+    assert trio.run(j.run) is JobState.DONE
+    assert task.result == 1

@@ -151,6 +151,19 @@ def test_traceback_on_a_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> N
     assert r"ValueError: \x1b[2J" in text.splitlines()[1]
 
 
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_error_that_cannot_be_told(stream: type[io.StringIO], run: Run) -> None:
+    """Of an error that will not be looked into its repr is shown."""
+
+    class NotesError(Exception):
+        @property
+        def __notes__(self) -> Any:
+            raise ValueError("none of yours")
+
+    said = run(lambda task: task.log.error("failed", exc_info=NotesError("mine")), stream=stream())
+    assert "NotesError('mine')" in said.text
+
+
 @pytest.mark.parametrize("name", ["event", "key", "value", "inside", "spaced", "job"])
 def test_terminal_is_not_driven(name: str, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Wherever a peer's text may stand in a line, it moves nothing."""
