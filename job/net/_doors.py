@@ -18,10 +18,12 @@ from ._foreign_wire import ForeignWire
 from ._look_up import look_up
 from ._socket_wire import SocketWire
 from ._unix import BACKLOG, SocketFile, listen_unix
-from ._wire import Wire
 
 _PORT_ATTEMPTS: Final = 8
 _NO_INTERFACE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})  # IPv6, on a machine that has none
+
+AcceptedWire: TypeAlias = SocketWire | ForeignWire
+"""What a client comes in by; TLS is laid over it later."""
 
 
 class Door(Protocol):
@@ -36,7 +38,7 @@ class Door(Protocol):
         """Wait until there may be a client, where that can be known before it is let in."""
         ...
 
-    async def accept(self) -> Wire | None:
+    async def accept(self) -> AcceptedWire | None:
         """Let a client in; None where there was none after all."""
         ...
 
@@ -85,7 +87,7 @@ class SocketDoor:
             self._watched = False
             self._watchers.unpark_all()
 
-    async def accept(self) -> Wire | None:
+    async def accept(self) -> AcceptedWire | None:
         """Let one in if there is one; no checkpoint."""
         try:
             sock, peer = self._sock.accept()
@@ -145,7 +147,7 @@ class ForeignDoor:
         if wait_for_client is not None:
             await wait_for_client()
 
-    async def accept(self) -> Wire | None:
+    async def accept(self) -> AcceptedWire | None:
         """Wait for a client and let it in."""
         stream = await self._listener.accept()
         return wire_over(stream, local=self.address, peer=UNKNOWN, patience=self._patience)
@@ -162,7 +164,7 @@ class ForeignDoor:
 Doors: TypeAlias = Sequence[Door]
 
 
-def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> Wire:
+def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> AcceptedWire:
     """Return a wire over a stream of a transport; a plain socket is taken out of it."""
     if type(stream) is trio.SocketStream:
         return adopt(stream)
@@ -236,7 +238,7 @@ async def close_doors(doors: Doors) -> None:
             stack.push_async_callback(door.aclose)
 
 
-async def accept_one(doors: Doors) -> tuple[Wire, Door]:
+async def accept_one(doors: Doors) -> tuple[AcceptedWire, Door]:
     """Let one client in, through whichever door it comes; return which one that was, too."""
     while True:
         door = await _first_ready(doors)

@@ -42,6 +42,11 @@ class ForeignWire:
         return self._peer
 
     @property
+    def is_reset(self) -> bool:
+        """Whether the peer has cut the connection, as far as the stream tells: that in memory does."""
+        return bool(getattr(self._stream, "is_reset", False))
+
+    @property
     def half_closes(self) -> bool:
         """Whether the stream can."""
         return hasattr(self._stream, "send_eof")

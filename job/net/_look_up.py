@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import suppress
 from typing import Any, Final
@@ -24,7 +25,16 @@ async def look_up(host: str | None, port: int, *, flags: int = 0) -> list[Target
     await trio.lowlevel.checkpoint()
     with suppress(socket.gaierror):  # it is no number
         return _targets(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags | socket.AI_NUMERICHOST))
-    return _targets(await _resolve(host, port, flags))
+    try:
+        return _targets(await _resolve(host, port, flags))
+    except socket.gaierror:
+        _check_descriptors()
+        raise
+
+
+def _check_descriptors() -> None:
+    """Raise what a resolver hides: it knows no name where it cannot open its files (glibc: EAI_NONAME)."""
+    os.close(os.open(os.devnull, os.O_RDONLY))
 
 
 def _targets(infos: list[Any]) -> list[Target]:

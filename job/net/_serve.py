@@ -19,14 +19,12 @@ from ._errors import PEER_FAULTS, NoUpstreamError, Reject
 from ._foreign_wire import close_now
 from ._reason import EndReason, Side, reason_of_fault
 from ._shortages import SHORTAGES
-from ._socket_wire import SocketWire
 from ._story import tell_of_client
 
 if TYPE_CHECKING:
     from .._task import Task
-    from ._doors import Door, Doors
+    from ._doors import AcceptedWire, Door, Doors
     from ._stream import Stream
-    from ._wire import Wire
 
 BuildJob: TypeAlias = "Callable[[Stream], Job[Any] | Reject]"
 
@@ -239,13 +237,13 @@ class _Server:
         self._start(wire, door, placed=placed)
         return True
 
-    def _start(self, wire: Wire, door: Door, *, placed: bool) -> None:
+    def _start(self, wire: AcceptedWire, door: Door, *, placed: bool) -> None:
         self._endpoint._tally.accepted += 1
         self._connections.start_soon(self._guarded, self._connection, wire, door.address, placed)
 
     # -- one client
 
-    async def _connection(self, wire: Wire, listener: str, placed: bool) -> None:
+    async def _connection(self, wire: AcceptedWire, listener: str, placed: bool) -> None:
         came_at = trio.current_time()
         placed = placed or await self._find_place(wire)
         queue_time = round(trio.current_time() - came_at, 6)
@@ -262,16 +260,16 @@ class _Server:
         told = {"reason": reason, "closed_by": Side.PROXY.value}
         self._log.info("client.rejected", client=client, listener=listener, queue_time=queue_time, **told)
 
-    async def _has_gone(self, wire: Wire, listener: str, queue_time: float) -> bool:
+    async def _has_gone(self, wire: AcceptedWire, listener: str, queue_time: float) -> bool:
         """Close a client that has reset its connection while it may have waited for its place; return whether it had."""
-        if self._endpoint._options.limit is None or not isinstance(wire, SocketWire) or not wire.is_reset:
+        if self._endpoint._options.limit is None or not wire.is_reset:
             return False
         await close_now(wire)
         told = {"reason": EndReason.RESET.value, "closed_by": Side.CLIENT.value}
         self._log.info("client.gone", client=wire.peer, listener=listener, queue_time=queue_time, **told)
         return True
 
-    async def _find_place(self, wire: Wire) -> bool:
+    async def _find_place(self, wire: AcceptedWire) -> bool:
         """Hold a client until there is a place; return whether it got one, else it is closed."""
         options = self._endpoint._options
         self._limit.note()
@@ -287,7 +285,7 @@ class _Server:
                 await close_now(wire)
         return placed
 
-    async def _serve_client(self, wire: Wire, listener: str, queue_time: float) -> None:
+    async def _serve_client(self, wire: AcceptedWire, listener: str, queue_time: float) -> None:
         try:
             stream = await self._endpoint._welcome(wire)
         except PEER_FAULTS as error:
@@ -304,7 +302,7 @@ class _Server:
             if not stream.close_nowait():
                 await stream.aclose()
 
-    def _tell_of_handshake(self, wire: Wire, listener: str, reason: EndReason, **more: str) -> None:
+    def _tell_of_handshake(self, wire: AcceptedWire, listener: str, reason: EndReason, **more: str) -> None:
         self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason.value, **more)
 
     async def _run_job(self, stream: Stream, listener: str, queue_time: float) -> None:

@@ -97,6 +97,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._sending = False
         self._receiving = False
 
+    @property
+    def is_reset(self) -> bool:
+        """Whether the peer has cut the connection."""
+        return self._in.cut
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive some bytes; none at EOF."""
         if max_bytes is not None and operator.index(max_bytes) < 1:

@@ -1,6 +1,7 @@
 """A dial reaches what answers first, does not depend on other look-ups, and does not talk to itself."""
 
 import errno
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -190,6 +191,20 @@ async def test_names_that_hang(monkeypatch: pytest.MonkeyPatch, server: tuple[st
         finally:
             answer.set()
             nursery.cancel_scope.cancel()
+
+
+async def test_look_up_without_descriptors() -> None:
+    """That no descriptor is left is told as such, where the resolver says that there is no such name."""
+    with pytest.raises(socket.gaierror):
+        await net.Endpoint("nobody.invalid:80").dial()  # what a look-up needs once is there
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="Too many open files") as caught:
+            await net.Endpoint("nobody.invalid:80").dial()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert caught.value.errno == errno.EMFILE
 
 
 async def test_name_beyond_ascii() -> None:

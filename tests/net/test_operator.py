@@ -334,6 +334,19 @@ async def test_reset_in_the_queue(on_limit: Any) -> None:
 
 
 @pytest.mark.parametrize("on_limit", ["wait", "queue"])
+async def test_reset_in_a_queue_in_memory(on_limit: Any, autojump_clock: MockClock) -> None:
+    """The network in memory tells of it as a socket does."""
+    log = Log()
+    endpoint = net.Endpoint("server:1", transport=MemoryTransport(), limit=1, on_limit=on_limit)
+    async with serving(endpoint, log=log), AsyncExitStack() as stack:
+        async with AsyncExitStack() as first:
+            await roundtrip(await come(endpoint, first))
+            (await come(endpoint, stack)).abort()
+        await roundtrip(await come(endpoint, stack))
+        assert [line["client"] for line in log.of("client.gone")] == ["client:2"]
+
+
+@pytest.mark.parametrize("on_limit", ["wait", "queue"])
 async def test_half_closed_in_the_queue(on_limit: Any) -> None:
     """An EOF is no farewell: a client that asked and half-closed while it waited gets its answer."""
     endpoint = local(limit=1, on_limit=on_limit)
