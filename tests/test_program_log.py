@@ -373,6 +373,25 @@ def test_reader_that_comes_back() -> None:
     assert events[-12:] == ["log.dropped", *["again"] * 10, "job.ended"]
 
 
+def test_lines_are_counted_where_they_are_missing(run: Run) -> None:
+    """The record says how many lines there would have been."""
+
+    class Slow(io.StringIO):
+        def write(self, text: str) -> int:
+            read.wait(10)
+            return super().write(text)
+
+    def talk(task: Task) -> None:
+        for _ in range(3000):
+            task.log.warning("hello", text="x" * 1000)
+        read.set()
+
+    read = threading.Event()
+    records = run(talk, stream=Slow()).records
+    (dropped,) = [record for record in records if record["event"] == "log.dropped"]
+    assert (dropped["level"], len(records) - 1 + dropped["lines"]) == ("warning", 3001)
+
+
 def test_signal_beside_a_reader_that_has_stopped() -> None:
     """SIGTERM ends a program whose log is not read."""
     unread, full = os.pipe()
