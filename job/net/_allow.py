@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from .._check import plain
-from ._address import Address, TcpAddress
+from ._address import Address, TcpAddress, UnixAddress
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 Allow: TypeAlias = Callable[[IpAddress, int], object]
 Target: TypeAlias = tuple[int, Any]
 """A family and a socket address, as `connect` wants them."""
+
+_LOOPBACK: Final[Mapping[int, IpAddress]] = {4: IPv4Address("127.0.0.1"), 6: IPv6Address("::1")}
 
 
 def checked_allow(allow: object) -> Allow | None:
@@ -51,17 +53,25 @@ def permitted(allow: Allow | None, address: Address, targets: list[Target]) -> l
     return left
 
 
-def check_numeric(allow: Allow | None, address: Address | str) -> None:
-    """Ask of an address that needs no look-up, whoever is to connect to it.
+def check_at_once(allow: Allow | None, address: Address | str) -> None:
+    """Ask of an address that needs no look-up. One that has no IP address, a unix socket, is not among those permitted.
 
     Raises:
         PermissionError: it is refused.
     """
-    if isinstance(address, TcpAddress) and address.numeric is not None:
+    if isinstance(address, UnixAddress):
+        permitted(allow, address, [])
+    elif isinstance(address, TcpAddress) and address.numeric is not None:
         permitted(allow, address, [address.numeric])
 
 
 def _ip(target: Target) -> IpAddress:
-    """Return the address that is connected to: not its interface, nor the IPv6 form of one that is IPv4 (RFC 4291, 2.5.5.2)."""
+    """Return the address that is connected to, however it was written.
+
+    Not its interface, nor the IPv6 form of one that is IPv4 (RFC 4291, 2.5.5.2); and to connect to no address in particular
+    is to connect to this machine.
+    """
     ip = ip_address(target[1][0].partition("%")[0])
-    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
+    if isinstance(ip, IPv6Address):
+        ip = ip.ipv4_mapped or ip
+    return _LOOPBACK[ip.version] if ip.is_unspecified else ip

@@ -12,7 +12,7 @@ import trio
 
 from .._forms import Routines
 from ._address import UNKNOWN, Address, host_of, parse_address
-from ._allow import Allow, check_numeric
+from ._allow import Allow, check_at_once
 from ._codec import PayloadCodec, framing_of
 from ._dial import Attempt, attempt, connect, not_itself
 from ._doors import Doors, close_doors, door_of, open_doors, wire_over
@@ -57,9 +57,10 @@ class Endpoint:
             payload` and, if need be, a `max_frame`; without one a message is a chunk.
         max_idle: how many released streams are kept for the next dial.
         allow: which addresses a dial may connect to: a function `(ip_address, port) -> bool`, or networks
-            (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, an IPv4 address in its IPv6
-            form counts as the IPv4 address that it is, and where none is left the dial fails with `PermissionError`. A unix
-            socket has no such address, and names are a transport's own affair.
+            (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, before anything connects to
+            it: of the one that is really connected to (127.0.0.1 for 0.0.0.0, an IPv4 address for its IPv6 form). Where
+            none is left the dial fails with `PermissionError`, as does one of a unix socket, which has no such address.
+            The names of a transport are its own affair.
         transport: another network: async `dial(address)` gives a trio stream, `listen(address)` trio listeners.
 
     Raises:
@@ -187,7 +188,7 @@ class Endpoint:
     async def _connect(self, target: Address | str, name: str) -> Wire:
         await trio.lowlevel.checkpoint()
         try:
-            check_numeric(self._options.allow, target)
+            check_at_once(self._options.allow, target)
             begun = self._begin(target)
             wire: Wire | None = None if begun is None else begun.result()
             if wire is None:

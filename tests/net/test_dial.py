@@ -264,6 +264,11 @@ def only_port_80(ip: Any, port: int) -> bool:
     return port == 80
 
 
+def not_here(ip: Any, port: int) -> bool:
+    """Permit other machines."""
+    return not ip.is_loopback
+
+
 @pytest.mark.parametrize(
     ("allow", "host"),
     [
@@ -274,6 +279,10 @@ def only_port_80(ip: Any, port: int) -> bool:
         (only_port_80, "127.0.0.1"),
         (only_port_80, "localhost"),
         (only_port_80, "127.1"),
+        (not_here, "0.0.0.0"),  # all of these are this machine
+        (not_here, "[::]"),
+        (not_here, "[::ffff:0.0.0.0]"),
+        (not_here, "0"),
     ],
 )
 async def test_refused_by_allow(allow: Any, host: str, server: tuple[str, int]) -> None:
@@ -300,6 +309,18 @@ async def test_partly_allowed(server: tuple[str, int], dead: tuple[str, int]) ->
         assert stream.peer == f"127.0.0.1:{server[1]}"
     with pytest.raises(ConnectionRefusedError):
         await net.Endpoint("somewhere:80", allow=["127.0.0.2/32"]).dial()
+
+
+@pytest.mark.parametrize("allow", [["0.0.0.0/0", "::/0"], lambda ip, port: True])
+async def test_allow_and_unix_sockets(allow: Any, tmp_path: Any) -> None:
+    """A unix socket has no IP address that could be permitted: a client who can name one does not get to it."""
+    with socket.socket(socket.AF_UNIX) as docker:
+        docker.bind(f"{tmp_path}/s")
+        docker.listen()
+        with pytest.raises(PermissionError, match="unix:"):
+            await net.Endpoint("10.0.0.1:80", allow=allow).dial(f"unix:{tmp_path}/s")
+        async with await net.Endpoint(f"unix:{tmp_path}/s").dial():
+            pass
 
 
 async def test_allow_and_transports(autojump_clock: trio.testing.MockClock) -> None:
