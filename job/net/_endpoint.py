@@ -56,6 +56,7 @@ class Endpoint:
         codec: makes messages of bytes, a `frames.Codec` or any object with `encode(payload) -> bytes`, `decode(bytes) ->
             payload` and, if need be, a `max_frame`; without one a message is a chunk.
         max_idle: how many released streams are kept for the next dial.
+        max_idle_age: seconds that one is kept; an older one is closed when a dial or a release comes next.
         allow: which addresses a dial may connect to: a function `(ip_address, port) -> bool`, or networks
             (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, before anything connects to
             it: of the one that is really connected to (127.0.0.1 for 0.0.0.0, an IPv4 address for its IPv6 form). Where
@@ -96,6 +97,7 @@ class Endpoint:
         server_hostname: str | None = None,
         codec: PayloadCodec | None = None,
         max_idle: int = 0,
+        max_idle_age: float = 60,
         allow: Allow | Iterable[IPv4Network | IPv6Network | str] | None = None,
         transport: Transport | None = None,
     ) -> None:
@@ -109,6 +111,7 @@ class Endpoint:
             ssl_context,
             server_hostname,
             max_idle,
+            max_idle_age,
             allow,
             transport,
         )
@@ -117,7 +120,7 @@ class Endpoint:
         self._address = address
         self._slots = Slots(limit)
         self._tally = Tally()
-        self._pool = Pool(max_idle)
+        self._pool = Pool(max_idle, max_idle_age)
         self._doors: Doors = ()
         self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
         self._listeners = 0

@@ -44,6 +44,7 @@ class Options:
     ssl_context: ssl.SSLContext | None
     server_hostname: str | None
     max_idle: int
+    max_idle_age: float
     allow: Any
     transport: Transport | None
 
@@ -57,6 +58,7 @@ class Options:
         seconds("close_timeout", self.close_timeout)
         whole("read_size", self.read_size)
         whole("max_idle", self.max_idle, least=0)
+        positive_seconds("max_idle_age", self.max_idle_age)
         object.__setattr__(self, "allow", checked_allow(self.allow))
         if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")

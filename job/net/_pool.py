@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, final
 
 import trio
@@ -14,33 +16,48 @@ from ._wire import Wire
 _ROUNDS: Final = 4
 
 
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A wire, and until when it may be used again, on trio's clock."""
+
+    address: str
+    wire: Wire
+    until: float
+
+
 @final
 class Pool:
     """At most `size` wires, the last one in is the first one out: it is the likeliest to be alive.
 
-    What is in it when it goes is closed.
+    One that is older than `age` seconds is none any more; it is closed when the pool is next used, since nothing runs here
+    that could do it in time. What is in it when it goes is closed.
     """
 
-    __slots__ = ("__weakref__", "_idle", "_size")
+    __slots__ = ("__weakref__", "_age", "_idle", "_size")
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, age: float) -> None:
         self._size = size
-        self._idle: list[tuple[str, Wire]] = []
+        self._age = age
+        self._idle: list[_Kept] = []
         weakref.finalize(self, _abandon_all, self._idle)
 
+    def __bool__(self) -> bool:
+        return bool(self._idle)  # also what is too old is to be looked at
+
     def __len__(self) -> int:
-        return len(self._idle)
+        return sum(not _is_over(kept) for kept in self._idle)
 
     def put(self, address: str, wire: Wire) -> bool:
         """Keep a wire to `address`; return whether there was room."""
         if len(self._idle) >= self._size:
             return False
-        self._idle.append((address, wire))
+        self._idle.append(_Kept(address, wire, trio.current_time() + self._age))
         return True
 
     async def get(self, address: str) -> Wire | None:
         """Take out a wire to `address` on which its peer has said nothing since, not even EOF; the others go."""
-        while (wire := self._pop(address)) is not None:
+        await self.close_old()
+        while (wire := self._pop(lambda kept: kept.address == address)) is not None:
             try:
                 if await _is_silent(wire):
                     return wire
@@ -50,11 +67,21 @@ class Pool:
             await close_now(wire)
         return None
 
-    def _pop(self, address: str) -> Wire | None:
+    async def close_old(self) -> None:
+        """Close what is too old."""
+        while (wire := self._pop(_is_over)) is not None:
+            await close_now(wire)
+
+    def _pop(self, wanted: Callable[[_Kept], bool]) -> Wire | None:
         for index in range(len(self._idle) - 1, -1, -1):
-            if self._idle[index][0] == address:
-                return self._idle.pop(index)[1]
+            if wanted(self._idle[index]):
+                return self._idle.pop(index).wire
         return None
+
+
+def _is_over(kept: _Kept) -> bool:
+    # Outside of trio there is no time: a look at the statistics after the run.
+    return trio.lowlevel.in_trio_run() and trio.current_time() >= kept.until
 
 
 async def _is_silent(wire: Wire) -> bool:
@@ -79,6 +106,6 @@ async def _is_silent(wire: Wire) -> bool:
     return not heard
 
 
-def _abandon_all(idle: list[tuple[str, Wire]]) -> None:
-    for _, wire in idle:
-        wire.abandon()
+def _abandon_all(idle: list[_Kept]) -> None:
+    for kept in idle:
+        kept.wire.abandon()

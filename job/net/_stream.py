@@ -272,8 +272,11 @@ class Stream(trio.abc.HalfCloseableStream):
 
         Given back is an outbound connection with a codec, between messages in both directions, with no byte unread, as long
         as the endpoint holds fewer than `max_idle`. Once bytes went past the codec (`receive_exactly`, `send_all`, a relay …)
-        nobody knows whether it is between messages, until the codec is written. In either case this stream is closed.
+        nobody knows whether it is between messages, until the codec is written. In either case this stream is closed. The
+        endpoint closes what it has held for `max_idle_age` seconds when it is next dialed or given a connection.
         """
+        if self._dialed is not None and self._is_reusable():
+            await self.endpoint._pool.close_old()
         if self._dialed is not None and self._is_reusable() and self.endpoint._keep(self._dialed, self._link.wire):
             self._shut()
             self._tell_closed()

@@ -33,6 +33,7 @@ from tests.net.pairs import connected
         ({"read_size": 0}, ValueError, "read_size must be 1 or more, got 0"),
         ({"max_idle": -1}, ValueError, "max_idle must be 0 or more, got -1"),
         ({"max_idle": False}, TypeError, "max_idle must be an int, got False"),
+        ({"max_idle_age": 0}, ValueError, "max_idle_age must be more than 0 seconds, got 0"),
         ({"ssl_context": True}, TypeError, "ssl_context must be an ssl.SSLContext or None"),
         ({"server_hostname": ""}, ValueError, "server_hostname must not be empty"),
         ({"codec": bytes}, TypeError, "codec must have the methods encode and decode"),
@@ -421,6 +422,43 @@ async def test_looks_before_reuse(sign: str, autojump_clock: MockClock) -> None:
     await endpoint.dial()
     assert endpoint.statistics().dialed == 2
     assert endpoint.statistics().idle == 0
+
+
+async def test_too_old_for_reuse(autojump_clock: MockClock) -> None:
+    """One that was kept for too long is not used again, nor counted, and is closed at the next dial."""
+    endpoint, stream, far, _ = await released(max_idle_age=60)
+    await stream.release()
+    await trio.sleep(59)
+    assert endpoint.statistics().idle == 1
+    await trio.sleep(1)
+    assert endpoint.statistics().idle == 0
+    await endpoint.dial()
+    assert endpoint.statistics().dialed == 2
+    assert await far.receive_some() == b""
+
+
+async def test_the_old_make_room(autojump_clock: MockClock) -> None:
+    """A release closes what is too old, whatever its address, and has its place."""
+    endpoint, stream, far, network = await released(max_idle_age=60)
+    await network.listen("other:80")
+    other = await endpoint.dial("other:80")
+    await stream.release()
+    await trio.sleep(60)
+    await other.release()
+    assert endpoint.statistics().idle == 1
+    assert await far.receive_some() == b""
+
+
+def test_what_is_kept_after_the_run() -> None:
+    """Outside of trio there is no time, and nothing is too old."""
+    endpoint = net.Endpoint("127.0.0.1:80", transport=MemoryTransport(), codec=frames.Codec(), max_idle=1)
+
+    async def main() -> None:
+        await endpoint._options.transport.listen("127.0.0.1:80")  # type: ignore[union-attr]
+        await (await endpoint.dial()).release()
+
+    trio.run(main, clock=MockClock())
+    assert endpoint.statistics().idle == 1
 
 
 async def test_cancelled_look(autojump_clock: MockClock) -> None:

@@ -35,7 +35,7 @@ MEMBERS: dict[Any, str] = {
 
 OPTIONS: dict[Any, str] = {
     net.Endpoint: """address limit on_limit queue_timeout connect_timeout close_timeout read_size ssl_context server_hostname
-        codec max_idle allow transport""",
+        codec max_idle max_idle_age allow transport""",
     net.serve: "endpoint build_job lame_duck",
     net.relay: "client upstream idle_timeout half_close_timeout",
     net.relay_task: "client upstream idle_timeout half_close_timeout",
