@@ -24,16 +24,14 @@ class Notices:
     def subscribe(self) -> trio.MemoryReceiveChannel[Task]:
         """Return a channel that gets each task from now on; without a bound, so that the job never waits for its reader."""
         send, receive = trio.open_memory_channel[Task](math.inf)
-        self._channels.append(send)
+        self._channels = [*filter(_is_read, self._channels), send]  # no channel says by itself that its reader has gone
         return receive
 
     def loop_ended(self, task: Task) -> None:
         """Send a task whose run loop has ended."""
-        for channel in tuple(self._channels):
-            try:
-                channel.send_nowait(task)
-            except trio.BrokenResourceError:  # its reader has gone
-                self._channels.remove(channel)
+        self._channels = list(filter(_is_read, self._channels))
+        for channel in self._channels:
+            channel.send_nowait(task)
 
     def job_ended(self) -> None:
         """Wake everybody, and close the channels."""
@@ -41,3 +39,8 @@ class Notices:
         self.ended.set()
         for channel in self._channels:
             channel.close()
+        self._channels.clear()
+
+
+def _is_read(channel: trio.MemorySendChannel[Task]) -> bool:
+    return channel.statistics().open_receive_channels > 0

@@ -1,5 +1,6 @@
 """`Job.run` and its sisters: what is called in which order, and what comes back."""
 
+import gc
 from collections.abc import Callable
 from contextvars import ContextVar
 
@@ -459,6 +460,21 @@ async def test_done_tasks_with_a_reader_gone(autojump_clock: MockClock) -> None:
     kept = j.done_tasks()
     await j.run()
     assert len([task async for task in kept]) == 1
+
+
+async def test_done_tasks_with_many_readers_gone(autojump_clock: MockClock) -> None:
+    """Of channels that are closed again, by a job that lives long and whose tasks do not end, nothing is left."""
+    j = Job[None](keep_open=True)
+    async with j:
+        kept = j.done_tasks()
+        for _ in range(100):
+            with j.done_tasks():
+                pass
+        assert sum(type(each) is trio.MemorySendChannel for each in gc.get_objects()) < 50
+        task = j.add_task(done)
+        await task.wait()
+        assert kept.receive_nowait() is task
+    assert [task async for task in kept] == []
 
 
 async def test_done_tasks_of_a_failed_job(autojump_clock: MockClock) -> None:
