@@ -43,6 +43,7 @@ from ._report import report_end, report_stalled, report_survived
 from ._states import JOB_DONE, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
 from ._task import Task
+from ._tracebacks import begin_with_user_code
 from ._typevars import V
 from ._verdict import Cause, CauseKind, TaskError, Verdict
 from .log import JobLog, Logger, Loggers, checked_registration
@@ -700,6 +701,7 @@ class Job(Generic[V]):
             self._audience.join(everybody)
 
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
+        begin_with_user_code(failure.error)
         if self._audience is not None:
             self._audience.hear(TaskFailed(task, failure, survived, self.clock()))
         if survived:
