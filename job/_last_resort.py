@@ -39,6 +39,6 @@ def report_fault(message: str) -> None:
     """Say on stderr that a listener is at fault; where stderr itself is at fault, there is nobody left to tell."""
     if sys.stderr is not None:
         try:
-            sys.stderr.write(f"job: {message}\n")
+            sys.stderr.write(f"job: {printable(message)}\n")
         except Exception:
             return

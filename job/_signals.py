@@ -29,7 +29,7 @@ class Line:
     stays where it is: Python could not put it back.
     """
 
-    __slots__ = ("_before", "_listeners", "_number", "_process")
+    __slots__ = ("_before", "_listeners", "_number")
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -38,7 +38,7 @@ class Line:
     @contextmanager
     def heard_by(self, caught: Caught) -> Iterator[None]:
         """Tell `caught` of the signal while the block runs."""
-        if not self._listeners or os.getpid() != self._process:
+        if not self._listeners:
             self._take()
         listener = object()
         self._listeners[listener] = caught
@@ -49,14 +49,18 @@ class Line:
             if not self._listeners:
                 self._give_back()
 
+    def leave(self) -> None:
+        """Forget those who listen, and give the signal back: they are in the process that this one was forked from."""
+        if self._listeners:
+            self._listeners.clear()
+            self._give_back()
+
     @property
     def shared(self) -> bool:
         """Whether more than one listens."""
         return len(self._listeners) > 1
 
     def _take(self) -> None:
-        self._listeners.clear()  # those of the process that this one was forked from
-        self._process = os.getpid()
         present = signal.getsignal(self._number)
         if present != self._caught:
             self._before: Any = present
@@ -68,14 +72,13 @@ class Line:
             signal.signal(self._number, self._before)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        if not self._listeners or os.getpid() != self._process:
-            self._as_before(number, frame)
-            return
         for caught in tuple(self._listeners.values()):
             caught(number, frame)
+        if not self._listeners:
+            self._as_before(number, frame)
 
     def _as_before(self, number: int, frame: FrameType | None) -> None:
-        """Do what the signal did before: all who listened have gone, or are in the process that this one was forked from."""
+        """Do what the signal did before: another has put our handler back, after all who listened had left."""
         if callable(self._before):
             self._before(number, frame)
         else:
@@ -89,6 +92,28 @@ _lines: Final[dict[int, Line]] = {}
 def line(number: int) -> Line:
     """Return the line of a signal; there is one in the process."""
     return _lines.setdefault(number, Line(number))
+
+
+_forking: Final = threading.local()
+
+
+def _before_fork() -> None:
+    # Python drops what comes before the new process is set up; held back, it is obeyed then.
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _lines)
+
+
+def _after_fork() -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, _forking.mask)
+
+
+def _in_forked_process() -> None:
+    for each in _lines.values():
+        each.leave()
+    _after_fork()
+
+
+with suppress(AttributeError):  # of a system without fork
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_forked_process)
 
 
 def in_main_thread() -> bool:

@@ -196,7 +196,8 @@ class JobLog:
 
     def _all(self, fields: dict[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
         """Return the fields of a record in the order they were put in: the job's, what was bound, those of the line."""
-        return {**named(self._shared, reserved), **self._fields, **named(fields, RESERVED)}
+        shared = {**self._shared}  # a copy: a thread may be putting something in
+        return {**named(shared, reserved), **self._fields, **named(fields, RESERVED)}
 
 
 def deliver(logger: Logger, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:

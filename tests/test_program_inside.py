@@ -17,7 +17,7 @@ import trio
 import job
 from job import CauseKind, Job, JobState, JobStateChanged, StopPolicy, Task
 from job._dump import dump, place
-from job._signals import line
+from job._signals import _before_fork, _in_forked_process, line
 from job.tasks import once, reload_on_signal, signal_listener
 from tests.journal import done, failing, forever
 
@@ -290,6 +290,28 @@ def test_signal_of_a_handler_that_outlives_the_run(before: Any) -> None:
         assert trio.run(again.run) is JobState.DONE
     finally:
         signal.signal(signal.SIGWINCH, found)
+
+
+def test_forked_process() -> None:
+    """What is done in a process forked from one that listens, done here: its signals do what they did before."""
+    heard: list[int] = []
+
+    async def run(task: Task) -> None:
+        _before_fork()
+        _in_forked_process()
+        signal.raise_signal(signal.SIGUSR1)
+        task.done(await trio.sleep(0.01))
+
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        j = Job[None]()
+        j.add_task(signal_listener(signal.SIGUSR1))
+        j.add_task(run, policy=StopPolicy.STOP_GROUP)
+        assert trio.run(j.run) is JobState.DONE
+        assert j.verdict is not None
+        assert (j.verdict.cause.kind, heard) == (CauseKind.FINISHED, [signal.SIGUSR1])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_signal_after_the_loop() -> None:
