@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import socket
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, Protocol, final
 
 import trio
 
@@ -25,7 +24,18 @@ _LARGE: Final = CHUNK // 2
 _NOTHING: Final = memoryview(b"")
 
 
-@final
+class Socket(Protocol):
+    """A non-blocking socket, or what behaves like one."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Receive what is there, 0 at EOF; else raise BlockingIOError."""
+        ...
+
+    def send(self, data: memoryview, /) -> int:
+        """Take what there is room for, else raise BlockingIOError."""
+        ...
+
+
 class EnginePump(Pump):
     """Moves a chunk whenever its source has one. What the sink does not take of it is copied out, and comes first.
 
@@ -52,13 +62,11 @@ class EnginePump(Pump):
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
         assert source.link is not None
-        assert source.plain is not None
         assert sink.link is not None
-        assert sink.plain is not None
         self._giver: Link = source.link
         self._taker: Link = sink.link
-        self._from: socket.socket = source.plain
-        self._to: socket.socket = sink.plain
+        self._from: Socket = _socket_of(source)
+        self._to: Socket = _socket_of(sink)
         self._source_fd = source.fd
         self._sink_fd = sink.fd
         self._rest = _NOTHING
@@ -238,6 +246,12 @@ class EnginePump(Pump):
         if self._lent:
             self._engine.leave(self._source_fd, self)
             self._engine.leave(self._sink_fd, self)
+
+
+def _socket_of(end: End) -> Socket:
+    found = end.plain or end.secured
+    assert found is not None
+    return found
 
 
 @final

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from ._socket_wire import SocketWire
+from ._tls_wire import TlsWire
 from ._wire import Wire
 
 if TYPE_CHECKING:
@@ -97,9 +98,9 @@ class Link:
         self.endpoint._tally.bytes_received += size
 
     def note_eof(self) -> None:
-        """Take note that the peer has said EOF to whom a plain socket was lent."""
-        assert isinstance(self.wire, SocketWire)
-        self.wire.eof = self.wire.quiet = True
+        """Take note that the peer has said EOF to whom a socket was lent; TLS has heard it itself."""
+        if isinstance(self.wire, SocketWire):
+            self.wire.eof = self.wire.quiet = True
 
     # -- sending
 
@@ -120,12 +121,12 @@ class Link:
         self.eof_sent = True
 
     def send_eof_nowait(self) -> None:
-        """Say so on a plain socket, without a checkpoint.
+        """Say so on a plain socket, or on one with TLS as far as there is room, without a checkpoint.
 
         Raises:
             OSError: the peer is gone.
         """
-        assert isinstance(self.wire, SocketWire)
+        assert isinstance(self.wire, SocketWire | TlsWire)
         self.wire.send_eof_nowait()
         self.eof_sent = True
 

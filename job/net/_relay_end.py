@@ -23,11 +23,12 @@ class End:
     Attributes:
         half_closes: whether the peer learns of an EOF while the other direction goes on.
         plain: the socket under a stream that is nothing but a socket.
+        secured: the socket of one of ours that has TLS on it.
         fd: its descriptor, also when it has been closed; -1 where there is none.
         link: what is below the stream, where it is one of ours.
     """
 
-    __slots__ = ("fd", "half_closes", "link", "plain", "side", "stream")
+    __slots__ = ("fd", "half_closes", "link", "plain", "secured", "side", "stream")
 
     def __init__(self, side: Side, stream: trio.abc.Stream) -> None:
         self.side = side
@@ -36,7 +37,8 @@ class End:
         own = stream if isinstance(stream, Stream) else None
         self.link: Link | None = None if own is None else own._link
         self.plain = _socket_of(stream) if own is None else own.plain
-        self.fd = -1 if self.plain is None else self.plain.fileno()
+        self.secured = own.secured if own is not None and self.plain is None else None
+        self.fd = self.plain.fileno() if self.plain is not None else -1 if self.secured is None else self.secured.fd
         self.half_closes = hasattr(stream, "send_eof") if own is None else own.half_closes
 
     @property

@@ -21,6 +21,7 @@ from ._pump import Pump, StreamPump, TaskPump
 from ._reason import EndReason, Side, reason_of_fault
 from ._relay_end import End
 from ._socket_pump import SocketPump
+from ._tls_pump import TlsPump
 
 
 @final
@@ -255,9 +256,15 @@ class Relaying:
 
 
 def _kind_of_pump(client: End, upstream: End) -> type[EnginePump | SocketPump | StreamPump]:
+    driven = AVAILABLE and _is_ours(client) and _is_ours(upstream)
     if client.plain is None or upstream.plain is None:
-        return StreamPump
-    return EnginePump if AVAILABLE and client.link is not None and upstream.link is not None else SocketPump
+        return TlsPump if driven else StreamPump
+    return EnginePump if driven else SocketPump
+
+
+def _is_ours(end: End) -> bool:
+    """Whether the engine can have the end: it is one of our streams, on a socket, so that we hear of its close."""
+    return end.link is not None and (end.plain or end.secured) is not None
 
 
 def _seconds(limit: tuple[float, EndReason]) -> float:

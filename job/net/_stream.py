@@ -21,6 +21,8 @@ from ._link import Link
 from ._outbox import Outbox
 from ._socket_wire import SocketWire
 from ._stream_tasks import read_routines, write_routines
+from ._tls_socket import TlsSocket
+from ._tls_wire import TlsWire
 from ._wire import Data, Wire
 
 if TYPE_CHECKING:
@@ -375,8 +377,19 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def plain(self) -> socket.socket | None:
         """The socket, where the stream is nothing but a socket."""
-        wire, sends_next = self._link.wire, not self._link.eof_sent and self._all_sent
-        return wire.lend() if isinstance(wire, SocketWire) and sends_next else None
+        wire = self._link.wire
+        return wire.lend() if isinstance(wire, SocketWire) and self._sends_next else None
+
+    @property
+    def secured(self) -> TlsSocket | None:
+        """The socket with its TLS, where the stream is nothing but that."""
+        wire = self._link.wire
+        return wire.lend() if isinstance(wire, TlsWire) and self._sends_next else None
+
+    @property
+    def _sends_next(self) -> bool:
+        """Whether what is sent next goes out next."""
+        return not self._link.eof_sent and self._all_sent
 
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""

@@ -36,13 +36,14 @@ they never shrink."""
 
 @final
 class Tls:
-    """One TLS connection. After each call there may be something to `take` for the peer.
+    """One TLS connection. After each call there may be something `outgoing` for the peer.
 
     Attributes:
+        dry: nothing can be read before it is fed; False also where that has not been tried yet.
         eof: the peer has said close_notify.
     """
 
-    __slots__ = ("_fault", "_held", "_in", "_object", "_out", "_said_eof", "eof", "server_name")
+    __slots__ = ("_fault", "_held", "_in", "_object", "_out", "_rest", "_said_eof", "dry", "eof", "server_name")
 
     def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None) -> None:
         self._in = ssl.MemoryBIO()
@@ -50,27 +51,41 @@ class Tls:
         if server_side:
             listen_for_name(context)
         self._object = context.wrap_bio(self._in, self._out, server_side, server_hostname)
+        self._rest = memoryview(b"")  # of what is outgoing, while it is sent
         self._held = b""  # decrypted already
         self._fault: ssl.SSLError | None = None
         self._said_eof = False
+        self.dry = False
         self.eof = False
         self.server_name = server_hostname
 
     def feed(self, ciphertext: Data) -> None:
         """Take in what the peer sent; nothing is the end of what is below."""
+        self.dry = False
         if ciphertext:
             self._in.write(ciphertext)
         else:
             self._in.write_eof()
 
-    def take(self) -> bytes:
-        """Return what is to be sent to the peer, and forget it."""
-        return self._out.read()
-
     @property
     def pending(self) -> bool:
-        """Whether there is something to be sent."""
-        return self._out.pending > 0
+        """Whether there is something to be sent to the peer."""
+        return bool(self._rest) or self._out.pending > 0
+
+    def outgoing(self) -> memoryview:
+        """Return what is to be sent to the peer next, again and again until it is `sent`."""
+        if not self._rest:
+            self._rest = memoryview(self._out.read())
+        return self._rest
+
+    def sent(self, size: int) -> None:
+        """Forget the first so many bytes of what is outgoing."""
+        self._rest = self._rest[size:]
+
+    def take(self) -> bytes:
+        """Return all that is to be sent to the peer, and forget it."""
+        rest, self._rest = bytes(self._rest), memoryview(b"")
+        return rest + self._out.read()
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; return whether it is over, else it needs to be fed.
@@ -115,6 +130,7 @@ class Tls:
         try:
             data = self._object.read(most)
         except ssl.SSLWantReadError:
+            self.dry = True
             return None
         except ssl.SSLZeroReturnError:
             data = b""

@@ -13,6 +13,7 @@ from ._foreign_wire import close_now
 from ._socket_wire import SocketWire
 from ._tls import RECORD, Tls
 from ._tls_info import TLSInfo
+from ._tls_socket import TlsSocket, broken
 from ._wire import Data, Wire
 
 
@@ -24,14 +25,13 @@ class TlsWire:
     other (an answer to a KeyUpdate, a new handshake in TLS 1.2). So each has a lock.
     """
 
-    __slots__ = ("_below", "_cut", "_feeding", "_feeds", "_flushing", "_rest", "_tls")
+    __slots__ = ("_below", "_cut", "_feeding", "_feeds", "_flushing", "_tls")
 
     half_closes: Final = True
 
     def __init__(self, below: Wire, tls: Tls) -> None:
         self._below = below
         self._tls = tls
-        self._rest = memoryview(b"")  # ciphertext that is on its way
         self._feeds = 0
         self._cut = False  # nobody knows how much of the ciphertext has gone out
         self._feeding = trio.Lock()
@@ -96,7 +96,7 @@ class TlsWire:
         except ssl.SSLError as fault:
             with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
                 await self.flush()
-            raise _broken(fault) from fault
+            raise broken(fault) from fault
 
     async def _feed(self) -> None:
         """Say what is to be said, then receive from below; once, where several want it."""
@@ -114,7 +114,7 @@ class TlsWire:
             while (data := self._tls.read(max_bytes)) is None:
                 self._tls.feed(self._below.receive_nowait(RECORD))
         except ssl.SSLError as fault:
-            raise _broken(fault) from fault
+            raise broken(fault) from fault
         return data
 
     # -- sending
@@ -127,22 +127,20 @@ class TlsWire:
                 while not self._tls.write(record):
                     await self._feed()
             except ssl.SSLError as fault:
-                raise _broken(fault) from fault
+                raise broken(fault) from fault
             return len(record)
 
     async def flush(self) -> None:
         """Send what has been taken."""
         async with self._flushing:
-            while self._rest or self._tls.pending:
+            while self._tls.pending:
                 await self._flush_some()
 
     async def _flush_some(self) -> None:
         if self._cut:
             raise trio.BrokenResourceError("a send on this stream was cancelled half way")
-        if not self._rest:
-            self._rest = memoryview(self._tls.take())
         try:
-            self._rest = self._rest[await self._below.send_some(self._rest) :]
+            self._tls.sent(await self._below.send_some(self._tls.outgoing()))
         except trio.Cancelled:
             self._cut = not self._below.resumes
             raise
@@ -160,6 +158,18 @@ class TlsWire:
         except trio.BrokenResourceError:
             if not self._tls.eof:  # a peer that has said EOF may be gone: it has no use for ours
                 raise
+
+    # -- for the relay, which moves bytes past the wire
+
+    def lend(self) -> TlsSocket | None:
+        """Return the socket below, with its TLS, where it is one of ours; take it that some will be sent."""
+        return TlsSocket(self._below.lend(), self._tls) if isinstance(self._below, SocketWire) else None
+
+    def send_eof_nowait(self) -> None:
+        """Say close_notify; where there is no room for it, it goes out with the next flush."""
+        assert isinstance(self._below, SocketWire)
+        self._tls.close_notify()
+        TlsSocket(self._below.sock, self._tls).flush()
 
     # -- the end
 
@@ -186,10 +196,6 @@ class TlsWire:
     def abandon(self) -> None:
         """Close at once."""
         self._below.abandon()
-
-
-def _broken(fault: ssl.SSLError) -> trio.BrokenResourceError:
-    return trio.BrokenResourceError(f"TLS connection broken: {fault}")
 
 
 async def over_tls(
