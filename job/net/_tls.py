@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, final
+from functools import partial
+from typing import final
 
+from ._tls_buffers import RECORD, Intake, Outlet
 from ._tls_info import TLSInfo, asked_name, listen_for_name
 from ._wire import Data
-
-RECORD: Final = 16384
-"""The most bytes in one record (RFC 8446, 5.1). To feed and to write no more at once keeps the two buffers of OpenSSL's small:
-they never shrink."""
 
 # Which end means what, and who says what when.
 #
@@ -36,22 +35,22 @@ they never shrink."""
 
 @final
 class Tls:
-    """One TLS connection. After each call there may be something `outgoing` for the peer.
+    """One TLS connection.
 
     Attributes:
+        out: what is to be sent to the peer; after each call there may be something.
         dry: nothing can be read before it is fed; False also where that has not been tried yet.
         eof: the peer has said close_notify.
     """
 
-    __slots__ = ("_fault", "_held", "_in", "_object", "_out", "_rest", "_said_eof", "dry", "eof", "server_name")
+    __slots__ = ("_fault", "_held", "_in", "_object", "_said_eof", "dry", "eof", "out", "server_name")
 
     def __init__(self, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None = None) -> None:
-        self._in = ssl.MemoryBIO()
-        self._out = ssl.MemoryBIO()
+        self._in = Intake()
+        self.out = Outlet()
         if server_side:
             listen_for_name(context)
-        self._object = context.wrap_bio(self._in, self._out, server_side, server_hostname)
-        self._rest = memoryview(b"")  # of what is outgoing, while it is sent
+        self._object = context.wrap_bio(self._in.bio, self.out.bio, server_side, server_hostname)
         self._held = b""  # decrypted already
         self._fault: ssl.SSLError | None = None
         self._said_eof = False
@@ -61,31 +60,8 @@ class Tls:
 
     def feed(self, ciphertext: Data) -> None:
         """Take in what the peer sent; nothing is the end of what is below."""
+        self._in.put(ciphertext)
         self.dry = False
-        if ciphertext:
-            self._in.write(ciphertext)
-        else:
-            self._in.write_eof()
-
-    @property
-    def pending(self) -> bool:
-        """Whether there is something to be sent to the peer."""
-        return bool(self._rest) or self._out.pending > 0
-
-    def outgoing(self) -> memoryview:
-        """Return what is to be sent to the peer next, again and again until it is `sent`."""
-        if not self._rest:
-            self._rest = memoryview(self._out.read())
-        return self._rest
-
-    def sent(self, size: int) -> None:
-        """Forget the first so many bytes of what is outgoing."""
-        self._rest = self._rest[size:]
-
-    def take(self) -> bytes:
-        """Return all that is to be sent to the peer, and forget it."""
-        rest, self._rest = bytes(self._rest), memoryview(b"")
-        return rest + self._out.read()
 
     def shake_hands(self) -> bool:
         """Go on with the handshake; return whether it is over, else it needs to be fed.
@@ -93,15 +69,24 @@ class Tls:
         Raises:
             ssl.SSLError: it failed, and an alert is to be sent, unless the peer has gone.
         """
-        try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
+        if not self._try(self._object.do_handshake):
             return False
-        except ssl.SSLError as fault:
-            self._fault = fault
-            raise
         self.server_name = asked_name(self._object) or self.server_name
         return True
+
+    def _try(self, step: Callable[[], object]) -> bool:
+        """Do something for which OpenSSL may have to hear the peer; return whether it was done."""
+        while True:
+            try:
+                step()
+            except ssl.SSLWantReadError:
+                if not self._in.pass_on():
+                    return False
+            except ssl.SSLError as fault:
+                self._fault = fault
+                raise
+            else:
+                return True
 
     def read(self, most: int) -> bytes | None:
         """Return up to `most` bytes, of as many records as there are; none at EOF, None where it needs to be fed first.
@@ -115,7 +100,7 @@ class Tls:
         parts: list[bytes] = []
         part: bytes | None = None
         try:
-            while most and (part := self._record(most)):
+            while most and not self.dry and (part := self._record(most)):
                 parts.append(part)
                 most -= len(part)
         except ssl.SSLError:
@@ -127,32 +112,36 @@ class Tls:
         """Decrypt what is left of one record, or the next."""
         if self._fault is not None:
             raise self._fault
-        try:
-            data = self._object.read(most)
-        except ssl.SSLWantReadError:
-            self.dry = True
-            return None
-        except ssl.SSLZeroReturnError:
-            data = b""
-        except ssl.SSLError as fault:
-            self._fault = fault
-            raise
-        if not data:
-            self.eof = True
-        return data
+        while True:
+            try:
+                data = self._object.read(most)
+            except ssl.SSLWantReadError:
+                if self._in.pass_on():
+                    continue
+                self.dry = True
+                return None
+            except ssl.SSLZeroReturnError:
+                data = b""
+            except ssl.SSLError as fault:
+                self._fault = fault
+                raise
+            self.eof = not data
+            return data
 
-    def write(self, data: Data) -> bool:
-        """Encrypt `data`, at best not more than a record; return whether it was, else it needs to be fed first.
+    def write(self, data: memoryview) -> bool:
+        """Encrypt `data`; return whether it was, else it needs to be fed first.
 
         The peer has to be heard first where it shakes hands anew, as TLS 1.2 may.
 
         Raises:
             ssl.SSLError: the connection is broken.
         """
-        try:
-            self._object.write(data)
-        except ssl.SSLWantReadError:
-            return False
+        records: list[bytes] = []
+        for start in range(0, len(data), RECORD):
+            if not self._try(partial(self._object.write, data[start : start + RECORD])):
+                return False  # only the first one: it is reading that begins a handshake
+            records.append(self.out.bio.read())
+        self.out.collect(records)
         return True
 
     def close_notify(self) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 from contextlib import suppress
-from typing import final
+from typing import Final, final
 
 import trio
 
-from ._tls import RECORD, Tls
+from ._tls import Tls
+
+_CHUNK: Final = 32768
+"""Bytes received at once. Decrypted they fit into the buffer, so that nothing but the beginning of a record is left over."""
 
 
 @final
@@ -35,7 +38,7 @@ class TlsSocket:
     @property
     def unsent(self) -> bool:
         """Whether something has to be flushed."""
-        return self._tls.pending
+        return self._tls.out.pending
 
     def recv_into(self, buffer: memoryview) -> int:
         """Receive what is there; return how many bytes, 0 at EOF.
@@ -47,13 +50,13 @@ class TlsSocket:
         try:
             data = self._tls.read(len(buffer))
             if data is None:
-                self._tls.feed(self._sock.recv(RECORD))
+                self._tls.feed(self._sock.recv(_CHUNK))
                 data = self._tls.read(len(buffer))
         except ssl.SSLError as fault:
             with suppress(OSError):
                 self.flush()
             raise broken(fault) from fault
-        if self._tls.pending:  # an answer of the protocol's own
+        if self._tls.out.pending:  # an answer of the protocol's own
             self.flush()
         if data is None:
             raise BlockingIOError
@@ -61,31 +64,24 @@ class TlsSocket:
         return len(data)
 
     def send(self, data: memoryview) -> int:
-        """Take bytes, a record at a time, until one is `unsent`; return how many.
+        """Take all bytes, or none where some are `unsent`; return how many.
 
         Raises:
             BlockingIOError: there is no room for any.
             OSError, trio.BrokenResourceError: the connection is broken, below or inside.
         """
         self.flush()
-        taken = 0
-        while taken < len(data) and not self._tls.pending:
-            record = data[taken : taken + RECORD]
-            self._encrypt(record)
-            self.flush()
-            taken += len(record)
-        if data and not taken:
+        if self._tls.out.pending:
             raise BlockingIOError
-        return taken
-
-    def _encrypt(self, record: memoryview) -> None:
         try:
-            if self._tls.write(record):
-                return
+            written = self._tls.write(data)
         except ssl.SSLError as fault:
             raise broken(fault) from fault
-        # It would have to be waited for, and may never come to an end. Nearly no peer does so: TLS 1.3 has no such thing.
-        raise trio.BrokenResourceError("the peer shakes hands anew in the middle of a relay")
+        if not written:
+            # It would have to be heard first, and may never come to an end. Few do so: TLS 1.3 has no such thing.
+            raise trio.BrokenResourceError("the peer shakes hands anew in the middle of a relay")
+        self.flush()
+        return len(data)
 
     def flush(self) -> None:
         """Send what is unsent, as far as there is room.
@@ -93,9 +89,9 @@ class TlsSocket:
         Raises:
             OSError: the connection is broken below.
         """
-        while self._tls.pending:
+        while self._tls.out.pending:
             try:
-                self._tls.sent(self._sock.send(self._tls.outgoing()))
+                self._tls.out.sent(self._sock.send(self._tls.out.next()))
             except BlockingIOError:
                 return
 

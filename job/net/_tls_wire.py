@@ -11,7 +11,8 @@ from trio.lowlevel import cancel_shielded_checkpoint, checkpoint_if_cancelled
 
 from ._foreign_wire import close_now
 from ._socket_wire import SocketWire
-from ._tls import RECORD, Tls
+from ._tls import Tls
+from ._tls_buffers import RECORD
 from ._tls_info import TLSInfo
 from ._tls_socket import TlsSocket, broken
 from ._wire import Data, Wire
@@ -100,7 +101,7 @@ class TlsWire:
 
     async def _feed(self) -> None:
         """Say what is to be said, then receive from below; once, where several want it."""
-        if self._tls.pending and not self._flushing.locked():
+        if self._tls.out.pending and not self._flushing.locked():
             await self.flush()
         feeds = self._feeds
         async with self._feeding:
@@ -133,14 +134,14 @@ class TlsWire:
     async def flush(self) -> None:
         """Send what has been taken."""
         async with self._flushing:
-            while self._tls.pending:
+            while self._tls.out.pending:
                 await self._flush_some()
 
     async def _flush_some(self) -> None:
         if self._cut:
             raise trio.BrokenResourceError("a send on this stream was cancelled half way")
         try:
-            self._tls.sent(await self._below.send_some(self._tls.outgoing()))
+            self._tls.out.sent(await self._below.send_some(self._tls.out.next()))
         except trio.Cancelled:
             self._cut = not self._below.resumes
             raise

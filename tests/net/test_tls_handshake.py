@@ -130,7 +130,7 @@ async def test_time_runs_out_in_the_farewell(autojump_clock: MockClock) -> None:
         server.feed(await far.receive_some())
         server.shake_hands()
         near.send_stream.send_all_hook = stall
-        await far.send_all(server.take())
+        await far.send_all(server.out.take())
     assert trio.current_time() == 4
 
 
