@@ -90,7 +90,7 @@ def print_summary(report: Report) -> None:
     print(f"{report.bytes_sent} bytes sent, {report.bytes_received} bytes received")
     print(f"{report.failed} failed, {report.lost_connections} connections lost, {report.retried} requests sent again")
     for name, count in report.backends.items():
-        print(f"  {name}: {count}")
+        print(f"  {program.printable(name)}: {count}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import itertools
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
+from errno import EISDIR, ENAMETOOLONG
 from pathlib import Path
 from typing import Final, final
 
@@ -22,7 +24,7 @@ import job
 from job import net
 
 from . import images
-from .messages import MAX_FILE, Message, Refused, Resize, Resized
+from .messages import MAX_FILE, Message, Refused, Resize
 from .program import ProgramError, reason
 from .work import Picture, Work
 
@@ -57,7 +59,8 @@ class Connection:
         self._order = order
         self._ids = itertools.count(1)
         self._room = trio.Semaphore(AHEAD)
-        self._sent: dict[int, tuple[Picture, int]] = {}  # by id, with the size of the file
+        self._taken: dict[int, Picture] = {}  # by id: to be given back where no answer comes
+        self._sent: dict[int, int] = {}  # by id, the size of the file: what may be answered
         self.job: job.Job[net.Stream] = job.Job(name="connection", grace=GRACE, quiet=(*LOST, ProgramError))
         self.job.add_oneshot_task(proxy.connect_task)
         self.job.add_task(net.read_task)
@@ -81,13 +84,13 @@ class Connection:
             picture = await self._next_picture()
             if picture is None:
                 self._room.release()
-                return task.tick() if self._sent else task.finish_job()
+                return task.tick() if self._taken else task.finish_job()
             await self._send(j.value, picture)
             return task.tick()
 
         def finalize(task: job.Task) -> None:
             self._work.connections -= 1
-            self._work.give_back([picture for picture, _ in self._sent.values()])
+            self._work.give_back(self._taken.values())
 
         return job.Routines(init, run, finalize)
 
@@ -114,32 +117,32 @@ class Connection:
 
     async def _send(self, stream: net.Stream, picture: Picture) -> None:
         number = next(self._ids)
-        self._sent[number] = (picture, 0)  # before the first await, so that it is given back whatever happens
+        self._taken[number] = picture  # before the first await, so that it is given back whatever happens
         try:
             data = await trio.to_thread.run_sync(read_file, picture.path)
         except OSError as error:
             self._refuse(number, f"cannot be read: {reason(error)}")
             return
-        self._sent[number] = (picture, len(data))
+        self._sent[number] = len(data)
         await stream.send(Resize(number, self._order.width, self._order.height, data))
 
     async def _settle(self, answer: Message) -> None:
-        match answer:
-            case Resized(number, backend, image) if number in self._sent:
-                picture, size = self._sent[number]
-                await self._save(picture, image)
-                del self._sent[number]
-                self._work.answered(backend, sent=size, received=len(image))
-            case Refused(number, _, why) if number in self._sent:
-                self._refuse(number, why)
-                return
-            case _:
-                raise net.ProtocolError(f"an answer to nothing: {type(answer).__name__} {answer.id}")
-        self._room.release()
+        """Take an answer, which counts only for a picture that was sent: a backend can say anything."""
+        if isinstance(answer, Resize) or answer.id not in self._sent:
+            raise net.ProtocolError(f"an answer to nothing: {type(answer).__name__} {answer.id}")
+        size = self._sent.pop(answer.id)
+        if isinstance(answer, Refused):
+            return self._refuse(answer.id, answer.reason)
+        try:
+            await self._save(self._taken[answer.id], answer.image)
+        except UnusableNameError as error:
+            return self._refuse(answer.id, str(error))
+        del self._taken[answer.id]
+        self._work.answered(answer.backend, sent=size, received=len(answer.image))
+        return self._room.release()
 
     def _refuse(self, number: int, why: str) -> None:
-        picture, _ = self._sent.pop(number)
-        self._work.failed(picture, why)
+        self._work.failed(self._taken.pop(number), why)
         self._room.release()
 
     async def _save(self, picture: Picture, image: bytes) -> None:
@@ -162,15 +165,26 @@ def read_file(path: Path) -> bytes:
     return path.read_bytes()
 
 
+class UnusableNameError(Exception):
+    """One file cannot be saved by its name; others can."""
+
+
 def save_file(path: Path, data: bytes) -> None:
     """Write the file, whole or not at all. Called in a thread.
 
     Raises:
+        UnusableNameError: its name is too long, or a folder has it.
         ProgramError: it cannot be written, and nor could the others.
     """
     part = path.with_name(path.name + ".part")
     try:
-        part.write_bytes(data)
-        part.replace(path)
+        try:
+            part.write_bytes(data)
+            part.replace(path)
+        except OSError:
+            with suppress(OSError):
+                part.unlink()
+            raise
     except OSError as error:
-        raise ProgramError(f"cannot save {path}: {reason(error)}") from error
+        kind = UnusableNameError if error.errno in (ENAMETOOLONG, EISDIR) else ProgramError
+        raise kind(f"cannot save {path}: {reason(error)}") from error

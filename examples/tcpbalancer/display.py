@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
+from .program import printable
 from .work import Report
 
 LINE_EVERY: Final = 1.0
@@ -45,7 +46,7 @@ class Display:
 
     def say(self, name: str, line: str) -> None:
         """Show a line that a program has printed."""
-        self._console.print(f"[cyan]{name:>8}[/cyan]  {escape(line)}")
+        self._console.print(f"[cyan]{name:>8}[/cyan]  {escape(printable(line))}")
 
     def show(self, report: Report) -> None:
         """Show how far the client is."""

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from job import net
 
-from .messages import MAX_SIDE
+from .messages import MAX_NAME, MAX_SIDE
 
 MINCONNS: Final = 8
 MAXCONNS: Final = 15
@@ -51,7 +51,7 @@ def _listen_options(parser: argparse.ArgumentParser) -> None:
 
 def _backend_options(parser: argparse.ArgumentParser) -> None:
     _listen_options(parser)
-    parser.add_argument("--name", default="backend", help="what it is called in the client's figures")
+    parser.add_argument("--name", type=_name, default="backend", help="what it is called in the client's figures")
     parser.add_argument(
         "--threads", type=_count, default=os.cpu_count() or 1, help="most pictures at once (default: %(default)s)"
     )
@@ -122,6 +122,12 @@ def _whole(text: str, least: int, most: int | None) -> int:
         span = f"of {least} or more" if most is None else f"from {least} to {most}"
         raise argparse.ArgumentTypeError(f"expected a whole number {span}, got {text!r}")
     return int(text)
+
+
+def _name(text: str) -> str:
+    if not text.isprintable() or not 1 <= len(text) <= MAX_NAME:
+        raise argparse.ArgumentTypeError(f"expected a name of at most {MAX_NAME} letters, got {text!r}")
+    return text
 
 
 def _address(text: str) -> str:

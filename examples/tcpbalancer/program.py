@@ -59,7 +59,12 @@ def server(
 
 def complain(line: str) -> None:
     """Print one line about something that went wrong."""
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    print(f"error: {printable(line)}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """Return the text with what is no character to see written out: a peer may send escape codes for the terminal."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 def reason(error: BaseException) -> str:
@@ -74,7 +79,7 @@ def reason(error: BaseException) -> str:
         return reason(cause)
     if isinstance(error, OSError) and error.errno is not None and error.errno > 0:  # not those of name resolution
         return os.strerror(error.errno)
-    return (isinstance(error, OSError) and error.strerror) or str(error)
+    return printable((isinstance(error, OSError) and error.strerror) or str(error))
 
 
 def _stderr_logger() -> Any:
