@@ -95,7 +95,7 @@ class Works:
     async def _exchange(self, client: net.Stream, size: int) -> str:
         async with AsyncExitStack() as room:
             answer = await self._work(client, size, room)
-            await send(client, CODEC.encode(answer))
+            await send(client, net.frames.encode(CODEC.encode(answer), max_frame=MAX_FRAME))
         return type(answer).__name__
 
     async def _work(self, client: net.Stream, size: int, room: AsyncExitStack) -> Resized | Refused:
