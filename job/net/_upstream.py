@@ -97,8 +97,11 @@ class Upstream:
     def ejected_until(self) -> float | None:
         """When its ejection ends, in seconds on trio's clock; None when it is not ejected."""
         until = self._health.out_until
-        # The clock is read only where there is an ejection, so that a balancer can be looked at outside of trio.
-        return until if until is not None and self._health.is_out(trio.current_time()) else None
+        # The clock is read only where there is an ejection. Outside of trio, in a thread that writes the log say, there is
+        # none, and an ejection has no end.
+        if until is None or (trio.lowlevel.in_trio_run() and not self._health.is_out(trio.current_time())):
+            return None
+        return until
 
     @property
     def full(self) -> bool:

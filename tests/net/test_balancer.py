@@ -278,6 +278,22 @@ def test_reprs() -> None:
     assert repr(lease) == "<Lease of 10.0.0.1:80, given back>"
 
 
+def test_what_is_printed_of_the_ejected_after_the_run() -> None:
+    """Outside of trio, in a thread that writes the log say, there is no clock, and who is out is out."""
+    [a] = some(1)
+    balancer = Balancer([a], max_ejected=1)
+
+    async def main() -> None:
+        fail(balancer, a)
+        await trio.sleep(100)
+        assert a.healthy
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert repr(a) == "<Upstream 10.0.0.1:80 ejected until 30, 0 active, limit None, weight 1>"
+    assert repr(balancer) == "<Balancer: 1 upstreams, 1 ejected, 0 at their limit, 0 waiting>"
+    assert balancer.pick() is None
+
+
 # Health.
 
 
