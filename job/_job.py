@@ -53,6 +53,7 @@ ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 _ids: Final = itertools.count(1)
 _CURRENT: Final[Any] = object()
 _NONE: Final = ()
+_NO_VALUE: Final[Any] = None
 
 
 @final
@@ -124,7 +125,7 @@ class Job(Generic[V]):
 
     def __init__(
         self,
-        value: V = None,  # type: ignore[assignment]  # Job[Stream]() says what the oneshot is going to put there
+        value: V = _NO_VALUE,  # Job[Stream]() says what the oneshot is going to put there
         *,
         name: str | None = None,
         timeout: float = NEVER,
