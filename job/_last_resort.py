@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -31,14 +33,31 @@ def write_somewhere(severity: str, event: str, fields: dict[str, Any]) -> None:
 def _write_line(record: dict[str, Any]) -> None:
     values = Values()
     shown = {printable(name): printable(values.shown(values.plain(value))) for name, value in record.items()}
-    sys.stderr.write(" ".join(f"{name}={text}" for name, text in shown.items()) + "\n")
+    _writers[-1](" ".join(f"{name}={text}" for name, text in shown.items()) + "\n")
     values.raise_order()
 
 
-def report_fault(message: str) -> None:
-    """Say on stderr that a listener is at fault; where stderr itself is at fault, there is nobody left to tell."""
-    if sys.stderr is not None:
-        try:
-            sys.stderr.write(f"job: {printable(message)}\n")
-        except Exception:
-            return
+def report_fault(what: str, error: BaseException) -> None:
+    """Say on stderr that a listener is at fault."""
+    values = Values()
+    _writers[-1](f"job: {what}: {printable(values.shown(error))}\n")
+    values.raise_order()
+
+
+def _write(text: str) -> None:
+    """Write to stderr; where that is itself at fault there is nobody left to tell."""
+    with suppress(Exception):
+        sys.stderr.write(text)
+
+
+_writers: Final[list[Callable[[str], None]]] = [_write]
+
+
+@contextmanager
+def stderr_by(write: Callable[[str], None]) -> Iterator[None]:
+    """Have `write` do what goes to stderr while the block runs: a program must not be held up by a reader that stops."""
+    _writers.append(write)
+    try:
+        yield
+    finally:
+        _writers.remove(write)

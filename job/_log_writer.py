@@ -99,6 +99,8 @@ class LogWriter:
                 self._waiting -= len(line.text)
                 if not written:
                     self._dropped += line.stands_for
+                elif not self._waiting:  # it may be long until there is another
+                    self._tell_dropped(line.stream)
 
 
 def _started(work: Callable[[], None]) -> Thread | None:

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from ._job import Job
+from ._last_resort import stderr_by
 from ._program_log import ProgramLog
 from ._program_stop import CODE_BASE, ProgramStop, stopping_signals
 from ._signals import open_signals
@@ -51,6 +52,7 @@ def run_program(job: Job[Any], style: str | None = None, level: int | None = Non
     with ExitStack() as stack:
         stack.enter_context(open_signals(stop.caught, *stopping_signals()))
         stack.callback(log.close)
+        stack.enter_context(stderr_by(log.write))
         if style or level is not None or not has_default_logger():
             stack.enter_context(log.registered(MORE if level is None else level))
         return trio.run(_main, job, stop)

@@ -53,6 +53,10 @@ class ProgramLog:
         with default_logger(logger, level):
             yield
 
+    def write(self, text: str) -> None:
+        """Write a text, soon."""
+        self._writer.write(sys.stderr, text)
+
     def close(self) -> None:
         """Wait until all is written, within `FLUSHED_WITHIN`."""
         self._writer.close(sys.stderr, FLUSHED_WITHIN)

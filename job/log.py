@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, final
 
 from . import _check
@@ -30,12 +30,32 @@ _NO_KEYS: Final[frozenset[str]] = frozenset()
 _LEVEL_OF: Final[Mapping[str, int]] = {"error": ALWAYS, "warning": ALWAYS, "info": MORE, "debug": DEBUG}
 
 
+@final
+class Guard:
+    """Isolates one logger: its first Exception is told on stderr, and all are without effect."""
+
+    __slots__ = ("_told",)
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def call(self, write: Callable[..., None], *args: Any) -> None:
+        """Write, if it can be done."""
+        try:
+            write(*args)
+        except Exception as error:
+            if not self._told:
+                self._told = True
+                report_fault("a logger failed", error)
+
+
 @dataclass(frozen=True, slots=True)
 class Registration:
     """A logger and how much it wants to hear; `level` None means the default logger's."""
 
     logger: Logger
     level: int | None
+    guard: Guard = field(default_factory=Guard)
 
     def wants(self, level: int) -> bool:
         """Whether a record of this level is for the logger."""
@@ -46,6 +66,7 @@ class Registration:
 
 
 _default: Registration | None = None
+_unregistered: Final = Guard()
 
 
 def register_default_logger(logger: Logger | None, *, level: int = ALWAYS) -> None:
@@ -139,7 +160,7 @@ class Loggers:
 class JobLog:
     """Writes records to the logger of a job. Get it as `Job.log` or `Task.log`.
 
-    A faulty handler is isolated: its error is reported on stderr and never reaches the job.
+    A faulty handler is isolated: its first Exception is told on stderr, and none reaches the job.
     """
 
     __slots__ = ("_fields", "_loggers", "_shared")
@@ -190,9 +211,9 @@ class JobLog:
         found = self._loggers.find()
         if found is None and severity in ("warning", "error"):
             fields.pop("exc_info", None)
-            _guarded(write_somewhere, severity, event, self._all(fields, reserved))
+            _unregistered.call(write_somewhere, severity, event, self._all(fields, reserved))
         elif found is not None and found.wants(level):
-            _guarded(deliver, found.logger, severity, level, event, self._all(fields, reserved))
+            found.guard.call(deliver, found.logger, severity, level, event, self._all(fields, reserved))
 
     def _all(self, fields: dict[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
         """Return the fields of a record in the order they were put in: the job's, what was bound, those of the line."""
@@ -214,10 +235,3 @@ def handler_for(handlers: Mapping[int, Handler], level: int) -> Handler:
     """Return the handler of the level, or of the nearest one below it, or the lowest there is."""
     below = [registered for registered in handlers if registered <= level]
     return handlers[max(below) if below else min(handlers)]
-
-
-def _guarded(write: Callable[..., None], *args: Any) -> None:
-    try:
-        write(*args)
-    except Exception as error:
-        report_fault(f"a logger failed: {error!r}")

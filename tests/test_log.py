@@ -32,6 +32,20 @@ class Heard:
         return [(level, fields) for level, name, fields in self.records if name == event]
 
 
+class Unshowable:
+    """Has no repr."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError
+
+
+class UnshowableError(Exception):
+    """Has none either."""
+
+    def __repr__(self) -> str:
+        raise ZeroDivisionError("\x1b[2J")
+
+
 def plain_structlog(target: CapturingLogger) -> Any:
     """Return a structlog logger that hands its calls to `target` as they are."""
     return structlog.wrap_logger(target, processors=[], wrapper_class=structlog.BoundLogger)
@@ -305,6 +319,22 @@ async def test_faulty_structlog_is_isolated(capfd: pytest.CaptureFixture[str]) -
     j.register_logger(structlog.wrap_logger(CapturingLogger(), processors=[broken]), level=2)
     j.add_task(lambda job: (None, lambda task: task.log(0, "hello") or task.done(), None))
     assert await j.run() is JobState.DONE
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("mine"), UnshowableError()], ids=["error", "unshowable"])
+def test_faulty_handler_is_told_once(error: Exception, capfd: pytest.CaptureFixture[str]) -> None:
+    """Its first error is on stderr, in one line; where the logger goes on, so does the job."""
+
+    def handler(event: str, fields: Mapping[str, Any]) -> None:
+        raise error
+
+    j = Job[None]()
+    j.register_logger({0: handler})
+    for _ in range(3):
+        j.log(0, "hello")
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith("job: a logger failed: ")
+    assert type(error).__name__ in line
 
 
 # -- job.ended
@@ -618,13 +648,6 @@ def test_reserved_name_beside_its_other_name() -> None:
     j.register_logger(logger)
     j.log(0, "hello")
     assert (records[0]["event"], records[0]["event__"], records[0]["event_"]) == ("hello", 1, 2)
-
-
-class Unshowable:
-    """Has no repr."""
-
-    def __repr__(self) -> str:
-        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize(("key", "name"), [(7, "7"), (None, "None"), (Unshowable(), "<Unshowable>")])

@@ -77,6 +77,17 @@ def test_reader_that_goes_on(pipe: tuple[Any, Any]) -> None:
     assert (len(found), reader.read()) == (LIMIT, "dropped 1\nafter\n")
 
 
+def test_gap_at_the_end(pipe: tuple[Any, Any]) -> None:
+    """What is missing is told when the reader has caught up, without another line to come."""
+    reader, target = pipe
+    writer = LogWriter(dropped_line)
+    writer.write(target, "x" * (LIMIT - 1) + "\n")
+    writer.write(target, "lost\n")
+    assert len(reader.readline()) == LIMIT
+    assert reader.readline() == "dropped 1\n"
+    writer.close(target, 10)
+
+
 def test_line_longer_than_the_bound(pipe: tuple[Any, Any]) -> None:
     """It is written where nothing waits before it."""
     reader, target = pipe

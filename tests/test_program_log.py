@@ -317,6 +317,38 @@ def test_reader_that_has_stopped() -> None:
     assert ended.code == 0
 
 
+def test_reader_that_has_stopped_beside_a_faulty_logger() -> None:
+    """Nor do the words of a logger of the program's that fails, and those for which there is none."""
+    unread, full = os.pipe()
+    ended = run_program(
+        """
+        os.set_blocking(2, False)
+        try:
+            while True:
+                os.write(2, b"x" * 1000)
+        except BlockingIOError:
+            os.set_blocking(2, True)
+        def fail(event, fields):
+            raise ValueError
+        async def run(task):
+            for _ in range(3):
+                job.register_default_logger({0: fail})
+                task.log.warning("hello")
+            job.register_default_logger(None)
+            task.log.warning("hello")
+            task.done()
+        job.register_default_logger({0: fail})
+        j = job.Job()
+        j.add_task(run)
+        sys.exit(job.run(j))
+        """,
+        stderr=full,
+    )
+    os.close(unread)
+    os.close(full)
+    assert ended.code == 0
+
+
 def test_reader_that_has_gone() -> None:
     """Nor does one that has closed its end."""
     unread, full = os.pipe()
