@@ -1,4 +1,4 @@
-"""Events that are no single job's own, as the health of an upstream: who hears of them, and where they are logged."""
+"""Events of no single job, the health of an upstream say: which observers hear of them, and where they are logged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The receiving half of a stream: what has arrived and was not taken, and the hand-over from who reads to who takes."""
+"""The receiving half of a stream: what has arrived and was not taken, and the hand-over from the reader to the taker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Inbox:
     """One buffer of bytes; a message is whatever can be cut off its front, so that nothing is ever out of place.
 
     Without a codec a message is all that is there; with one it is a frame, and what follows a frame stays as raw bytes
-    for whoever comes next: another frame, another codec, a relay.
+    for whatever comes next: another frame, another codec, a relay.
 
     At most one trio task takes messages and at most one is a reader; whichever is there first reads from the wire, the other
     waits for it. The reader goes on when the taker has let go of the message.
@@ -147,7 +147,7 @@ class Inbox:
         self.buffer += data
 
     def close(self) -> None:
-        """Drop what nobody will take any more."""
+        """Drop what will not be taken any more."""
         self.buffer.clear()
         self.spoil()
 

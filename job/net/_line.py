@@ -1,4 +1,4 @@
-"""The line of those who wait for a place on an upstream: first come, first served, nothing lost on cancellation."""
+"""The queue for a place on an upstream: first come, first served, nothing lost on cancellation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._upstream import Lease
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """One who waits. `settled` is set once `lease` or `error` is there, and then it is no longer in line."""
+    """A call that waits. `settled` is set once `lease` or `error` is there, and then it is no longer in line."""
 
     key: object
     deadline: float
@@ -26,7 +26,7 @@ class _Waiter:
 class Line:
     """Waiters in the order they came.
 
-    A place goes straight into the hands of the first, who need not run for it: so nobody who comes in between can
+    A place goes straight into the hands of the first, who need not run for it: so no call that comes in between can
     snatch it, and what a cancelled waiter already has in hand goes to the next.
 
     Args:
@@ -83,7 +83,7 @@ class Line:
         finally:
             if waiter in self._waiters:
                 del self._waiters[waiter]
-                # It may have been the first, who has the alarm.
+                # It may have been the first, which has the alarm.
                 self.serve()
         if waiter.error is not None:
             raise waiter.error
@@ -105,7 +105,7 @@ class Line:
         try:
             waiter.lease = self._offer(waiter.key)
         except BaseException as error:
-            # It belongs to the waiter; the one who is just giving a place back has nothing to do with it.
+            # It belongs to the waiter; the call that is just giving a place back has nothing to do with it.
             waiter.error = error
         if waiter.lease is None and waiter.error is None:
             return False

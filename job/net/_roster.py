@@ -1,4 +1,4 @@
-"""The upstreams of a balancer: which there are, who is a candidate, and what reports make of their health."""
+"""The upstreams of a balancer: which ones there are, which may take a connection, what reports make of their health."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Roster:
         self._rules = rules
         self._upstreams = _by_address(upstreams)
         self._gone: dict[str, Upstream] = {}  # replaced, but connections of theirs are still open
-        self._down: dict[Upstream, None] = {}  # those of which it was told last that they are out
+        self._down: dict[Upstream, None] = {}  # those last announced as out
         self._checkers: dict[Task, None] = {}  # the tasks that probe now
 
     @property
@@ -79,14 +79,14 @@ class Roster:
         """Return the one that has this address now."""
         return self._upstreams.get(upstream.address)
 
-    def note_success(self, upstream: Upstream, *, probe: bool) -> None:
-        """Take note that an attempt to use it went well."""
-        upstream._health.good(self._rules.rise, probe=probe)
+    def record_success(self, upstream: Upstream, *, probe: bool) -> None:
+        """Record that an attempt to use it went well."""
+        upstream._health.record_success(self._rules.rise, probe=probe)
 
-    def note_error(self, upstream: Upstream, *, probe: bool) -> None:
-        """Take note that an attempt to use it failed."""
+    def record_failure(self, upstream: Upstream, *, probe: bool) -> None:
+        """Record that an attempt to use it failed; eject it where the rules say so."""
         health, out = upstream._health, not upstream.healthy
-        fallen = health.bad(self._rules.fall, probe=probe)
+        fallen = health.record_failure(self._rules.fall, probe=probe)
         if out or (fallen and (probe or self._traffic_may_eject())):
             by_probes = (probe and fallen) or (out and health.out_by_probes)
             health.eject(trio.current_time() + self._rules.eject_for, by_probes=by_probes)

@@ -143,7 +143,7 @@ class Lease:
         return self._upstream
 
     def release(self) -> None:
-        """Give the place back, to the first who waits for one. Harmless the second time."""
+        """Give the place back, to the first call that waits for one. Harmless the second time."""
         on_release, self._on_release = self._on_release, None
         if on_release is not None:
             self._upstream._active -= 1

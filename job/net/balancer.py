@@ -1,4 +1,4 @@
-"""Spread connections over several upstreams: who is a candidate, which one is chosen, and who has to wait.
+"""Spread connections over several upstreams: which are candidates, which one is chosen, which callers have to wait.
 
 No I/O but in the two task factories, so it serves other protocols than those of `Endpoint` as well. For one upstream
 use its `Endpoint` alone.
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 Choose: TypeAlias = Callable[[Sequence[Upstream], Any, Random], Upstream]
-"""Chooses one of the candidates, of which there is at least one, for a key."""
+"""Chooses one of the candidates, at least one, for a key."""
 
 
 @final
@@ -103,8 +103,8 @@ class Balancer:
         """Put others in place of the upstreams; connections are not touched.
 
         Where an address stays, its `Upstream` object stays, with its count and its health, and takes the weight, limit,
-        backup and options of the new one; so too one that comes back while connections of its are still open. Whoever
-        waits in `acquire` is served. Nothing changes where an argument is wrong.
+        backup and options of the new one; so too one that comes back while connections of its are still open. Callers
+        that wait in `acquire` are served. Nothing changes where an argument is wrong.
 
         Raises:
             TypeError, ValueError: as for the constructor.
@@ -134,7 +134,7 @@ class Balancer:
     def lease(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Lease:
         """Choose an upstream and take a place on it: `with balancer.lease() as upstream:`. Never waits.
 
-        The place counts from this call until the block is left. Whoever waits in `acquire` is served first.
+        The place counts from this call until the block is left. Callers that wait in `acquire` are served first.
 
         Raises:
             NoUpstreamError: there is no candidate.
@@ -188,9 +188,9 @@ class Balancer:
         if known is None:
             return
         if error is None:
-            self._roster.note_success(known, probe=probe)
+            self._roster.record_success(known, probe=probe)
         else:
-            self._roster.note_error(known, probe=probe)
+            self._roster.record_failure(known, probe=probe)
         self._line.serve()
         self._roster.tell_changes(known, error)
 

@@ -27,7 +27,7 @@ FAULTS: tuple[Callable[[], BaseException], ...] = (
 
 
 class Chaos:
-    """Chance that decides who fails, and how; also a transport, a choice, a probe and an observer."""
+    """Chance that decides what fails, and how; also a transport, a choice, a probe and an observer."""
 
     def __init__(self, seed: int, faultiness: float) -> None:
         self.random = random.Random(seed)
@@ -130,7 +130,7 @@ async def shuffle(balancer: Balancer, chaos: Chaos) -> None:
 @settings(max_examples=40)
 @given(st.integers(0, 2**32), st.sampled_from([0.0, 0.05, 0.2, 0.5]))
 def test_no_place_leaks(seed: int, faultiness: float) -> None:
-    """No place is taken, no stream is open and nobody waits once all connections are over."""
+    """No place is taken, no stream is open and no call waits once all connections are over."""
     chaos = Chaos(seed, faultiness)
     upstreams = [Upstream(f"10.0.0.{n}:80", limit=2, transport=chaos, codec=Codec(), max_idle=1) for n in range(3)]
     balancer = Balancer(upstreams, choose=chaos.choose, fall=1, eject_for=2, max_ejected=1)

@@ -161,9 +161,9 @@ def test_health_until() -> None:
 def test_health_rises(probe: bool) -> None:
     """Enough good reports in a row bring it in."""
     health = Health(out_until=10)
-    health.good(2, probe=probe)
+    health.record_success(2, probe=probe)
     assert health.is_out(0)
-    health.good(2, probe=probe)
+    health.record_success(2, probe=probe)
     assert not health.is_out(0)
 
 
@@ -171,22 +171,22 @@ def test_health_rises(probe: bool) -> None:
 def test_health_in_a_row(probe: bool) -> None:
     """A good report ends a row of errors of its kind, an error one of good reports."""
     health = Health()
-    assert [health.bad(2, probe=probe), health.bad(2, probe=probe)] == [False, True]
-    health.good(2, probe=probe)
-    assert (health.errors, health.goods) == ([0, 0], 1)
-    assert not health.bad(2, probe=probe)
-    assert (health.errors[probe], health.goods) == (1, 0)
+    assert [health.record_failure(2, probe=probe), health.record_failure(2, probe=probe)] == [False, True]
+    health.record_success(2, probe=probe)
+    assert (health.failures, health.successes) == ([0, 0], 1)
+    assert not health.record_failure(2, probe=probe)
+    assert (health.failures[probe], health.successes) == (1, 0)
 
 
 @pytest.mark.parametrize("probe", [False, True])
 def test_health_of_two_kinds(probe: bool) -> None:
     """A good report of one kind leaves the errors of the other alone, and these do not add up."""
     health = Health()
-    health.bad(2, probe=probe)
-    health.good(2, probe=not probe)
-    assert health.errors[probe] == 1
-    assert not health.bad(2, probe=not probe)
-    assert health.bad(2, probe=probe)
+    health.record_failure(2, probe=probe)
+    health.record_success(2, probe=not probe)
+    assert health.failures[probe] == 1
+    assert not health.record_failure(2, probe=not probe)
+    assert health.record_failure(2, probe=probe)
 
 
 def test_health_out_by_probes() -> None:
@@ -194,10 +194,10 @@ def test_health_out_by_probes() -> None:
     health = Health()
     health.eject(10, by_probes=True)
     for _ in range(5):
-        health.good(2, probe=False)
+        health.record_success(2, probe=False)
     assert health.is_out(0)
-    health.good(2, probe=True)
-    health.good(2, probe=True)
+    health.record_success(2, probe=True)
+    health.record_success(2, probe=True)
     assert not health.is_out(0)
 
 

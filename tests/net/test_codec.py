@@ -231,7 +231,7 @@ async def test_a_decode_that_exits(autojump_clock: MockClock) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(3)])
 async def test_a_read_task_whose_codec_fails(error: BaseException, autojump_clock: MockClock) -> None:
-    """The job of the connection ends, by the peer's fault or by what went through; nobody waits for ever."""
+    """The job of the connection ends, by the peer's fault or by what went through; nothing waits for ever."""
     async with over(Failing(error)) as (near, far):
         j = job.Job(far)
         j.add_task(net.read_task)

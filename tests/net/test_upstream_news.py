@@ -1,4 +1,4 @@
-"""What is told when the health of an upstream changes, and to whom."""
+"""What is told when the health of an upstream changes, and which observers and logs hear of it."""
 
 import gc
 from collections.abc import Iterator
@@ -81,7 +81,7 @@ async def test_back_by_time(recorder: Recorder, lines: list[Any], autojump_clock
 
 
 async def test_back_by_time_and_out_again(recorder: Recorder, lines: list[Any], autojump_clock: MockClock) -> None:
-    """An error after that time has changed it twice, whether somebody asked in between or not."""
+    """An error after that time has changed it twice, asked for in between or not."""
     balancer, upstream = one()
     balancer.report(upstream, ERROR)
     await trio.sleep(40)
