@@ -105,9 +105,10 @@ class TlsWire:
             await self.flush()
         feeds = self._feeds
         async with self._feeding:
-            if feeds == self._feeds:
-                self._tls.feed(await self._below.receive_some(RECORD))
-                self._feeds += 1
+            if feeds != self._feeds:
+                return
+            self._tls.feed(await self._below.receive_some(RECORD))
+            self._feeds += 1
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """Receive what is there."""

@@ -15,6 +15,7 @@ from job.net import EndReason, RelayResult, Side, relay
 from job.net._engine_pump import EnginePump
 from job.net._relay_end import End
 from job.net._relaying import Relaying
+from job.net._socket_wire import SocketWire
 from job.net._tls import Tls
 from job.net._tls_pump import TlsPump
 from job.net._tls_socket import TlsSocket
@@ -199,6 +200,53 @@ async def test_driven_by_the_engine(tls_in: bool, tls_out: bool) -> None:
         assert isinstance(pumps._down, EnginePump)
 
 
+def below(stream: net.Stream) -> socket.socket:
+    """Return the socket at the bottom."""
+    wire = stream._link.wire
+    wire = wire._below if isinstance(wire, TlsWire) else wire
+    assert isinstance(wire, SocketWire)
+    return wire.sock
+
+
+@both_ways
+async def test_slow_reader(tls_in: bool, tls_out: bool) -> None:
+    """Where there is little room, each byte arrives nevertheless, and so does the EOF behind the last."""
+    data = random.Random(5).randbytes(8 * MIB)
+    got: list[bytes] = []
+    async with pair(tls=tls_in) as (client, near), pair(tls=tls_out) as (far, upstream):
+        below(near).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, near, far)
+            nursery.start_soon(pour, upstream, data)
+            nursery.start_soon(drain, client, got, 0.1)
+            await client.send_eof()
+            assert await upstream.receive_some() == b""
+    assert got == [data]
+
+
+async def test_no_room_for_the_end() -> None:
+    """A close_notify that finds no room goes out when there is some, and the relay waits for that."""
+    async with pair(tls=True) as (client, near), pair(tls=False) as (far, upstream):
+        below(near).setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        stuffed = 0
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(relay, near, far)
+            await trio.testing.wait_all_tasks_blocked()
+            with suppress(BlockingIOError):
+                while True:
+                    stuffed += below(near).send(bytes(65536))
+            await upstream.send_eof()
+            await client.send_eof()
+            assert await upstream.receive_some() == b""
+            raw = bytearray()
+            while not raw[-24:].startswith(b"\x17\x03\x03"):
+                with suppress(BlockingIOError):
+                    raw += below(client).recv(65536)
+                await trio.lowlevel.checkpoint()
+        assert len(raw) > stuffed
+        client.abort()
+
+
 # -- the socket by itself
 
 
@@ -281,5 +329,16 @@ def test_broken_inside() -> None:
         near.send(memoryview(b"x"))
     with pytest.raises(trio.BrokenResourceError, match="ALERT"):
         far.recv_into(buffer)
+    here.close()
+    there.close()
+
+
+def test_answer_of_the_protocol() -> None:
+    """What TLS itself has to say when it hears something is said at once."""
+    near, far, here, there = connected_sockets()
+    near.send(memoryview(b"x"))
+    far._tls.out.bio.write(b"an answer")
+    assert far.recv_into(memoryview(bytearray(10))) == 1
+    assert here.recv(100) == b"an answer"
     here.close()
     there.close()
