@@ -6,7 +6,7 @@ from typing import Final
 
 from trio.lowlevel import checkpoint
 
-ROUNDS: Final = 4
+ROUNDS: Final = 8
 
 
 async def let_all_catch_up() -> None:
@@ -14,7 +14,8 @@ async def let_all_catch_up() -> None:
 
     A process that was stopped, or whose loop was blocked, wakes up when timers are due and data has arrived. Its poll has ended
     by the time, and looks at no socket: trio asks again in the next round, and who is woken by that has run at the end of the
-    one after it. Two more are for data that one task hands over to another.
+    one after it. The others are for data that goes from hand to hand: a read_task gives it to the one who ticks, say, and ticks
+    itself when it has it back.
     """
     for _ in range(ROUNDS):
         await checkpoint()

@@ -26,7 +26,7 @@ async def hand_over(source: trio.MemoryReceiveChannel[int], sink: trio.MemorySen
     sink.send_nowait(await source.receive())
 
 
-@pytest.mark.parametrize("hops", [0, 1])
+@pytest.mark.parametrize("hops", [0, 1, 3])
 @pytest.mark.parametrize("turn", range(20))  # trio takes those who are ready in a random order
 async def test_step_that_blocks_the_loop(hops: int, turn: int, autojump_clock: MockClock) -> None:
     """What was on its way to a task when another blocked the loop is handed over before the watch judges."""
@@ -38,8 +38,9 @@ async def test_step_that_blocks_the_loop(hops: int, turn: int, autojump_clock: M
 
     async with trio.open_nursery() as nursery:
         for _ in range(hops):
+            before = source
             onward, source = trio.open_memory_channel[int](1)
-            nursery.start_soon(hand_over, receive, onward)
+            nursery.start_soon(hand_over, before, onward)
         j = Job()
         task = j.add_task(read, idle_timeout=5)
         nursery.start_soon(j.run)
