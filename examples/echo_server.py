@@ -14,9 +14,8 @@ from job import net
 async def echo(task: job.Task) -> None:
     """Send one chunk back."""
     client: net.Stream = task.job.value
-    data = b""
-    with task.cancel_on_stop():  # a stop may abandon the wait for a chunk, but not an answer that is half sent
-        data = await client.receive_some()
+    # A stop may abandon the wait for a chunk, but not an answer that is half sent.
+    data = await task.until_stop(client.receive_some, default=b"")
     if not data:  # end of file, or a stop
         return task.done()
     await client.send_all(data)
