@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final, final
 
 import trio
@@ -67,3 +68,13 @@ PEER_FAULTS: Final[tuple[type[Exception], ...]] = (
     ConnectTimeoutError,
 )
 """What a peer, or the way to it, can do to us: worth a quiet line, never a traceback. For `quiet=` and `except`."""
+
+
+def with_causes(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and what it was raised from, each once: a program may tie its causes into a ring."""
+    seen: set[int] = set()
+    each: BaseException | None = error
+    while each is not None and id(each) not in seen:
+        yield each
+        seen.add(id(each))
+        each = each.__cause__

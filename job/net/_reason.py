@@ -6,7 +6,8 @@ Tables only; the relay and the verdict of a job are read through them.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -18,7 +19,7 @@ from .._groups import holds_for, leaves
 from .._job import Job
 from .._states import JobState, TaskState
 from .._verdict import Cause, CauseKind, Verdict
-from ._errors import ConnectTimeoutError, NoUpstreamError, ProtocolError
+from ._errors import ConnectTimeoutError, NoUpstreamError, ProtocolError, with_causes
 from ._shortages import is_shortage
 
 
@@ -126,12 +127,20 @@ def end_reason(j: Job[Any]) -> EndReason:
     if not isinstance(j, Job):
         raise TypeError(f"j must be a Job, got {j!r}")
     for task in j.tasks:
-        reason = getattr(task.result, "reason", None)
-        if isinstance(reason, EndReason):
+        reason = _told(task.result)
+        if reason is not None:
             return reason
     if j.verdict is None:
         raise JobStateError(f"job {j.name!r} has no reason for its end yet, it is {j.state.value}")
     return reason_of_verdict(j.verdict, connected=_is_connected(j))
+
+
+def _told(result: object) -> EndReason | None:
+    """Return the reason that a relay's result tells; any other result is the program's own, whatever it does when asked."""
+    with suppress(Exception):
+        reason = getattr(result, "reason", None)
+        return reason if isinstance(reason, EndReason) else None
+    return None
 
 
 def side_of(reason: EndReason) -> Side | None:
@@ -153,7 +162,7 @@ def reason_of_fault(error: BaseException) -> EndReason:
     """Read an error: the fault of a peer as what it is, any other as one of our own."""
     if not holds_for(_TOLD, error):
         return EndReason.PROXY_ERROR
-    found = [each for leaf in leaves(error) for each in _with_causes(leaf)]
+    found = [each for leaf in leaves(error) for each in with_causes(leaf)]
     return next(reason for kind, reason in _REASONS if any(isinstance(each, kind) for each in found))
 
 
@@ -164,13 +173,6 @@ def _reason_of_cause(cause: Cause) -> EndReason:
     reason = reason_of_fault(cause.error)
     connecting = cause.task is not None and cause.task.index == 0
     return EndReason.CONNECT_FAILED if connecting and reason in _BREAKS else reason
-
-
-def _with_causes(error: BaseException) -> Iterator[BaseException]:
-    each: BaseException | None = error
-    while each is not None:
-        yield each
-        each = each.__cause__
 
 
 def _is_connected(j: Job[Any]) -> bool:

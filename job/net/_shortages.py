@@ -6,7 +6,9 @@ import errno
 from typing import Final
 
 from .._context import current_job
+from .._groups import leaves
 from .._report import report_loudly
+from ._errors import with_causes
 
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """No descriptors or no memory. It passes; until then every attempt fails, whoever the peer is."""
@@ -15,19 +17,18 @@ DIAL_SHORTAGES: Final = SHORTAGES | {errno.EADDRNOTAVAIL}
 """For a dial also no port of ours towards this peer, or no address in the peer's family: to another one it may go well."""
 
 
-def is_shortage(error: BaseException | None, numbers: frozenset[int] = DIAL_SHORTAGES) -> bool:
+def is_shortage(error: BaseException, numbers: frozenset[int] = DIAL_SHORTAGES) -> bool:
     """Return whether an error comes from a shortage of our own.
 
     A transport may hide the errors of its attempts behind one OSError, as a group that is its cause: trio does. All of them
     must have met one.
     """
-    while error is not None:
-        if isinstance(error, BaseExceptionGroup):
-            return all(is_shortage(each, numbers) for each in error.exceptions)
-        if isinstance(error, OSError) and error.errno in numbers:
-            return True
-        error = error.__cause__
-    return False
+    return any(all(_is_one_of(numbers, leaf) for leaf in leaves(each)) for each in with_causes(error))
+
+
+def _is_one_of(numbers: frozenset[int], error: BaseException) -> bool:
+    # A program may make an OSError of anything, a list for its errno included.
+    return isinstance(error, OSError) and isinstance(error.errno, int) and error.errno in numbers
 
 
 def tell_shortage(error: BaseException) -> None:

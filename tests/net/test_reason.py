@@ -10,6 +10,7 @@ from trio.testing import MockClock
 import job
 from job.net._errors import ConnectTimeoutError, FrameError, NoUpstreamError, ProtocolError
 from job.net._reason import EndReason, Side, end_reason, reason_of_fault, reason_of_verdict
+from job.net._shortages import is_shortage
 
 Run = Callable[[job.Task], Awaitable[None]]
 
@@ -51,6 +52,38 @@ def test_words() -> None:
 def test_faults(error: BaseException, reason: EndReason) -> None:
     """An error of a peer has the reason of what it was raised from, any other is our own."""
     assert reason_of_fault(error) is reason
+
+
+def test_ring_of_causes() -> None:
+    """Errors that are each other's causes, as a program may tie them, do not go round for ever."""
+    first, second = ConnectionResetError(), trio.BrokenResourceError()
+    raised_from(first, raised_from(second, first))
+    assert reason_of_fault(first) is EndReason.RESET
+    assert not is_shortage(first)
+
+
+@pytest.mark.parametrize("number", [None, [], {}, "EMFILE"])
+def test_odd_number_of_an_error(number: object) -> None:
+    """What a program puts in the place of an errno is no shortage, and nothing that fails."""
+    assert not is_shortage(OSError(number, "odd"))
+
+
+class Hostile:
+    """A result that fails when it is asked for anything."""
+
+    @property
+    def reason(self) -> object:
+        """Fail."""
+        raise RuntimeError("do not ask")
+
+
+async def test_hostile_result() -> None:
+    """A result that fails when it is looked at has no reason to tell: the verdict has."""
+
+    async def run(task: job.Task) -> None:
+        task.done(Hostile())
+
+    assert end_reason(await ended(run)) is EndReason.EOF
 
 
 async def ended(run: Run | None = None, *, oneshot: Run | None = None, **options: float) -> job.Job[None]:
