@@ -1,8 +1,15 @@
-"""An HTTP proxy for CONNECT (RFC 9110, 9.3.6): `curl --proxy http://127.0.0.1:3128 https://example.org/`."""
+"""An HTTP proxy for CONNECT (RFC 9110, 9.3.6): `curl --proxy http://127.0.0.1:3128 https://example.org/`.
+
+Run as a program it leads to public addresses only; `--allow NETWORK` adds others. Who may use it is a matter of `--listen`: on
+an address that strangers reach it is an open relay, see `docs/how-to/open-relay.md`.
+"""
 
 import argparse
+import re
 import sys
+from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 
 import h11
 import trio
@@ -10,42 +17,82 @@ import trio
 import job
 from job import net
 
-STATUS: dict[type, int] = {net.ProtocolError: 400, net.ConnectTimeoutError: 504}  # any other error: 502
+from . import reach
+
+PATIENCE = 10  # seconds for a request
+TARGET = re.compile(rb"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):0*[1-9][0-9]{0,4}")
+
+# What the client is told for an error; any other is a bad gateway.
+STATUS: dict[type, HTTPStatus] = {
+    net.ProtocolError: HTTPStatus.BAD_REQUEST,
+    net.ConnectTimeoutError: HTTPStatus.GATEWAY_TIMEOUT,
+    PermissionError: HTTPStatus.FORBIDDEN,
+}
 
 
-async def requested(client: net.Stream, http: h11.Connection) -> net.Endpoint:
-    """Read the request, within 10 s, and return where it leads."""
-    try:
-        with trio.fail_after(10):
+async def requested(client: net.Stream) -> str | None:
+    """Read the request and return where it leads; None where the client hangs up without one, as health checks do.
+
+    What it holds comes into no message and so into no log: there may be a password in it.
+    """
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
+    with trio.move_on_after(PATIENCE):
+        try:
             while (head := http.next_event()) is h11.NEED_DATA:
                 http.receive_data(await client.receive_some())
-        if not isinstance(head, h11.Request) or head.method != b"CONNECT" or head.target.startswith((b"unix:", b":")):
-            raise ValueError("expected CONNECT host:port")
-        return net.Endpoint(head.target.decode(), connect_timeout=4)
-    except (h11.RemoteProtocolError, trio.TooSlowError, ValueError) as error:
-        raise net.ProtocolError(f"no good request: {error!r}") from error
+        except h11.RemoteProtocolError:
+            raise net.ProtocolError("no good HTTP request") from None
+        if isinstance(head, h11.ConnectionClosed):
+            return None
+        client.unread(http.trailing_data[0])  # what came right behind the request
+        return target_of(head)
+    raise net.ProtocolError(f"no request within {PATIENCE} s")
 
 
-async def tunnel(client: net.Stream, task: job.Task) -> None:
+def target_of(head: object) -> str:
+    """Return the `host:port` of a request for CONNECT that cannot be misread: no content, no user, no path."""
+    if not isinstance(head, h11.Request) or head.method != b"CONNECT":
+        raise net.ProtocolError("expected CONNECT")
+    if any(name == b"transfer-encoding" or (name == b"content-length" and size != b"0") for name, size in head.headers):
+        raise net.ProtocolError("expected CONNECT without content")
+    if not TARGET.fullmatch(head.target):
+        raise net.ProtocolError("expected CONNECT host:port")
+    return head.target.decode()
+
+
+async def tunnel(client: net.Stream, allow: reach.Allow | None, task: job.Task) -> None:
     """Connect the job to where the client wants to go, and tell the client."""
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=16 * 1024)
     try:
-        upstream = await requested(client, http)
-        task.job.fields["upstream"] = upstream.address
-        task.job.value = await task.enter(await upstream.dial())
+        target = await requested(client)
+        if target is None:
+            return task.finish_job()
+        await endpoint(target, allow).connect(task)
     except net.PEER_FAULTS as error:
-        status, headers = STATUS.get(type(error), 502), [("Connection", "close"), ("Content-Length", "0")]
-        await client.send_all(http.send(h11.Response(status_code=status, headers=headers)))
+        with suppress(*net.PEER_FAULTS):
+            await client.send_all(answer(STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)))
         raise
-    await client.send_all(http.send(h11.Response(status_code=200, headers=[])))
-    client.unread(http.trailing_data[0])  # what came right behind the request
-    task.done()
+    await client.send_all(answer(HTTPStatus.OK))
+    return task.done()
 
 
-def connection(client: net.Stream) -> job.Job[net.Stream]:
-    """Build the job of one client."""
+def endpoint(target: str, allow: reach.Allow | None) -> net.Endpoint:
+    """Return where to connect; a port beyond the last is the client's mistake."""
+    try:
+        return net.Endpoint(target, connect_timeout=4, allow=allow)
+    except ValueError:
+        raise net.ProtocolError("expected CONNECT host:port") from None
+
+
+def answer(status: HTTPStatus) -> bytes:
+    """Write a response without content; after one that says yes the tunnel begins (so it must not say how long it is)."""
+    rest = "" if status is HTTPStatus.OK else "Connection: close\r\nContent-Length: 0\r\n"
+    return f"HTTP/1.1 {status.value} {status.phrase}\r\n{rest}\r\n".encode()
+
+
+def connection(client: net.Stream, *, allow: reach.Allow | None = None) -> job.Job[net.Stream]:
+    """Build the job of one client. It may lead anywhere, unless `allow` says what it may connect to."""
     j: job.Job[net.Stream] = job.Job(name=f"CONNECT {client.peer}")
-    j.add_oneshot_task(partial(tunnel, client))
+    j.add_oneshot_task(partial(tunnel, client, allow))
     j.add_task(net.relay_task(client))
     return j
 
@@ -53,7 +100,8 @@ def connection(client: net.Stream) -> job.Job[net.Stream]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="connect_proxy", description="Open tunnels for HTTP CONNECT.")
     parser.add_argument("--listen", type=net.Endpoint, default="127.0.0.1:3128", metavar="ADDRESS")
-    inbound = parser.parse_args().listen
+    reach.add_option(parser)
+    options = parser.parse_args()
     server: job.Job[None] = job.Job(name="CONNECT proxy", grace=20)
-    server.add_task(net.serve(inbound, connection))
+    server.add_task(net.serve(options.listen, partial(connection, allow=reach.public(options.allow))))
     sys.exit(job.run(server))

@@ -1,7 +1,9 @@
 """The server's side of a SOCKS5 handshake (RFC 1928), for `examples.socks5_proxy`: CONNECT, without authentication."""
 
-from errno import EAFNOSUPPORT, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EOPNOTSUPP
-from ipaddress import IPv4Address, IPv6Address
+import re
+from contextlib import suppress
+from errno import EACCES, EAFNOSUPPORT, ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, EOPNOTSUPP, EPERM
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from socket import EAI_NONAME
 
 from job import net
@@ -10,31 +12,43 @@ VERSION = 5
 NO_AUTHENTICATION, NO_METHOD = 0, 0xFF
 CONNECT = 1
 IPV4, NAME, IPV6 = 1, 3, 4
+HOST = re.compile(r"[A-Za-z0-9._-]+")  # no `unix:`, which an Endpoint would take for a place on this machine
 
 # What the client is told for the number of an error; 1 is a failure of any other kind.
-REPLIES = {ENETUNREACH: 3, EHOSTUNREACH: 4, EAI_NONAME: 4, ECONNREFUSED: 5, EOPNOTSUPP: 7, EAFNOSUPPORT: 8}
+REPLIES = {
+    EACCES: 2,
+    EPERM: 2,
+    ENETUNREACH: 3,
+    EHOSTUNREACH: 4,
+    EAI_NONAME: 4,
+    ECONNREFUSED: 5,
+    EOPNOTSUPP: 7,
+    EAFNOSUPPORT: 8,
+}
 
 
-async def greet(client: net.Stream) -> None:
-    """Agree on no authentication."""
+async def greet(client: net.Stream) -> bool:
+    """Agree on no authentication; return False where the client has hung up without a word."""
+    if not (beginning := await client.receive_some()):
+        return False
+    client.unread(beginning)
     version, size = await client.receive_exactly(2)
     if version != VERSION or NO_AUTHENTICATION not in await client.receive_exactly(size):
         await client.send_all(bytes([VERSION, NO_METHOD]))
         raise net.ProtocolError("expected SOCKS5 without authentication")
     await client.send_all(bytes([VERSION, NO_AUTHENTICATION]))
+    return True
 
 
-async def requested(client: net.Stream) -> net.Endpoint:
-    """Return where the client wants to go; an OSError is one to `reply` with."""
-    _, command, _, kind = await client.receive_exactly(4)
+async def requested(client: net.Stream) -> str:
+    """Return where the client wants to go, as an Endpoint takes it; an OSError is one to `reply` with."""
+    version, command, _, kind = await client.receive_exactly(4)
+    if version != VERSION:
+        raise net.ProtocolError(f"expected a request of SOCKS5, got one of version {version}")
     if command != CONNECT:
         raise OSError(EOPNOTSUPP, f"expected CONNECT, got command {command}")
     host = await read_host(client, kind)
-    port = int.from_bytes(await client.receive_exactly(2))
-    try:
-        return net.Endpoint(f"{host}:{port}", connect_timeout=4)
-    except ValueError as error:
-        raise OSError(EHOSTUNREACH, str(error)) from error
+    return f"{host}:{int.from_bytes(await client.receive_exactly(2))}"
 
 
 async def read_host(client: net.Stream, kind: int) -> str:
@@ -46,10 +60,18 @@ async def read_host(client: net.Stream, kind: int) -> str:
     if kind != NAME:
         raise OSError(EAFNOSUPPORT, f"expected IPv4, IPv6 or a name, got an address of type {kind}")
     (size,) = await client.receive_exactly(1)
-    name = (await client.receive_exactly(size)).decode("ascii", "replace")
-    if not name or name.partition(":")[0] == "unix":  # an Endpoint would take it for a place on this machine
-        raise OSError(EHOSTUNREACH, f"expected the name of a host, got {name!r}")
-    return name
+    return host_of(await client.receive_exactly(size))
+
+
+def host_of(name: bytes) -> str:
+    """Return the host of that name, which may be an address: clients do send `::1` so."""
+    text = name.decode("ascii", "replace")
+    with suppress(ValueError):
+        address = ip_address(text)
+        return f"[{address}]" if address.version == 6 else str(address)
+    if not HOST.fullmatch(text):
+        raise OSError(EHOSTUNREACH, f"expected the name of a host, got {text!r}")
+    return text
 
 
 def reply(error: OSError | None = None) -> bytes:

@@ -9,13 +9,13 @@ from examples.connect_proxy import connection
 from tests.examples.programs import Program, connect, free_port, greeter, receive, rest, running
 from tests.examples.served import black_hole, client_of
 
-OPEN = b"HTTP/1.1 200 \r\n\r\n"
+OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
 
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Program]:
     """Give a proxy that runs."""
-    with running("connect_proxy", "--listen", "127.0.0.1:0") as program:
+    with running("connect_proxy", "--listen", "127.0.0.1:0", "--allow", "127.0.0.0/8", "--allow", "::1") as program:
         yield program
 
 
@@ -58,16 +58,72 @@ def test_no_such_host(proxy: Program, target: str) -> None:
         b"CONNECT nowhere HTTP/1.1\r\nHost: x\r\n\r\n",
         b"CONNECT a:80 HTTP/1.1\r\nHost: " + b"x" * 20_000,
         b"CONNECT a:80 HT",
+        b"CONNECT ann:secret@a:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\nProxy-Authorization secret\r\n\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\nContent-Length: 6\r\n\r\nsecret",
+        b"CONNECT a:80 HTTP/1.1\r\nHost: x\r\nHost: secret\r\n\r\n",
+        b"CONNECT a:0 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT a:65536 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"CONNECT " + b"a" * 5000 + b":80 HTTP/1.1\r\nHost: x\r\n\r\n",
     ],
-    ids=["tls", "get", "unix", "no-host", "no-port", "long", "cut"],
+    ids=[
+        "tls",
+        "get",
+        "unix",
+        "no-host",
+        "no-port",
+        "long",
+        "cut",
+        "user",
+        "header",
+        "chunked",
+        "content",
+        "hosts",
+        "port-0",
+        "port",
+        "name",
+    ],
 )
 def test_bad_request(proxy: Program, head: bytes) -> None:
     """What is no CONNECT to a host is a 400, and one quiet line."""
     with connect(proxy.address) as client:
         client.sendall(head)
-        assert status(rest(client)) == 400
+        assert rest(client).startswith(b"HTTP/1.1 400 Bad Request\r\n")
     record = proxy.ended()
     assert (record["reason"], record["level"]) == ("protocol_error", "info")
+    assert "secret" not in str(record)
+    assert len(str(record)) < 1000
+
+
+def test_a_health_check(proxy: Program) -> None:
+    """Who connects and closes, as a check or a scan of ports does, is told nothing, and is a quiet line."""
+    with connect(proxy.address) as client:
+        assert rest(client) == b""
+    record = proxy.ended()
+    assert (record["reason"], record["level"], record["state"]) == ("eof", "info", "done")
+
+
+def test_a_password_is_not_in_the_log(proxy: Program) -> None:
+    """What a client says of itself is nobody's business, neither where it works nor where it does not."""
+    with connect(proxy.address) as client:
+        target = f"127.0.0.1:{free_port()}"
+        client.sendall(request(target)[:-2] + b"Proxy-Authorization: Basic secret\r\n\r\n")
+        assert rest(client).startswith(b"HTTP/1.1 502 Bad Gateway\r\n")
+    record = proxy.ended()
+    assert record["upstream"] == target
+    assert "secret" not in str(record)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "169.254.169.254", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"]
+)
+def test_it_is_no_way_in(host: str) -> None:
+    """Run as it is, it leads neither to this machine nor into its networks: 403."""
+    with running("connect_proxy", "--listen", "127.0.0.1:0") as program, connect(program.address) as client:
+        client.sendall(request(f"{host}:80"))
+        assert rest(client).startswith(b"HTTP/1.1 403 Forbidden\r\n")
+        assert program.ended()["level"] == "info"
 
 
 async def test_a_request_that_never_ends(autojump_clock: trio.testing.MockClock) -> None:

@@ -20,7 +20,7 @@ NONE = b"\x05\xff"
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Program]:
     """Give a proxy that runs."""
-    with running("socks5_proxy", "--listen", "127.0.0.1:0") as program:
+    with running("socks5_proxy", "--listen", "127.0.0.1:0", "--allow", "127.0.0.0/8", "--allow", "::1") as program:
         yield program
 
 
@@ -39,7 +39,7 @@ def test_tunnel(proxy: Program, host: str) -> None:
 
 @pytest.mark.parametrize(
     ("host", "code"),
-    [("127.0.0.1", 5), ("::1", 5), ("255.255.255.255", 3), ("a..b", 4), ("unix:/run/secret", 4), ("", 4), ("a/b", 4)],
+    [("127.0.0.1", 5), ("::1", 5), ("255.255.255.255", 2), ("a..b", 4), ("unix:/run/secret", 4), ("", 4), ("a/b", 4)],
 )
 def test_no_way_there(proxy: Program, host: str, code: int) -> None:
     """Refused, no network, no such host: the client is told which."""
@@ -76,6 +76,42 @@ def test_no_agreement(proxy: Program, data: bytes, answer: bytes) -> None:
         assert rest(client) == answer
     record = proxy.ended()
     assert (record["reason"], record["level"]) == ("protocol_error", "info")
+
+
+def test_a_request_of_another_version(proxy: Program) -> None:
+    """Every message says which version it is of, and is held to it."""
+    with connect(proxy.address) as client:
+        assert ask(client, HELLO, 2) == AGREED
+        client.sendall(b"\x04" + request("127.0.0.1", 80)[1:])
+        assert rest(client) == b""
+    record = proxy.ended()
+    assert (record["reason"], record["level"]) == ("protocol_error", "info")
+
+
+def test_an_address_as_a_name(proxy: Program) -> None:
+    """IPv4 and IPv6 addresses may be sent as names."""
+    for name in (b"127.0.0.1", b"::1"):
+        with connect(proxy.address) as client:
+            assert ask(client, HELLO, 2) == AGREED
+            assert reply(client, b"\x05\x01\x00\x03" + bytes([len(name)]) + name + free_port().to_bytes(2)) == 5
+        proxy.ended()
+
+
+def test_a_health_check(proxy: Program) -> None:
+    """Who connects and closes, as a check or a scan of ports does, is told nothing, and is a quiet line."""
+    with connect(proxy.address) as client:
+        assert rest(client) == b""
+    record = proxy.ended()
+    assert (record["reason"], record["level"], record["state"]) == ("eof", "info", "done")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "169.254.169.254", "0.0.0.0"])
+def test_it_is_no_way_in(host: str) -> None:
+    """Run as it is, it leads neither to this machine nor into its networks: not allowed, says the reply."""
+    with running("socks5_proxy", "--listen", "127.0.0.1:0") as program, connect(program.address) as client:
+        assert ask(client, HELLO, 2) == AGREED
+        assert reply(client, request(host, 80)) == 2
+        assert program.ended()["level"] == "info"
 
 
 async def test_a_handshake_that_never_ends(autojump_clock: trio.testing.MockClock) -> None:
