@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
@@ -70,6 +71,12 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
     return value
+
+
+def member(name: str, value: object, kind: type[Enum]) -> None:
+    """Refuse what is no member of an Enum."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a member of {kind.__name__}, got {value!r}")
 
 
 def function(name: str, value: T) -> T:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from .. import _check
 from .._states import JobState
 from ._stage import FOREVER, Performance, StuckError, perform
 from ._trace import Ask, Entry, Trace
@@ -41,27 +43,41 @@ def cancel_at_each_checkpoint(
         seed: for the order in which trio runs tasks that are ready at the same time.
 
     Raises:
-        StuckError: a run does not end.
+        StuckError: a run does not end; it says which, and what hangs.
+        TypeError, ValueError: an argument is not as described; the message names it.
     """
-    step = 0
-    while True:
+    _check.uncalled("build", build)
+    _check.plain("build", build)
+    _check.member("by", by, Ask)
+    _check.member("entry", entry, Entry)
+    return _sweep(partial(_strike, build=build, by=by, entry=entry, block=_check.seconds("block", block), seed=seed))
+
+
+def _sweep(strike: Callable[[int], Struck | None]) -> Iterator[Struck]:
+    step = 1
+    while (struck := strike(step)) is not None:
+        yield struck
         step += 1
-        striker = Striker(step, by)
-        try:
-            traces = perform(
-                lambda tracer: build(),
-                on_stage=striker.watch,
-                entry=entry,
-                block=block,
-                seed=seed,
-                instruments=(striker,),
-            )
-        except StuckError as stuck:
-            strike = f"struck before step {step} by {by}" if striker.left == 0 else f"not struck yet at step {step}"
-            raise StuckError(f"{strike}, entered by {entry}: {stuck}") from None
-        if striker.left > 0:
-            return
-        yield Struck(step, traces)
+
+
+def _strike(
+    step: int, build: Callable[[], Job[Any]], *, by: Ask, entry: Entry, block: float, seed: int
+) -> Struck | None:
+    """Run the job once; None where it has ended before it could be struck."""
+    striker = Striker(step, by)
+    try:
+        traces = perform(
+            lambda tracer: build(),
+            on_stage=striker.watch,
+            entry=entry,
+            block=block,
+            seed=seed,
+            instruments=(striker,),
+        )
+    except StuckError as stuck:
+        strike = f"struck before step {step} by {by}" if striker.left == 0 else f"not struck yet at step {step}"
+        raise StuckError(f"{strike}, entered by {entry}: {stuck}") from None
+    return Struck(step, traces) if striker.left == 0 else None
 
 
 @final

@@ -249,6 +249,22 @@ def test_coroutine_that_will_not_close() -> None:
     assert closes == 1000
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"build": job.Job()}, "build must be callable, got <Job"),
+        ({"by": "outer"}, "by must be a member of Ask, got 'outer'"),
+        ({"entry": None}, "entry must be a member of Entry, got None"),
+        ({"block": -1}, "block must be 0 or more seconds, got -1"),
+    ],
+    ids=range(4),
+)
+def test_wrong_options_of_a_sweep(options: dict[str, Any], message: str) -> None:
+    """They are refused at the call, and not at the first step."""
+    with pytest.raises((TypeError, ValueError), match=message):
+        cancel_at_each_checkpoint(**{"build": job.Job, **options})
+
+
 def test_stuck_before_the_strike() -> None:
     """A job that hangs by itself was not struck."""
     with pytest.raises(StuckError, match=r"^not struck yet at step \d+, entered by Entry.BLOCK: nothing runs any more"):
