@@ -19,11 +19,11 @@ from tests.benchmarks.core.crowd import cost_of_a_checkpoint, cost_of_a_job, cos
 from tests.benchmarks.core.guaranteed import Plain, Tight, Work, Yardstick
 from tests.benchmarks.core.parked import SHAPES, park_all
 from tests.benchmarks.effort import TINY
-from tests.benchmarks.relay import integrity, speed
+from tests.benchmarks.relay import integrity, speed, tls
 from tests.benchmarks.relay.designs import JOBS, NAIVE, designs
 from tests.benchmarks.relay.load import loading
 from tests.benchmarks.relay.process import proxying
-from tests.benchmarks.results import Row, Target
+from tests.benchmarks.results import Row, Section, Target
 from tests.benchmarks.rounds import Figure, interleaved, ratio
 
 
@@ -42,9 +42,10 @@ async def test_parked_jobs_are_cancelled(shape: str) -> None:
     assert (await park_all(shape, 2)).cancel > 0
 
 
-def test_relay() -> None:
+@pytest.mark.parametrize("measure", [speed.measure, tls.measure], ids=["plain", "tls"])
+def test_relay(measure: Callable[..., Section]) -> None:
     """A relay of jobs is found to be byte-exact, and is measured."""
-    section = speed.measure(TINY, [JOBS])
+    section = measure(TINY, [JOBS])
     assert not [line for table in section.tables for line in table.lines if "FAILS" in " ".join(line)]
     assert section.rows
 

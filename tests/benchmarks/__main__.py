@@ -16,7 +16,7 @@ from typing import Any, Final
 from . import fairness, image_balancer, scale
 from .core import jobs, standing, ticks
 from .effort import FULL, QUICK, TINY, Effort
-from .relay import speed
+from .relay import speed, tls
 from .results import Section
 from .text import put_into_page, section_text
 
@@ -25,6 +25,7 @@ SECTIONS: Final[dict[str, Callable[[Effort], Section]]] = {
     "jobs": jobs.measure,
     "parked": standing.measure,
     "relay": speed.measure,
+    "tls": tls.measure,
     "fairness": fairness.measure,
     "scale": scale.measure,
     "balancer": image_balancer.measure,

@@ -11,17 +11,23 @@ from typing import Final
 
 from .peers import NOT_HERE, program
 
+PACKAGES: Final = {"haproxy": "haproxy", "stunnel": "stunnel4"}
+"""Programs, and the packages that they are in."""
+
 PYPROJECT: Final = Path(__file__).parents[2] / "pyproject.toml"
 
 
 def main() -> None:
-    """Install what the extra `bench` names, and haproxy where this may be done."""
+    """Install what the extra `bench` names, and haproxy and stunnel where this may be done."""
     for requirement in tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]["bench"]:
         _say(requirement, _installed(sys.executable, "-m", "pip", "install", "-qq", requirement))
-    if program("haproxy") is None and os.geteuid() == 0 and program("apt-get"):
+    missing = [package for name, package in PACKAGES.items() if program(name) is None]
+    if missing and os.geteuid() == 0 and program("apt-get"):
         _installed("apt-get", "update", "-q")
-        _installed("apt-get", "install", "-y", "-q", "--no-install-recommends", "haproxy")
-    _say("haproxy", program("haproxy") is not None)
+        for package in missing:
+            _installed("apt-get", "install", "-y", "-q", "--no-install-recommends", package)
+    for name in PACKAGES:
+        _say(name, program(name) is not None)
 
 
 def _installed(*command: str) -> bool:

@@ -81,13 +81,21 @@ class Found:
 
 def measure(effort: Effort, names: Sequence[str] = ()) -> Section:
     """Check that each design is byte-exact, then measure all of them, or those that are named."""
-    found = {design.name: Found(design) for design in designs()}
+    found, tables = compare(designs(), effort, names)
+    return Section("Relay", _rows(found), tables)
+
+
+def compare(
+    designs: Sequence[Design], effort: Effort, names: Sequence[str] = ()
+) -> tuple[dict[str, Found], list[Table]]:
+    """Check and measure these designs; return what was found of each, by its name, and the tables of that."""
+    found = {design.name: Found(design) for design in designs}
     here = [one for one in found.values() if one.design.here and (not names or one.design.name in names)]
     trio.run(_check, here, effort.checks)
     serving = [one for one in here if DOES_NOT_START not in one.failed]
     with loading() as load:
         _measure_all(serving, load, effort)
-    return Section("Relay", _rows(found), [_rates(serving, effort, load.note), _per_core(serving)])
+    return found, [_rates(serving, effort, load.note), _per_core(serving)]
 
 
 async def _check(here: Sequence[Found], sizes: integrity.Sizes) -> None:
@@ -114,13 +122,14 @@ def _measure_all(here: Sequence[Found], load: Load, effort: Effort) -> None:
 
 
 def _rows(found: Mapping[str, Found]) -> list[Row]:
-    rows = [_row(found, traffic, NAIVE, target) for traffic, target in AGAINST_NAIVE.items()]
-    rows += [_row(found, traffic, other, AHEAD) for other in TO_BEAT for traffic in TRAFFIC]
-    rows += [_row(found, traffic, other, None) for other in TO_READ for traffic in TRAFFIC]
+    rows = [row_of(found, traffic, NAIVE, target) for traffic, target in AGAINST_NAIVE.items()]
+    rows += [row_of(found, traffic, other, AHEAD) for other in TO_BEAT for traffic in TRAFFIC]
+    rows += [row_of(found, traffic, other, None) for other in TO_READ for traffic in TRAFFIC]
     return [*rows, _idle_row(found[JOBS])]
 
 
-def _row(found: Mapping[str, Found], traffic: Traffic, other: str, target: Target | None) -> Row:
+def row_of(found: Mapping[str, Found], traffic: Traffic, other: str, target: Target | None) -> Row:
+    """Return our rate beside another one's."""
     ours, theirs = found[JOBS], found[other]
     what = f"{traffic.name} / {other}"
     if not theirs.works:
