@@ -33,6 +33,7 @@ class Ending:
         "cut_at",
         "errors",
         "fatal",
+        "hurried",
         "no_inits",
         "outside",
         "stopping",
@@ -44,6 +45,7 @@ class Ending:
         self.stopping = False  # the job has been asked to stop, well or ill; read at each step of each loop
         self.asked: Cause | None = None  # who asked for a finish; `cause` takes its place
         self.cut_at = math.inf  # when that finish cancels what has not stepped
+        self.hurried = False  # it was cancelled: what waits for a peer is to wait no longer, in the finalizers too
         self.no_inits = False  # that finish lets no further init be entered
         self.errors: list[TaskError] = []
         self.cut: list[tuple[Task, Phase]] = []

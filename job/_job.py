@@ -42,6 +42,7 @@ from ._policy import ERROR, STOP_GROUP, StopPolicy
 from ._report import report_end, report_stalled, report_survived
 from ._states import JOB_DONE, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
+from ._stop import Stoppable
 from ._task import Task
 from ._tracebacks import begin_with_user_code
 from ._typevars import V
@@ -446,6 +447,7 @@ class Job(Generic[V]):
             return
         if self._life is not None:
             self._life.stop.look_outside()
+            self._life.stop.hurry()
         cause_known = self._failed
         if cause_known and not isinstance(error, BaseException):
             return
@@ -488,7 +490,10 @@ class Job(Generic[V]):
         self._conclude(contained=False)
 
     def _cancelled_by_parent(self, cause: Cause) -> None:
-        if self._life is not None and not self._life.stop.sealed and not self._failed:
+        if self._life is None:
+            return
+        self._life.stop.hurry()
+        if not self._life.stop.sealed and not self._failed:
             error = JobCancelledError("the parent job was cancelled")
             self._life.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
 
@@ -663,14 +668,14 @@ class Job(Generic[V]):
         except RuntimeError:
             return None
 
-    def add_stop_scope(self, scope: trio.CancelScope) -> None:
+    def add_stop_scope(self, scope: Stoppable) -> None:
         """Cancel `scope` when the job is asked to stop; at once, if it has been."""
         if self.stopping or self._life is None:
             scope.cancel()
         else:
             self._life.stop.scopes[scope] = None
 
-    def remove_stop_scope(self, scope: trio.CancelScope) -> None:
+    def remove_stop_scope(self, scope: Stoppable) -> None:
         """Forget the scope."""
         if self._life is not None:
             self._life.stop.scopes.pop(scope, None)

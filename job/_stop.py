@@ -5,8 +5,8 @@ Each records the cause first and cancels second (G5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -23,6 +23,14 @@ from ._verdict import Cause, CauseKind, TaskError
 
 if TYPE_CHECKING:
     from ._job import Job
+
+
+class Stoppable(Protocol):
+    """What a stop ends at once: a scope, or what else is to hear of it."""
+
+    def cancel(self) -> None:
+        """End it; a plain call, which raises nothing."""
+        ...
 
 
 class Loops(Protocol):
@@ -61,6 +69,7 @@ class Stop:
         "scopes",
         "sealed",
         "timeout_at",
+        "waits",
         "winding_up",
     )
 
@@ -73,7 +82,8 @@ class Stop:
         self._helpers: list[trio.CancelScope] = []
         self.ending = ending
         self.children: Children | None = job._children
-        self.scopes: dict[trio.CancelScope, None] = {}  # of waits that a stop ends at once
+        self.scopes: dict[Stoppable, None] = {}  # of waits that a stop ends at once
+        self.waits: dict[trio.CancelScope, None] | None = None  # for peers, which only a cancellation ends
         self.timeout_at = inf
         self.halted = False  # all loops are cancelled: enter nothing more
         self.winding_up = False  # all run loops have exited
@@ -154,6 +164,25 @@ class Stop:
         self._loops.clear_gate()
         self._loops.close_if_empty()
 
+    def hurry(self) -> None:
+        """Wait for no peer any longer: the job was cancelled, be it in its finalizers, where that changes nothing else."""
+        self.ending.hurried = True
+        for scope in tuple(self.waits or ()):
+            scope.cancel()
+
+    @contextmanager
+    def hurrying(self, scope: trio.CancelScope) -> Iterator[None]:
+        """Cancel `scope` when the job is cancelled while the block runs, be it in its finalizers; at once, if it has been."""
+        if self.ending.hurried:
+            scope.cancel()
+        if self.waits is None:
+            self.waits = {}
+        self.waits[scope] = None
+        try:
+            yield
+        finally:
+            del self.waits[scope]
+
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
@@ -231,6 +260,7 @@ class Stop:
         parent = self._job._running_parent()
         if (parent is None or not parent.stop.struck()) and self.ending.cause is None:
             error = JobCancelledError("an outer cancel scope was cancelled")
+            self.hurry()
             self.interrupt(CauseKind.CANCEL, None, None, error, mapped=False, outside=True)
 
     def struck(self) -> bool:

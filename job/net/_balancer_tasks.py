@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
@@ -14,6 +14,7 @@ from .._forms import Factory, Routines
 from .._groups import holds_for, leaves
 from .._task import Task
 from ._address import host_of
+from ._closing import closing
 from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from ._shortages import SHORTAGES, is_shortage
 from ._story import DialStory, dials_of
@@ -39,7 +40,7 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
             task.done()
 
         async def finalize(task: Task) -> None:
-            await connection.aclose()
+            await connection.close_with(j)
 
         return Routines(None, run, finalize)
 
@@ -53,16 +54,16 @@ async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int,
     connection = _Connection(balancer, dials_of(task.job), attempts, timeout)
     try:
         stream = await connection.open(_affinity(task.job) if key is None else key)
-        await task.enter(aclosing(connection))
+        await task.enter(connection.held(task.job))
     except BaseException:
-        await trio.aclose_forcefully(connection)
+        connection.abort()
         raise
     task.job.value = stream
     return stream
 
 
 @final
-class _Connection(trio.abc.AsyncResource):
+class _Connection:
     """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
 
     __slots__ = ("_attempts", "_balancer", "_held", "_story", "_timeout")
@@ -88,12 +89,28 @@ class _Connection(trio.abc.AsyncResource):
                     raise
                 lease = another
 
-    async def aclose(self) -> None:
-        """Close the stream, then give the place back: the upstream has room only when the socket is gone."""
+    @asynccontextmanager
+    async def held(self, j: Job[Any]) -> AsyncIterator[None]:
+        """Hold both for the length of the block, of a task of the job; the place is free only when the socket is gone."""
+        if self._held is None:
+            yield
+        else:
+            (stream, lease), self._held = self._held, None
+            with lease:
+                async with closing(stream, j):
+                    yield
+
+    async def close_with(self, j: Job[Any]) -> None:
+        """Close the stream as the job has ended, then give the place back."""
+        async with self.held(j):
+            pass
+
+    def abort(self) -> None:
+        """Give up both at once."""
         if self._held is not None:
             (stream, lease), self._held = self._held, None
             with lease:
-                await stream.aclose()
+                stream.abort()
 
     def _another(self, key: Any, tried: list[Upstream]) -> Lease | None:
         if len(tried) == self._attempts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack, aclosing
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -10,6 +10,7 @@ import trio
 from .._forms import Routines
 from .._report import report_loudly
 from .._task import Task
+from ._closing import close, closing
 from ._doors import accept_one
 from ._story import DialStory, Story, dials_of
 
@@ -33,8 +34,8 @@ def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
         task.done()
 
     async def finalize(task: Task) -> None:
-        if dialed is not None and not dialed.close_nowait():
-            await dialed.aclose()
+        if dialed is not None:
+            await close(dialed, j)
 
     return Routines(None, run, finalize)
 
@@ -46,7 +47,7 @@ async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Str
     with dials_of(task.job).attempt(endpoint.address if address is None else address):
         stream = await endpoint.dial(address)
     try:
-        await task.enter(aclosing(stream))
+        await task.enter(closing(stream, task.job))
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -82,7 +83,7 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             Story(j).tell(client=wire.peer, listener=door.address)
             stream = j.value = await endpoint._welcome(wire)
             taken.enter_context(endpoint._counted(stream))
-            taken.push_async_callback(stream.aclose)
+            taken.push_async_callback(close, stream, j)
             opened.push_async_exit(taken.pop_all())
         task.done()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from types import TracebackType
-from typing import Any, ClassVar, Final, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import trio
 
@@ -57,8 +56,6 @@ class EnginePump(Pump):
         "_to",
     )
 
-    last_turns: ClassVar[int] = 0
-
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
         assert source.link is not None
@@ -101,22 +98,26 @@ class EnginePump(Pump):
         except Exception as error:
             self.fail(error)
 
+    @property
+    def holding(self) -> bool:
+        """Whether something waits for room in the sink."""
+        return self.running and (bool(self._rest) or (self._pipe is not None and self._pipe.held > 0))
+
     def cut(self) -> None:
-        """End it. What it holds is given to the sink if that takes it at once, else put back."""
-        if not self.running:
-            return
-        if self._pipe is not None:
-            self._rest = memoryview(self._pipe.drain())
-        self._stop()
-        if self._rest:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                self._rest = self._rest[self._give(self._to.send, self._rest, trio.current_time()) :]
-            self.source.put_back(bytes(self._rest))
-        self._course.changed()
+        """End it."""
+        if self.running:
+            self._leave()
+            self._course.changed()
+
+    def stop(self) -> None:
+        """End it, when it has given what it holds."""
+        self.stopping = True
+        if not self.holding:
+            self.cut()
 
     def look_again(self) -> None:
         """Look at once."""
-        if self.running and not self._holding and not self._course.stopping:
+        if self.running and not self.holding and not self.stopping:
             try:
                 self.readable(trio.current_time())
             except BaseException as error:
@@ -154,13 +155,17 @@ class EnginePump(Pump):
             self._give(self._pipe.empty, self._sink_fd, now)
         else:
             self._rest = self._rest[self._give(self._to.send, self._rest, now) :]
-        if not self._holding:
+        if self.holding:
+            return
+        if self.stopping:
+            self.cut()
+        else:
             self._engine.read(self._source_fd, self)
             self._engine.write(self._sink_fd, None)
 
     def fail(self, error: BaseException) -> None:
         """End for an error."""
-        self._stop()
+        self._leave()
         self._course.failed(self, error)
         self._course.changed()
 
@@ -221,10 +226,6 @@ class EnginePump(Pump):
         self._engine.write(self._sink_fd, self)
         self._engine.read(self._source_fd, None)
 
-    @property
-    def _holding(self) -> bool:
-        return bool(self._rest) or (self._pipe is not None and self._pipe.held > 0)
-
     def _return_pipe(self) -> None:
         if self._pipe is not None:
             self._engine.pipes.give_back(self._pipe)
@@ -232,15 +233,15 @@ class EnginePump(Pump):
             self._full = 0
 
     def _pass_eof(self) -> None:
-        self.eof = True
-        self._stop()
-        self._course.ended(self)
-        self.sending = True
-        self._giver.note_eof()
-        self._taker.send_eof_nowait()
+        self._leave()
+        self.eof = self._course.ended(self)
+        if self.eof:
+            self.sending = True
+            self._giver.note_eof()
+            self._taker.send_eof_nowait()
         self._course.changed()
 
-    def _stop(self) -> None:
+    def _leave(self) -> None:
         self.running = False
         self._return_pipe()
         if self._lent:

@@ -1,13 +1,13 @@
 """One direction of a relay: take a chunk from the source, give it to the sink, pass on the EOF.
 
-A pump decides nothing. It tells its course what moved and what went wrong, and the course tells it when to stop. Whoever
-writes a faster one has these few methods to fill.
+A pump decides nothing. It tells its course what moved and what went wrong, and the course tells it when to stop. A faster one
+has these few methods to fill.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Protocol, final
+from typing import Protocol, final
 
 import trio
 
@@ -17,11 +17,6 @@ from ._relay_end import End
 class Course(Protocol):
     """What a pump needs of its relay."""
 
-    @property
-    def stopping(self) -> bool:
-        """Whether to take no further chunk."""
-        ...
-
     def moved(self, now: float) -> None:
         """Bytes have moved."""
         ...
@@ -30,8 +25,8 @@ class Course(Protocol):
         """A pump has ended, or has looked again."""
         ...
 
-    def ended(self, pump: Pump) -> None:
-        """The source of the pump has no more."""
+    def ended(self, pump: Pump) -> bool:
+        """The source of the pump has no more; return whether the sink is to hear of that."""
         ...
 
     def failed(self, pump: Pump, error: BaseException) -> None:
@@ -47,13 +42,11 @@ class Pump(ABC):
         sending: the sink has its turn, so that an error is its own.
         eof: the source has said that there is no more.
         running: it has not ended.
+        stopping: it takes nothing more, and ends when what it holds has been given.
         poked: it was asked to look again, and has not yet.
-        last_turns: turns of the scheduler that it needs to give away a chunk in hand, if the sink takes that at once.
     """
 
-    __slots__ = ("_course", "bytes", "eof", "poked", "running", "sending", "sink", "source")
-
-    last_turns: ClassVar[int] = 5
+    __slots__ = ("_course", "bytes", "eof", "poked", "running", "sending", "sink", "source", "stopping")
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         self.source = source
@@ -62,8 +55,14 @@ class Pump(ABC):
         self.sending = False
         self.eof = False
         self.running = True
+        self.stopping = False
         self.poked = False
         self._course = course
+
+    @property
+    @abstractmethod
+    def holding(self) -> bool:
+        """Whether it has taken what its sink has not."""
 
     def forget_course(self) -> None:
         """Let go of the relay, when it has ended: it refers to the pump, and a cycle is work for the garbage collector."""
@@ -71,7 +70,11 @@ class Pump(ABC):
 
     @abstractmethod
     def cut(self) -> None:
-        """End it, whatever it is waiting for."""
+        """End it, whatever it is waiting for and whatever it holds."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Have it take nothing more, and end when what it holds has been given."""
 
     @abstractmethod
     def look_again(self) -> None:
@@ -85,9 +88,14 @@ class TaskPump(Pump):
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
-        # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it
-        # and ends the pumps in an order that loses nothing.
+        # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it,
+        # and knows whether what was taken is to be given nevertheless.
         self._scope = trio.CancelScope(shield=True)
+
+    @property
+    def holding(self) -> bool:
+        """Whether it is about to give what it has taken."""
+        return self.running and self.sending
 
     async def run(self) -> None:
         """Move bytes until the source has no more, the relay stops or something fails; raise nothing."""
@@ -103,6 +111,12 @@ class TaskPump(Pump):
     def cut(self) -> None:
         """End it."""
         self._scope.cancel()
+
+    def stop(self) -> None:
+        """End it, when it has given what it holds."""
+        self.stopping = True
+        if self.running and not self.sending:
+            self._interrupt()
 
     def look_again(self) -> None:
         """Interrupt its wait, if it is that for the source."""
@@ -127,10 +141,10 @@ class TaskPump(Pump):
         self._course.moved(trio.current_time())
 
     async def _pass_eof(self) -> None:
-        self.eof = True
-        self._course.ended(self)
-        self.sending = True
-        await self.sink.send_eof()
+        self.eof = self._course.ended(self)
+        if self.eof:
+            self.sending = True
+            await self.sink.send_eof()
 
 
 @final
@@ -155,8 +169,8 @@ class StreamPump(TaskPump):
             self._given(len(data))
 
     async def _receive(self) -> bytes | bytearray | memoryview | None:
-        """Return the next chunk; None where the relay stops first."""
-        while not self._course.stopping:
+        """Return the next chunk; None where it is to stop first."""
+        while not self.stopping:
             try:
                 # Around the wait only: a chunk that came in the same moment as the interruption comes out unharmed.
                 with self._wait:

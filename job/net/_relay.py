@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from .. import _check
 from .._forms import Factory, Routines
 from .._states import Phase
 from . import _arguments
 from ._reason import EndReason, Side
 from ._relay_end import End
+from ._relay_limits import Limits, checked_limits
 from ._relaying import Relaying
 from ._story import Story
 
@@ -43,15 +43,22 @@ class RelayResult:
 
 
 async def relay(
-    client: trio.abc.Stream, upstream: trio.abc.Stream, *, idle_timeout: float = 600, half_close_timeout: float = 30
+    client: trio.abc.Stream,
+    upstream: trio.abc.Stream,
+    *,
+    idle_timeout: float = 600,
+    half_close_timeout: float = 30,
+    drain_idle: float | None = None,
 ) -> RelayResult:
     """Relay bytes both ways between two streams, of any kind, until both have said all.
 
     An EOF is data: it is passed on, and the other direction goes on. Each direction holds one chunk at most, so that a slow
     reader slows its writer down. Each chunk is a heartbeat of the task that this runs in.
 
-    It closes neither stream: they are the caller's. Nothing that was received is lost to a timeout; when it is cancelled, a
-    chunk in hand is given to its receiver if that takes it at once, else put back, if the stream is a `job.net.Stream`.
+    An EOF is never invented. Where the relay ends in any other way, nothing more is taken, what was taken is delivered,
+    within `close_timeout`, and then both streams are aborted: neither peer takes a part for the whole, and the one that is
+    still there is told at once. A cancellation delivers nothing, but the end of a job's grace does, from which on
+    `close_timeout` counts. Where it ends well it closes neither stream: they are the caller's.
 
     Args:
         client: who asked.
@@ -59,6 +66,9 @@ async def relay(
         idle_timeout: seconds without a byte in either direction that end the relay; infinity for none.
         half_close_timeout: the same once one direction has ended. Where the receiver of that EOF cannot learn of it (a
             stream without `send_eof`), the `close_timeout` of its endpoint ends the relay sooner.
+        drain_idle: seconds without a byte in either direction after which the relay ends well when the job that it runs in
+            is asked to stop, with an EOF to both: nothing is in the middle of anything. None for never. Where one
+            direction has ended, somebody waits for the other: that one is left to the other timeouts and the grace.
 
     Returns:
         Why it ended, who ended it, and what it moved. A peer's fault is a reason, not an exception.
@@ -68,10 +78,10 @@ async def relay(
         trio.ClosedResourceError, BaseException: a fault of our own.
         TypeError, ValueError: a stream or a timeout is none.
     """
-    idle, half_close = _timeouts(idle_timeout, half_close_timeout)
+    limits = checked_limits(idle_timeout, half_close_timeout, drain_idle)
     _arguments.stream("client", client)
     _arguments.stream("upstream", upstream)
-    relaying = _prepare(client, upstream, idle, half_close)
+    relaying = _prepare(client, upstream, limits)
     await relaying.run()
     return _result(relaying, EndReason.CANCELLED)
 
@@ -82,6 +92,7 @@ def relay_task(
     *,
     idle_timeout: float = 600,
     half_close_timeout: float = 30,
+    drain_idle: float | None = None,
 ) -> Factory:
     """Return the factory of a task that relays between `client` and `upstream`, by default the job's value.
 
@@ -91,7 +102,7 @@ def relay_task(
 
     Args, errors: those of `relay`.
     """
-    idle, half_close = _timeouts(idle_timeout, half_close_timeout)
+    limits = checked_limits(idle_timeout, half_close_timeout, drain_idle)
     _arguments.stream("client", client)
     if upstream is not None:
         _arguments.stream("upstream", upstream)
@@ -108,7 +119,7 @@ def relay_task(
             if other is None:
                 other = j.value
                 _arguments.stream("the job's value", other)
-            record.relaying = _prepare(client, other, idle, half_close)
+            record.relaying = _prepare(client, other, limits)
             try:
                 await record.relaying.run()
             finally:
@@ -156,7 +167,7 @@ class _Record:
             closed_by=now.closed_by.value,
             bytes_up=now.bytes_up,
             bytes_down=now.bytes_down,
-            seconds=now.seconds,
+            relay_seconds=round(now.seconds, 6),
         )
         return now
 
@@ -202,16 +213,8 @@ class _Live(RelayResult):
         return self._record.snapshot().error
 
 
-def _timeouts(idle_timeout: object, half_close_timeout: object) -> tuple[float, float]:
-    return (
-        _check.positive_seconds("idle_timeout", idle_timeout),
-        _check.seconds("half_close_timeout", half_close_timeout),
-    )
-
-
-def _prepare(client: trio.abc.Stream, upstream: trio.abc.Stream, idle: float, half_close: float) -> Relaying:
-    ends = End(Side.CLIENT, client), End(Side.UPSTREAM, upstream)
-    return Relaying(*ends, idle_timeout=idle, half_close_timeout=half_close)
+def _prepare(client: trio.abc.Stream, upstream: trio.abc.Stream, limits: Limits) -> Relaying:
+    return Relaying(End(Side.CLIENT, client), End(Side.UPSTREAM, upstream), limits)
 
 
 def _result(relaying: Relaying, cut: EndReason) -> RelayResult:

@@ -8,6 +8,7 @@ from typing import Final, final
 
 import trio
 
+from ._abort import abort, wait_stream_delivered
 from ._link import Link
 from ._reason import Side
 from ._stream import Stream
@@ -43,7 +44,7 @@ class End:
 
     @property
     def close_timeout(self) -> float:
-        """Seconds that are left to a peer that cannot learn of an EOF, to end its own direction."""
+        """Seconds in which its peer may take what was given, before it is cut."""
         return CLOSE_TIMEOUT if self.link is None else self.link.endpoint.close_timeout
 
     def lend(self, closing: Callable[[], None]) -> None:
@@ -60,11 +61,6 @@ class End:
         """Take what was put back into the stream, past which the socket is about to be read."""
         return self.stream.take_unread() if isinstance(self.stream, Stream) else b""
 
-    def put_back(self, data: bytes) -> None:
-        """Put back what was received and cannot be passed on; a stream of another make, or a closed one, does not take it."""
-        if isinstance(self.stream, Stream) and not self.stream.closed:
-            self.stream.unread(data)
-
     def count_received(self, size: int) -> None:
         """Tell the stream what was read past it."""
         if self.link is not None:
@@ -79,6 +75,17 @@ class End:
         """Pass on an EOF, where there is a way to."""
         if hasattr(self.stream, "send_eof"):
             await self.stream.send_eof()
+
+    async def wait_delivered(self) -> None:
+        """Wait until the peer has what was sent, as far as that can be known."""
+        if self.link is not None:
+            await self.link.wire.wait_delivered()
+        else:
+            await wait_stream_delivered(self.stream)
+
+    async def abort(self) -> None:
+        """Close so that the peer sees that it was cut."""
+        await abort(self.stream)
 
 
 def _socket_of(stream: trio.abc.Stream) -> socket.socket | None:

@@ -14,6 +14,7 @@ from .._forms import Factory, Routines
 from .._job import Job
 from .._report import report_loudly
 from ._accepting import PASSED_OVER, PAUSE, LimitLog, ShortageLog
+from ._closing import close
 from ._endpoint import Endpoint
 from ._errors import PEER_FAULTS, NoUpstreamError, Reject
 from ._foreign_wire import close_now
@@ -296,25 +297,26 @@ class _Server:
             drains = j.stopping and j.interrupted_by == (None, None)
             self._tell_of_handshake(wire, listener, EndReason.DRAINED if drains else EndReason.CANCELLED)
             raise
-        try:
-            await self._run_job(stream, listener, queue_time)
-        finally:
-            if not stream.close_nowait():
-                await stream.aclose()
+        job = self._build(stream)
+        if isinstance(job, Job):
+            try:
+                await self._run_job(job, stream, listener, queue_time)
+            finally:
+                await close(stream, job, self._task.job)
+        else:
+            if isinstance(job, Reject):
+                self._endpoint._tally.rejected += 1
+                self._tell_rejected(stream.peer, listener, queue_time, job.reason)
+            await stream.aclose()
 
     def _tell_of_handshake(self, wire: AcceptedWire, listener: str, reason: EndReason, **more: str) -> None:
         self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason.value, **more)
 
-    async def _run_job(self, stream: Stream, listener: str, queue_time: float) -> None:
-        job = self._build(stream)
-        if isinstance(job, Reject):
-            self._endpoint._tally.rejected += 1
-            self._tell_rejected(stream.peer, listener, queue_time, job.reason)
-        elif job is not None:
-            tell_of_client(job, stream, listener=listener, queue_time=queue_time)
-            job.log.debug("connection.started")
-            with self._endpoint._counted(stream):
-                await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
+    async def _run_job(self, job: Job[Any], stream: Stream, listener: str, queue_time: float) -> None:
+        tell_of_client(job, stream, listener=listener, queue_time=queue_time)
+        job.log.debug("connection.started")
+        with self._endpoint._counted(stream):
+            await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
 
     def _build(self, stream: Stream) -> Job[Any] | Reject | None:
         """Return what `build_job` says of a client; None where it has failed."""

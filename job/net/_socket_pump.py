@@ -53,7 +53,7 @@ class SocketPump(TaskPump):
             await self._give_rest(unread)
         buffer = shared_buffer()
         until = 0.0
-        while not self._course.stopping:
+        while not self.stopping:
             size = self._take(buffer)
             self._looked()
             if size == 0:
@@ -89,13 +89,9 @@ class SocketPump(TaskPump):
     async def _give_rest(self, data: bytes) -> None:
         self.sending = True
         rest = memoryview(data)
-        try:
-            while rest:
-                await _wait(trio.lowlevel.wait_writable, self._to)
-                rest = rest[self._give(rest) :]
-        except trio.Cancelled:
-            self.source.put_back(bytes(rest))
-            raise
+        while rest:
+            await _wait(trio.lowlevel.wait_writable, self._to)
+            rest = rest[self._give(rest) :]
         self.sending = False
 
     def _give(self, data: memoryview) -> int:

@@ -47,11 +47,6 @@ class Pipe:
         self.held -= sent
         return sent
 
-    def drain(self) -> bytes:
-        """Take out what is in it."""
-        data, self.held = os.read(self._reader, SIZE) if self.held else b"", 0
-        return data
-
     def close(self) -> None:
         """Close both ends."""
         os.close(self._reader)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import socket
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 from trio.lowlevel import checkpoint
 
+from .._context import current_job
 from .._forms import Routines
 from ._address import host_of
 from ._arguments import octets, whole
+from ._closing import give_up_at, is_cancelled, patience
 from ._codec import PayloadCodec, framing_of
 from ._ends import FindEnd, delimited, exactly, one_line
 from ._errors import ProtocolError
@@ -177,22 +178,23 @@ class Stream(trio.abc.HalfCloseableStream):
     async def aclose(self) -> None:
         """Say EOF, and wait for the peer's, so that nothing sent is lost; after `close_timeout` close anyway.
 
-        Shielded: a cancellation strikes when the stream is closed. Where it was cancelled before, it is an `abort`. Tasks
+        Shielded: a cancellation strikes when the stream is closed. Where it was cancelled before, it is an `abort`. In a job
+        that is cancelled it does not wait, and where a stop's grace is over no longer than that and `close_timeout`. Tasks
         that use the stream get ClosedResourceError.
         """
-        if not self.close_nowait():
-            if trio.current_effective_deadline() == -math.inf:
+        if not self.close_nowait(cut=True):
+            if is_cancelled():
                 self.abort()
-            else:
-                await self._close_in_good_order()
+            elif not self.close_nowait():
+                await self.linger(current_job())
         await checkpoint()
 
-    async def _close_in_good_order(self) -> None:
+    async def linger(self, j: Job[Any] | None) -> None:
+        """Close in good order, as long as the job has patience for that."""
         self._shut()
         self._closing = True
-        seconds = self.endpoint.close_timeout
         try:
-            with trio.CancelScope(deadline=trio.current_time() + seconds, shield=True):
+            with patience(j, give_up_at(j, self.endpoint.close_timeout)):
                 await self._link.wire.aclose()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass  # somebody was faster
@@ -391,6 +393,15 @@ class Stream(trio.abc.HalfCloseableStream):
         """Whether what is sent next goes out next."""
         return not self._link.eof_sent and self._all_sent
 
+    @property
+    def eof_sent(self) -> bool:
+        """Whether the peer was told that no more bytes are coming."""
+        return self._link.eof_sent
+
+    async def wait_delivered(self) -> None:
+        """Wait until what was sent has reached the peer, as far as that can be known."""
+        await self._link.wire.wait_delivered()
+
     def take_unread(self) -> bytes:
         """Take all that has arrived and was not received."""
         return self._inbox.take_bytes(self._unreceived) if self._unreceived else b""
@@ -430,10 +441,15 @@ class Stream(trio.abc.HalfCloseableStream):
             and self._all_sent
         )
 
-    def close_nowait(self) -> bool:
-        """Close where nobody needs to be waited for; return whether it is closed."""
+    def close_nowait(self, *, cut: bool = False) -> bool:
+        """Close where there is no peer to wait for; return whether it is closed.
+
+        cut: not so where the peer would take it for an end, and that is not true.
+        """
         link, wire = self._link, self._link.wire
-        if not link.closed and isinstance(wire, SocketWire) and wire.finished:
+        if link.closed or not isinstance(wire, SocketWire):
+            return link.closed
+        if wire.finished and not (cut and wire.eof and not link.eof_sent):
             quiet = wire.quiet and self._out is None and link.receiver is None
             self._shut()
             wire.close_nowait(quiet=quiet)

@@ -33,7 +33,7 @@ class TlsPump(EnginePump):
     def readable(self, now: float) -> None:
         """Move what is there, and what is there nevertheless."""
         super().readable(now)
-        while self._secured_source is not None and self._secured_source.more and self.running and not self._holding:
+        while self._secured_source is not None and self._secured_source.more and self.running and not self.holding:
             super().readable(now)
         if self.running and self._unsent:
             self._wait_for_sink(now)
@@ -46,7 +46,7 @@ class TlsPump(EnginePump):
         if self._unsent:
             return
         if self.eof:
-            self._stop()
+            self._leave()
             self._course.changed()
         else:
             super().writable(now)
@@ -54,7 +54,7 @@ class TlsPump(EnginePump):
 
     def _pass_eof(self) -> None:
         super()._pass_eof()
-        if self._unsent:  # the close_notify has found no room
+        if self.eof and self._unsent:  # the close_notify has found no room
             self.running = True
             self._engine.write(self._sink_fd, self)
 
@@ -63,8 +63,9 @@ class TlsPump(EnginePump):
         return self._secured_sink is not None and self._secured_sink.unsent
 
     @property
-    def _holding(self) -> bool:
-        return self._unsent or super()._holding
+    def holding(self) -> bool:
+        """Whether something waits for room in the sink, as ciphertext or before that."""
+        return (self.running and self._unsent) or super().holding
 
     def _count_full(self) -> None:
         """Take no pipe: what is in it cannot be encrypted."""

@@ -73,6 +73,11 @@ class _Pipe:
         while not (self.room or self.broken or self.ended):
             await self._room.park()
 
+    async def wait_for_emptiness(self) -> None:
+        """Wait until all was got, or never will be."""
+        while self._data and not self.broken:
+            await self._room.park()
+
     async def wait_for_something(self) -> None:
         """Wait until something can be got, or never will be."""
         while not (self._data or self.ended or self.broken):
@@ -167,6 +172,11 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Close both directions. The peer receives what was sent, then EOF, and can send no more."""
         self._close()
         await checkpoint()
+
+    async def wait_delivered(self) -> None:
+        """Wait until the peer has received all that was sent, or never will."""
+        await checkpoint()
+        await self._out.wait_for_emptiness()
 
     def abort(self) -> None:
         """Close at once, as by a reset: what the peer has not received is lost, and it gets BrokenResourceError."""

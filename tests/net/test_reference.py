@@ -37,8 +37,8 @@ OPTIONS: dict[Any, str] = {
     net.Endpoint: """address limit on_limit queue_timeout connect_timeout close_timeout read_size ssl_context server_hostname
         codec max_idle max_idle_age allow transport""",
     net.serve: "endpoint build_job lame_duck",
-    net.relay: "client upstream idle_timeout half_close_timeout",
-    net.relay_task: "client upstream idle_timeout half_close_timeout",
+    net.relay: "client upstream idle_timeout half_close_timeout drain_idle",
+    net.relay_task: "client upstream idle_timeout half_close_timeout drain_idle",
     frames.encode: "payload max_frame",
     frames.Decoder: "max_frame",
     frames.Codec: "type max_frame",

@@ -92,20 +92,20 @@ async def test_fields(autojump_clock: MockClock) -> None:
         "closed_by": "proxy",
         "bytes_up": 5,
         "bytes_down": 0,
-        "seconds": 60,
+        "relay_seconds": 60,
     }
     assert type(c.job.fields["reason"]) is str
 
 
 async def test_fields_of_the_program(autojump_clock: MockClock) -> None:
     """What the program has put into the fields itself stays."""
-    c = Connection(fields={"reason": "because", "seconds": None})
+    c = Connection(fields={"reason": "because", "relay_seconds": None})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(c.job.run)
         await c.talk()
         c.job.fields["bytes_up"] = "some"
         c.job.finish()
-    own = {"reason": "because", "seconds": None, "bytes_up": "some"}
+    own = {"reason": "because", "relay_seconds": None, "bytes_up": "some"}
     assert c.job.fields == {**own, "closed_by": "proxy", "bytes_down": 0}
 
 

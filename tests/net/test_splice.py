@@ -57,17 +57,6 @@ def test_nothing_there(pipes: Pipes, pair: tuple[socket.socket, socket.socket]) 
     pipes.give_back(pipe)
 
 
-def test_drain(pipes: Pipes, pair: tuple[socket.socket, socket.socket]) -> None:
-    """What is in a pipe can be taken out, and then it is empty."""
-    near, far = pair
-    pipe = borrowed(pipes)
-    assert pipe.drain() == b""
-    far.send(b"rest")
-    pipe.fill(near.fileno())
-    assert (pipe.drain(), pipe.held) == (b"rest", 0)
-    pipes.give_back(pipe)
-
-
 def test_used_again(pipes: Pipes) -> None:
     """An empty pipe that was given back is the next one lent."""
     pipe = borrowed(pipes)
