@@ -35,6 +35,7 @@ async def greet(client: net.Stream) -> bool:
     version, size = await client.receive_exactly(2)
     if version != VERSION or NO_AUTHENTICATION not in await client.receive_exactly(size):
         await client.send_all(bytes([VERSION, NO_METHOD]))
+        await client.send_eof()
         raise net.ProtocolError("expected SOCKS5 without authentication")
     await client.send_all(bytes([VERSION, NO_AUTHENTICATION]))
     return True

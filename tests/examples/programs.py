@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,10 +132,11 @@ def ask(client: socket.socket, request: bytes, size: int) -> bytes:
 
 
 def receive(client: socket.socket, size: int) -> bytes:
-    """Return so many bytes, or fewer where the other side ends first."""
+    """Return so many bytes, or fewer where the other side ends first, or cuts the connection."""
     reply = bytearray()
-    while len(reply) < size and (data := client.recv(min(size - len(reply), 65536))):
-        reply += data
+    with suppress(ConnectionResetError):
+        while len(reply) < size and (data := client.recv(min(size - len(reply), 65536))):
+            reply += data
     return bytes(reply)
 
 

@@ -238,8 +238,9 @@ async def test_all_networks_deliver(options: Callable[[], dict[str, Any]]) -> No
     """What was sent is soon there."""
     async with connected(**options()) as (near, far):
         await near.send_all(b"x")
-        await near._link.wire.wait_delivered()
-        assert await far.receive_some() == b"x"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(near._link.wire.wait_delivered)
+            assert await far.receive_some() == b"x"
 
 
 # --- what the kernel says once

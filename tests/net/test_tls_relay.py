@@ -14,6 +14,7 @@ from job import net
 from job.net import EndReason, RelayResult, Side, relay
 from job.net._engine_pump import EnginePump
 from job.net._relay_end import End
+from job.net._relay_limits import checked_limits
 from job.net._relaying import Relaying
 from job.net._socket_wire import SocketWire
 from job.net._tls import Tls
@@ -195,7 +196,7 @@ async def test_driven_by_the_engine(tls_in: bool, tls_out: bool) -> None:
     """No trio task moves the bytes; over a transport there is no socket, and one does."""
     async with pair(tls=tls_in) as (_, near), pair(tls=tls_out) as (far, _):
         ends = End(Side.CLIENT, near), End(Side.UPSTREAM, far)
-        pumps = Relaying(*ends, idle_timeout=1, half_close_timeout=1)
+        pumps = Relaying(*ends, checked_limits(1, 1, None))
         assert isinstance(pumps._up, TlsPump)
         assert isinstance(pumps._down, EnginePump)
 
