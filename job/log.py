@@ -114,7 +114,14 @@ def checked_registration(logger: Logger, level: int | None) -> Registration:
         raise TypeError(
             f"logger must have bind(), as structlog's do, or be a mapping of levels to handlers, got {logger!r}"
         )
+    else:
+        _check_methods(logger)
     return Registration(logger, level)
+
+
+def _check_methods(logger: object) -> None:
+    for severity in _LEVEL_OF:  # of the class: to ask a lazy logger of structlog for one is to make it
+        _check.plain(f"{severity}() of logger", getattr(type(logger), severity, None))
 
 
 def _check_handlers(handlers: Mapping[Any, Any]) -> None:

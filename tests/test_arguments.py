@@ -102,6 +102,7 @@ ASYNC_HOOKS: dict[str, Callable[[Any], object]] = {
     "on_event of observer": lambda hook: job.register_observer(observing(hook)),
     "logger": lambda hook: Job().register_logger({0: hook}),
     "the handler of level 1 of logger": lambda hook: job.register_default_logger({0: print, 1: hook}),
+    r"info\(\) of logger": lambda hook: job.register_default_logger(logging_by(hook)),
     "now": lambda hook: cron("@hourly", done, now=hook),
 }
 
@@ -109,6 +110,11 @@ ASYNC_HOOKS: dict[str, Callable[[Any], object]] = {
 def observing(hook: Any) -> Any:
     """Return an observer with that hook."""
     return type("Observer", (), {"on_event": staticmethod(hook)})()
+
+
+def logging_by(hook: Any) -> Any:
+    """Return a logger one of whose methods is that hook."""
+    return type("Log", (), {"bind": lambda self, **fields: self, "info": staticmethod(hook)})()
 
 
 async def hook(*args: object) -> None:
