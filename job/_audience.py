@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, final
 
 from ._events import Event, Seat
+from ._foreign import shown
 
 if TYPE_CHECKING:
     from .log import JobLog
@@ -30,12 +31,24 @@ class Audience:
         """Let more observers hear what comes from now on."""
         self._seats = (*self._seats, *seats)
 
-    def hear(self, event: Event) -> None:
-        """Tell everybody. The first fault of an observer is logged, and all of them are without effect."""
+    def hear(self, event: Event) -> BaseException | None:
+        """Tell every observer. The first Exception of each is logged, and all of them are without effect.
+
+        Returns:
+            The first BaseException that is no Exception, where there was one: an order to the job.
+        """
+        order = None
         for seat in self._seats:
             try:
-                seat.observer.on_event(event)
-            except Exception as error:
-                if not seat.faulty:
-                    seat.faulty = True
-                    self._log.error("observer.failed", observer=repr(seat.observer), error=repr(error), exc_info=error)
+                self._tell(seat, event)
+            except BaseException as error:
+                order = order or error
+        return order
+
+    def _tell(self, seat: Seat, event: Event) -> None:
+        try:
+            seat.observer.on_event(event)
+        except Exception as error:
+            if not seat.faulty:
+                seat.faulty = True
+                self._log.error("observer.failed", observer=shown(seat.observer), error=shown(error), exc_info=error)

@@ -1,58 +1,150 @@
-"""`async with` a job: it runs beside the block and is kept open by it."""
+"""`async with` a job: it runs beside the block and is kept open by it.
+
+Written out by hand, not as a generator with a `yield` for the block: what goes through a generator comes out changed where it
+is a StopAsyncIteration, or an error that cannot be written to.
+
+A block may be opened by a task of another job for as long as that task lives: by `Task.enter`, or in its init. Such a job must
+not be cut where the finish of its parent cuts that task, which may need it to the end of its own finalizer. So a shield lies
+around its run, not around the block, until the block is left. A cancel of the parent does not come through the scopes; it is
+told by the parent itself, at once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._calls import without_cancelled
+from ._context import current_task
 from ._verdict import CauseKind
 
 if TYPE_CHECKING:
     from ._job import Job
 
 
-@asynccontextmanager
-@enable_ki_protection
-async def run_beside(job: Job[Any]) -> AsyncIterator[None]:
-    """Run `job` while the block runs; what comes out is the error of whichever of the two failed first, bare."""
-    raised: BaseException | None = None
+@final
+class Block:
+    """One `async with` of a job; what comes out is the error of whichever of the two failed first, bare.
+
+    Attributes:
+        opened_by_task: opened in the trio task of a task of the job's parent, and not left yet.
+        closed_by_task: and that for the life of that task.
+    """
+
+    __slots__ = ("_job", "_nursery", "_scope", "_shield", "closed_by_task", "opened_by_task")
+
+    _nursery: AbstractAsyncContextManager[trio.Nursery]
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._job = job
+        self._scope: trio.CancelScope | None = None  # of the block
+        self._shield: trio.CancelScope | None = None  # of the run
+        opener = current_task()
+        if opener is not None:
+            job._entered_by(opener)
+        self.opened_by_task = opener is not None and opener._home is trio.lowlevel.current_task()
+        self.closed_by_task = opener is not None and self.opened_by_task and opener._opens_for_life()
+
+    @enable_ki_protection
+    async def open(self) -> None:
+        """Start the job and wait until its oneshot is done.
+
+        Raises:
+            BaseException: the job failed before that: its error.
+        """
+        self._nursery = trio.open_nursery()
+        nursery = await self._nursery.__aenter__()
+        raised = None
+        try:
+            await nursery.start(self._run)
+        except BaseException as exc:
+            raised = exc
+        if raised is None and not self._job._failed:
+            self._scope = trio.CancelScope()
+            self._scope.__enter__()
+        else:
+            await self._end(raised)
+
+    @enable_ki_protection
+    async def close(self, exc: BaseException | None) -> bool:
+        """Finish the job (cancel it where the block raised `exc`) and wait until it has ended.
+
+        Returns:
+            True where nothing is to come out of the block.
+
+        Raises:
+            BaseException: what is to come out, where that is not `exc` itself.
+        """
+        raised = exc if self._scope is None else _through(self._scope, exc)
+        self._scope = None
+        if self._shield is not None:
+            self._shield.shield = False
+        self._block_ended(raised)
+        await self._end(raised, exc)
+        return raised is None
+
+    @property
+    def entered(self) -> bool:
+        """Whether the block runs."""
+        return self._scope is not None
+
+    def cancel(self) -> None:
+        """Cancel the block: the job has failed."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    @enable_ki_protection
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as scope:
+
+            def on_ready() -> None:
+                scope.shield = self.closed_by_task
+                task_status.started()
+
+            self._shield = scope
+            await self._job._live_beside(on_ready)
+
+    async def _end(self, raised: BaseException | None, known: BaseException | None = None) -> None:
+        """Wait for the end of the job, and raise what is to come out, unless that is `known`."""
+        job = self._job
+        try:
+            await self._nursery.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            # The job raises nothing into the nursery: this is a KeyboardInterrupt that struck while it closed.
+            raised = group.exceptions[0]
+        finally:
+            self.opened_by_task = False
+        if raised is not None and not job._failed_before(raised):
+            if raised is known:
+                return
+            raise raised
+        await job._outcome()
+        if not self.closed_by_task:  # else the parent's own exit asks, which knows of its cancellation
+            job._raise_from_parent()
+
+    def _block_ended(self, raised: BaseException | None) -> None:
+        job, life = self._job, self._job._life
+        error = None if raised is None else without_cancelled(raised)
+        if life is None:
+            if error is not None and job._failed_before(error):
+                job._ending.add(None, None, error)
+            return
+        if raised is None:
+            job.finish()
+        elif error is not raised:  # its own scope has taken what Cancelled the job sent it
+            life.stop.look_outside()
+        if error is not None:
+            life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
+        life.release_block()
+
+
+def _through(scope: trio.CancelScope, exc: BaseException | None) -> BaseException | None:
+    """Leave a scope with an exception; return what comes out of it."""
+    about = (None, None, None) if exc is None else (type(exc), exc, exc.__traceback__)
     try:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(job._live_beside)
-            if not job._failed:
-                try:
-                    with trio.CancelScope() as scope:
-                        job._cancel_on_failure(scope)
-                        yield
-                except BaseException as exc:
-                    # Not through the nursery: it would come out in a group.
-                    raised = exc
-                _block_ended(job, raised)
-    except BaseExceptionGroup as group:
-        # The job raises nothing into the nursery: this is a KeyboardInterrupt that struck while it closed.
-        raised = group.exceptions[0]
-    if raised is not None and not job._failed_before(raised):
-        raise raised
-    await job._outcome()
-    job._raise_from_parent()
-
-
-def _block_ended(job: Job[Any], raised: BaseException | None) -> None:
-    life = job._life
-    error = None if raised is None else without_cancelled(raised)
-    if life is None:
-        if error is not None and job._failed_before(error):
-            job._ending.add(None, None, error)
-        return
-    if raised is None:
-        job.finish()
-    elif error is not raised:  # its own scope has taken what Cancelled the job sent it
-        life.stop.look_outside()
-    if error is not None:
-        life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
-    life.release_block()
+        return None if scope.__exit__(*about) else exc
+    except BaseException as changed:
+        return changed

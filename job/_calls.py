@@ -5,6 +5,8 @@ from __future__ import annotations
 import trio
 from trio.lowlevel import disable_ki_protection
 
+from ._foreign import add_note, shown
+from ._groups import leaves
 from ._forms import AsyncRoutine
 from ._task import Task
 
@@ -19,7 +21,21 @@ def without_cancelled(error: BaseException) -> BaseException | None:
     """Return what a user raised: the error, a group without the Cancelled in it, or None where nothing else is left."""
     if isinstance(error, trio.Cancelled):
         return None
-    if isinstance(error, BaseExceptionGroup):
-        cancelled, rest = error.split(trio.Cancelled)
-        return error if cancelled is None else rest  # a split makes new groups, also where it finds nothing
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    rest = [leaf for leaf in leaves(error) if not isinstance(leaf, trio.Cancelled)]
+    if not rest:
+        return None
+    return error if len(rest) == sum(1 for _ in leaves(error)) else _split(error, rest)
+
+
+def _split(error: BaseExceptionGroup[BaseException], rest: list[BaseException]) -> BaseException:
+    """Return a group without the Cancelled in it; where a class of the user's cannot be split, a plain and flat one."""
+    try:
+        return error.split(trio.Cancelled)[1] or error
+    except Exception as fault:
+        plain = BaseExceptionGroup(error.message, rest)
+        add_note(plain, f"was a {type(error).__name__}, which cannot be split: {shown(fault)}")
+        return plain
+    except BaseException as order:  # SystemExit, say: it makes the group one that is never contained
+        return BaseExceptionGroup(error.message, [*rest, order])

@@ -17,6 +17,11 @@ make_current: Final = _current.set
 """Make what a weak reference leads to the current one, for the rest of a context."""
 
 
+def is_inside() -> bool:
+    """Whether the running code belongs, or once belonged, to a task or a job."""
+    return _current.get() is not None
+
+
 def current_task() -> Task | None:
     """Return the task whose routine is running, also in what it spawned; None outside, and once its job has ended."""
     reference = _current.get()

@@ -13,6 +13,7 @@ from typing import final
 import trio
 
 from ._exceptions import IdleTimeoutError, JobCancelledError, JobTimeoutError
+from ._foreign import as_text, set_cause, shown
 from ._states import JobState, Phase
 from ._task import Task
 from ._verdict import Cause, CauseKind, TaskError, Verdict, verdict_code
@@ -148,9 +149,9 @@ def map_error(wrapper: ErrorWrapper, error: BaseException) -> tuple[BaseExceptio
     except BaseException as fault:
         return error, fault
     if not isinstance(wrapped, BaseException):
-        return error, TypeError(f"error_wrapper must return an exception, got {wrapped!r}")
+        return error, TypeError(f"error_wrapper must return an exception, got {shown(wrapped)}")
     if wrapped is not error:
-        wrapped.__cause__ = error
+        set_cause(wrapped, error)
     return wrapped, None
 
 
@@ -158,7 +159,9 @@ def as_error(error: object) -> BaseException:
     """Return what `Job.cancel` was given as an exception."""
     if isinstance(error, BaseException):
         return error
-    return JobCancelledError("the job was cancelled" if error is None else str(error))
+    if error is None:
+        return JobCancelledError("the job was cancelled")
+    return JobCancelledError(as_text(error))
 
 
 def timeout_error(name: str, seconds: float) -> JobTimeoutError:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import final
 
+from ._foreign import shown
+
 
 class JobError(Exception):
     """The root of all errors of the framework: catch it to tell them from your own."""
@@ -53,7 +55,7 @@ class AssertFailedError(JobError, AssertionError):
         self.value = value
 
     def __str__(self) -> str:
-        return f"assertion failed: {self.value!r}"
+        return f"assertion failed: {shown(self.value)}"
 
 
 @final

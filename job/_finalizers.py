@@ -12,6 +12,7 @@ import trio
 from ._calls import call, without_cancelled
 from ._drive import OVER, go_on
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
+from ._foreign import leaves
 from ._forms import AsyncRoutine
 from ._groups import leaves
 from ._scopes import has_opened, is_cancelled, open_outside
@@ -47,10 +48,12 @@ class Finalizers:
         "_shielded",
         "stop_at",
         "stop_seconds",
+        "turn",
     )
 
     def __init__(self, scope: trio.CancelScope, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
         self._due: list[Task] = []
+        self.turn: Task | None = None  # who cleans up just now
         self.stop_at = math.inf
         self.stop_seconds = math.inf
         self._clock = trio.lowlevel.current_clock()
@@ -71,12 +74,14 @@ class Finalizers:
 
     def next(self) -> None:
         """Give the turn to the latest of those that are left."""
-        if self._due:
-            baton = self._due.pop()._baton
-            assert baton is not None
-            baton.wake()
-        else:
-            self._over()
+        while self._due:
+            task = self._due.pop()
+            if task._home is not None and task._baton is not None:  # else a fault of the engine has taken it away
+                self.turn = task
+                task._baton.wake()
+                return
+        self.turn = None
+        self._over()
 
     def limit(self, stop_at: float, seconds: float) -> None:
         """Set the bound of all that is still to come."""
@@ -170,7 +175,7 @@ class Finalizers:
                 last = last if raised is None else raised
                 finalize = None
             while task._exits:
-                leave = task._exits.pop().__aexit__
+                leave = task._exits.pop()
                 about = (None, None, None) if last is None else (type(last), last, last.__traceback__)
                 raised = await self._attempt(task, share_ends, leave(*about), last, fault)
                 last = last if raised is None else raised

@@ -9,6 +9,8 @@ from inspect import CO_COROUTINE
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, cast
 
+from ._foreign import add_note
+
 if TYPE_CHECKING:
     from ._job import Job
     from ._task import Task
@@ -56,8 +58,8 @@ def make_routines(form: object, job: object) -> AsyncRoutines:
     try:
         made = form(job)
     except Exception as error:
-        error.add_note(
-            f"in the factory {form_name(form)!r}, called with the job; a run of its own must be an async def"
+        add_note(
+            error, f"in the factory {form_name(form)!r}, called with the job; a run of its own must be an async def"
         )
         raise
     return _from_tuple(form, made) if isinstance(made, tuple) else _from_factory(form, made)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ._foreign import is_instance
+
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
     """Give the errors in a group, each group once, in their order; an error that is no group is a leaf by itself.
@@ -23,6 +25,6 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 def holds_for(types: type[BaseException] | tuple[type[BaseException], ...], error: BaseException) -> bool:
     """Whether an error is of one of these types, or a group all of whose leaves are."""
-    if isinstance(error, types):
+    if is_instance(error, types):
         return True
-    return isinstance(error, BaseExceptionGroup) and all(isinstance(leaf, types) for leaf in leaves(error))
+    return isinstance(error, BaseExceptionGroup) and all(is_instance(leaf, types) for leaf in leaves(error))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import final
 
 import trio
@@ -61,16 +62,17 @@ class IdleClock:
         self._seconds = _check.positive_seconds("seconds", seconds)
         self._tell_watchers()
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
+    def busy(self) -> AbstractContextManager[None]:
         """Stop the clock for all holders while the block runs; it restarts from zero at the end of the last such block."""
+        return _Busy(self)
+
+    def _work_begins(self) -> None:
         self._busy += 1
-        try:
-            yield
-        finally:
-            self._busy -= 1
-            self.touch()
-            self._tell_watchers()
+
+    def _work_ends(self) -> None:
+        self._busy -= 1
+        self.touch()
+        self._tell_watchers()
 
     def watch(self, token: object, changed: Callable[[], None]) -> None:
         """Call `changed` when the deadline may have come nearer, until `unwatch(token)`; touches only move it away."""
@@ -86,3 +88,21 @@ class IdleClock:
 
     def __repr__(self) -> str:
         return f"<IdleClock {self._seconds:g} s>"
+
+
+@final
+class _Busy:
+    """The block of `IdleClock.busy`; a class, as what goes through a generator may come out changed."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: IdleClock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._clock._work_begins()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._clock._work_ends()

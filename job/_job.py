@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
-from typing import Any, Final, Generic, TypeAlias, final
+from typing import Any, Final, Generic, ParamSpec, TypeAlias, final
 from weakref import ref
 
 import trio
@@ -16,11 +15,12 @@ from trio.lowlevel import enable_ki_protection
 
 from . import _check
 from ._audience import Audience
-from ._block import run_beside
+from ._block import Block
 from ._children import Children
-from ._context import current_job, current_task
+from ._context import current_job, current_task, is_inside
 from ._ending import Ending, ErrorWrapper, as_error
 from ._events import (
+    Event,
     JobEnded,
     JobStateChanged,
     Observer,
@@ -32,6 +32,7 @@ from ._events import (
     seats_of,
 )
 from ._exceptions import JobCancelledError, JobStateError
+from ._foreign import add_note, reserve_stack, shown
 from ._forms import TaskForm, form_name, make_routines
 from ._held_signals import Act, HeldSignals
 from ._idle import IdleClock
@@ -49,6 +50,7 @@ from ._typevars import V
 from ._verdict import Cause, CauseKind, TaskError, Verdict
 from .log import JobLog, Logger, Loggers, checked_registration
 
+P = ParamSpec("P")
 ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 
 _ids: Final = itertools.count(1)
@@ -87,9 +89,9 @@ class Job(Generic[V]):
         "__weakref__",
         "_audience",
         "_block",
-        "_block_scope",
         "_children",
         "_claimed",
+        "_detached",
         "_ended",
         "_ended_at",
         "_ending",
@@ -122,7 +124,6 @@ class Job(Generic[V]):
     )
 
     _ended_at: float | None
-    _block: AbstractAsyncContextManager[None]
 
     def __init__(
         self,
@@ -168,14 +169,15 @@ class Job(Generic[V]):
         self._ended = False
         self._on_ready: Callable[[], None] | None = None
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
-        self._block_scope: trio.CancelScope | None = None
+        self._block: Block | None = None
+        self._detached = parent is None
         self._claimed = False
         self._children: Children | None = None
         self._notices: Notices | None = None
         self._signals: HeldSignals | None = None
         self._log: JobLog | None = None
         self._steps_of_gone = 0
-        self._parent = self._join(current_job() if parent is _CURRENT else parent)
+        self._parent = self._join(_job_around() if parent is _CURRENT else parent)
         seats = _NONE if observers is _NONE else seats_of(observers)
         self._audience = Audience(seats, self.log) if seats else None
 
@@ -185,12 +187,35 @@ class Job(Generic[V]):
             self._loggers = Loggers(None)
             return None
         if not isinstance(parent, Job):
-            raise TypeError(f"parent must be a Job or None, got {parent!r}")
+            raise TypeError(f"parent must be a Job or None, got {shown(parent)}")
         if parent.ended or parent.state is JobState.FINALIZING:
             return self._join(None)
+        parent._check_run("becoming the parent of another job")
         self._loggers = Loggers(parent._loggers)
         parent._adopt(self)
         return ref(parent)
+
+    def _entered_by(self, opener: Task) -> None:
+        """Become a child of the job whose routine enters this one, wherever it was made."""
+        parent = opener.job
+        if self._detached or self.parent is parent or parent.state is JobState.FINALIZING or parent._is_below(self):
+            return
+        self._detach()
+        parent._adopt(self)
+        self._loggers.parent = parent._loggers
+        self._parent = ref(parent)
+
+    def _detach(self) -> None:
+        parent = self.parent
+        if parent is not None and parent._children is not None:
+            parent._children.discard(self)
+        self._parent = None
+
+    def _is_below(self, other: Job[Any]) -> bool:
+        above: Job[Any] | None = self
+        while above is not None and above is not other:
+            above = above.parent
+        return above is other
 
     def _adopt(self, child: Job[Any]) -> None:
         if self._children is None:
@@ -224,7 +249,7 @@ class Job(Generic[V]):
         task._bare = routines[1] is factory
         self._oneshot = task
         if self._audience is not None:
-            self._audience.hear(TaskAdded(task, self.clock()))
+            self._tell(TaskAdded(task, self.clock()))
         return task
 
     def add_task(
@@ -251,7 +276,11 @@ class Job(Generic[V]):
 
         Raises:
             JobStateError: the job has begun to stop; nothing was called.
+            RuntimeError: the job runs in another thread or trio run; nothing was called.
         """
+        if self._life is not None:
+            self._check_run("add_task")
+            reserve_stack()
         if (self._state is not NEW or self._ending.stopping) and self._takes_no_more():
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
@@ -269,7 +298,7 @@ class Job(Generic[V]):
         if policy is STOP_GROUP and task._run is not None:
             self._has_group = True
         if self._audience is not None:
-            self._audience.hear(TaskAdded(task, self.clock()))
+            self._tell(TaskAdded(task, self.clock()))
         if self._life is not None:
             self._life.add(task)
         return task
@@ -286,7 +315,7 @@ class Job(Generic[V]):
     def get_task(self, index: int) -> Task | None:
         """Return the task with this index, or None; the oneshot has index 0."""
         if not isinstance(index, int):
-            raise TypeError(f"index must be an int, got {index!r}")
+            raise TypeError(f"index must be an int, got {shown(index)}")
         return self._oneshot if index == 0 else self._tasks.get(index)
 
     # -- running
@@ -327,7 +356,7 @@ class Job(Generic[V]):
             TypeError: `nursery` is none.
         """
         if not isinstance(nursery, trio.Nursery):
-            raise TypeError(f"nursery must be a trio.Nursery, got {nursery!r}")
+            raise TypeError(f"nursery must be a trio.Nursery, got {shown(nursery)}")
         self._claim()
         state: JobState = await nursery.start(self._live_contained, name=self.name)
         return state
@@ -340,8 +369,8 @@ class Job(Generic[V]):
             JobStateError: the job has been run before.
         """
         self._claim()
-        self._block = run_beside(self)
-        await self._block.__aenter__()
+        self._block = Block(self)
+        await self._block.open()
         return self
 
     async def __aexit__(
@@ -352,9 +381,8 @@ class Job(Generic[V]):
         Raises:
             BaseException: the error of whichever failed first, block or job, bare.
         """
-        block = self._block
-        del self._block
-        return await block.__aexit__(exc_type, exc, traceback)
+        assert self._block is not None
+        return await self._block.close(exc)
 
     @enable_ki_protection
     async def _live_contained(self, *, task_status: trio.TaskStatus[JobState]) -> None:
@@ -365,8 +393,8 @@ class Job(Generic[V]):
             await self._outcome()
 
     @enable_ki_protection
-    async def _live_beside(self, *, task_status: trio.TaskStatus[None]) -> None:
-        self._on_ready = task_status.started
+    async def _live_beside(self, on_ready: Callable[[], None]) -> None:
+        self._on_ready = on_ready
         await self._live(held=True)
         self._set_ready()
 
@@ -382,17 +410,19 @@ class Job(Generic[V]):
         return cause is not None and not self._from_above and cause.error is not raised
 
     def _claim(self) -> None:
+        if is_inside():
+            reserve_stack()
         if self._claimed:
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
         self._claimed = True
 
     def _live(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
-        if self._ended:  # cancelled or finished before its run
-            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
         everybody = seats_for_all()
-        if everybody:
+        if everybody and not self._ended:
             self._listen(everybody)
+        if self._ended:  # cancelled or finished before its run, by an order of an observer say
+            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
@@ -419,8 +449,11 @@ class Job(Generic[V]):
         for failure in self._ending.errors:
             if failure.error is error and failure.task is not None and failure.phase is not None:
                 place += f", task {failure.task.name!r}, {failure.phase.value}"
-        error.add_note(place)
-        return error
+        try:
+            add_note(error, place)
+        except BaseException as order:  # SystemExit, say, out of an add_note of its own
+            self._obey(order)
+        return self._ending.fatal or error
 
     @property
     def _failed(self) -> bool:
@@ -446,6 +479,8 @@ class Job(Generic[V]):
         if self.ended:
             return
         if self._life is not None:
+            self._check_run("cancel")
+            reserve_stack()
             self._life.stop.look_outside()
             self._life.stop.hurry()
         cause_known = self._failed
@@ -469,6 +504,9 @@ class Job(Generic[V]):
         place as the cause.
         """
         seconds = self._limits.grace if grace is None else _check.seconds("grace", grace)
+        if self._life is not None:
+            self._check_run("finish")
+            reserve_stack()
         asker = current_task()
         task = asker if asker is not None and asker.job is self else None
         self._finish(Cause(CauseKind.FINISHED, task, at=self.clock()), seconds)
@@ -476,12 +514,16 @@ class Job(Generic[V]):
     def _finish(self, cause: Cause, grace: float) -> None:
         if self.ended:
             return
-        if self._life is not None:
-            by_oneshot = cause.task is not None and cause.task is self._oneshot
-            self._life.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
-        else:
+        if self._life is None:
             self._ending.ask(cause, -math.inf)
             self._end_unrun()
+        elif self._finish_alone(cause, grace) and self._children is not None:
+            self._children.finish(cause, grace)
+
+    def _finish_alone(self, cause: Cause, grace: float) -> bool:
+        """Finish the job but not its children; return whether those are to be finished, too."""
+        by_oneshot = cause.task is not None and cause.task is self._oneshot
+        return self._life is not None and self._life.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
 
     def _end_unrun(self) -> None:
         """End a job that never ran."""
@@ -497,12 +539,14 @@ class Job(Generic[V]):
             error = JobCancelledError("the parent job was cancelled")
             self._life.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
 
-    def _finished_by_parent(self, cause: Cause, grace: float) -> None:
-        self._finish(Cause(CauseKind.PARENT, at=self.clock(), parent=cause), grace)
+    def _finished_by_parent(self, cause: Cause, grace: float) -> Cause | None:
+        """Finish the job but not its children; return the cause for them, where they are to be finished, too."""
+        asked = Cause(CauseKind.PARENT, at=self.clock(), parent=cause)
+        return asked if self._finish_alone(asked, grace) else None
 
     def _expire(self) -> None:
-        assert self._life is not None
-        self._life.expire()
+        if self._life is not None:
+            self._life.expire()
 
     # -- the end
 
@@ -597,18 +641,21 @@ class Job(Generic[V]):
         now = self.clock()
         self._ended_at = now
         self._ended = True
-        self._move(JOB_DONE if self._ending.cause is None else JobState.CANCELLED)
+        end = JOB_DONE if self._ending.cause is None else JobState.CANCELLED
+        if end not in self._state.moves:  # a fault of the engine has made it skip a state
+            self._state = JobState.FINALIZING
+        self._move(end)
         if self._parent is not None and (parent := self._parent()) is not None and parent._children is not None:
             parent._children.discard(self)
         if self._notices is not None:
             self._notices.job_ended()
-        if self._block_scope is not None:  # which goes on, and a finalizer may have failed
+        if self._block is not None:  # which goes on, and a finalizer may have failed
             self._tell_stopping()
         if self._on_end is not None:
             self._on_end(self)
         if self._audience is not None and (verdict := self.verdict) is not None:
-            self._audience.hear(JobEnded(self, verdict, now))
-        report_end(self, contained=contained)
+            self._tell(JobEnded(self, verdict, now))
+        self._report(report_end, self, contained=contained)
 
     # -- logging
 
@@ -694,29 +741,54 @@ class Job(Generic[V]):
             raise illegal_move(old, new)
         self._state = new
         if self._audience is not None:
-            self._audience.hear(JobStateChanged(self, old, new, self.clock()))
+            self._tell(JobStateChanged(self, old, new, self.clock()))
 
     def _listen(self, everybody: tuple[Seat, ...]) -> None:
         """Take in the observers for all jobs; they missed the tasks that were added before."""
         newcomers = Audience(everybody, self.log)
-        for task in self.tasks:
-            newcomers.hear(TaskAdded(task, self.clock()))
         if self._audience is None:
             self._audience = newcomers
         else:
             self._audience.join(everybody)
+        for task in self.tasks:
+            if (order := newcomers.hear(TaskAdded(task, self.clock()))) is not None:
+                self._obey(order)
+
+    def _tell(self, event: Event) -> None:
+        """Let the observers hear of an event; only where there are any."""
+        assert self._audience is not None
+        if (order := self._audience.hear(event)) is not None:
+            self._obey(order)
+
+    def _report(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+        """Write to the log what the engine has to say; the logger is the user's and may raise anything."""
+        try:
+            write(*args, **kwargs)
+        except BaseException as order:
+            self._obey(order)
+
+    def _obey(self, order: BaseException) -> None:
+        """Take an order (SystemExit, say) out of code of the user's that the engine has called: the job ends with it."""
+        if self._life is not None:
+            self._life.stop.obey(order)
+        elif self._ended:
+            self._ending.add(None, None, order)
+            self._verdict = None  # to be made again, with this
+        else:
+            self._ending.interrupt(Cause(CauseKind.ERROR, error=order, at=self.clock()), mapped=False)
+            self._end_unrun()
 
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
         begin_with_user_code(failure.error)
         if self._audience is not None:
-            self._audience.hear(TaskFailed(task, failure, survived, self.clock()))
+            self._tell(TaskFailed(task, failure, survived, self.clock()))
         if survived:
-            report_survived(self, task, failure)
+            self._report(report_survived, self, task, failure)
 
     def _task_stalled(self, task: Task, since: float) -> None:
         if self._audience is not None:
-            self._audience.hear(TaskStalled(task, since, self.clock()))
-        report_stalled(task, since)
+            self._tell(TaskStalled(task, since, self.clock()))
+        self._report(report_stalled, task, since)
 
     @property
     def _halted(self) -> bool:
@@ -748,23 +820,47 @@ class Job(Generic[V]):
             on_ready, self._on_ready = self._on_ready, None
             try:
                 on_ready()
-            except BaseException as error:  # out of a `task_status` that is not trio's
-                if self._life is None:
-                    raise
-                self._life.stop.interrupt(CauseKind.ERROR, None, None, error)
+            except Exception as error:  # out of a `task_status` that is not trio's
+                self._report(self.log.error, "task_status.failed", error=shown(error), exc_info=error)
+            except BaseException as order:
+                self._obey(order)
 
     def _tell_stopping(self) -> None:
         if self._notices is not None:
             self._notices.stopping.set()
-        if self._block_scope is not None and self._failed:
-            self._block_scope.cancel()
+        if self._block is not None and self._failed:
+            self._block.cancel()
 
-    def _cancel_on_failure(self, scope: trio.CancelScope) -> None:
-        self._block_scope = scope
+    @property
+    def _closed_by_task(self) -> bool:
+        """Whether a task has entered this job for its own life: a finish of the parent leaves it to that task."""
+        return self._block is not None and self._block.closed_by_task
+
+    @property
+    def _left_open(self) -> bool:
+        """Whether the block of this job was opened by a task of its parent, which may close it in its finalizer only."""
+        return self._block is not None and self._block.opened_by_task
+
+    def _check_run(self, what: str) -> None:
+        """Refuse a call from outside of the trio run in which the job runs.
+
+        Raises:
+            RuntimeError: it comes from another thread, or from another trio run.
+        """
+        if self._life is not None and not self._life.is_here():
+            raise RuntimeError(
+                f"{what}: job {self.name!r} runs in another thread or trio run; call it there, by trio.from_thread.run_sync"
+            )
 
     def _running_parent(self) -> Lifecycle | None:
         parent = None if self._parent is None else self._parent()
         return None if parent is None else parent._life
+
+
+def _job_around() -> Job[Any] | None:
+    """Return the job whose code is running, if that is in this trio run: contexts are copied into threads, too."""
+    job = current_job()
+    return job if job is not None and job._life is not None and job._life.is_here() else None
 
 
 def _idle_clock(idle_timeout: float | IdleClock) -> IdleClock:

@@ -34,9 +34,9 @@ from ._idle_watch import IdleWatch
 from ._loop import run_loop
 from ._park import Park, always, never
 from ._policy import STOP_GROUP, STRICT
-from ._scopes import abandon_scopes_in, has_opened, is_cancelled
+from ._scopes import abandon_scopes_in, forget_deadlines, has_opened, is_cancelled
 from ._shutdown import Shutdown
-from ._states import CANCELLED, FINALIZING, FINISHED, ONESHOT_RUNNING, RECURRENT_RUNNING, RUNNING, Phase
+from ._states import CANCELLED, FINALIZING, FINISHED, ONESHOT_RUNNING, RECURRENT_RUNNING, RUN, RUNNING, Phase
 from ._stop import Stop
 from ._task import BETWEEN, DONE, Task
 from ._verdict import CauseKind
@@ -83,6 +83,8 @@ class Lifecycle:
         self._job = job
         self._ending = ending
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
+        if job._oneshot is not None:
+            self._queue.append(job._oneshot)
         self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
         self._gate: list[Park] = []  # the others that wait for the gate
         self._released = False  # the gate is open: all inits of the start have passed
@@ -90,7 +92,7 @@ class Lifecycle:
         self._kept: int = job._keep_open  # holds that a stop ends
         self._held: int = held  # holds of a block, which a failure of the job has to wait for
         # What keeps the job up: loops that have not exited, and holds.
-        self._open = len(self._queue) + (job._oneshot is not None) + self._kept + self._held
+        self._open = len(self._queue) + self._kept + self._held
         self._open_group = sum(map(_in_group, self._queue)) if job._has_group else 0  # tasks of it that are not done
         self._host_free = True  # to run loops, one after another
         self._host_park: Park | None = None
@@ -102,16 +104,23 @@ class Lifecycle:
         self._turns = turns()
         self.stop = Stop(job, ending, self)
 
+    def is_here(self) -> bool:
+        """Whether the caller is in the trio run in which the job runs."""
+        try:
+            return turns() is self._turns
+        except RuntimeError:
+            return False
+
     # -- the host
 
     @enable_ki_protection
     async def live(self, *, contained: bool) -> None:
         """Run the job to its verdict. What happened is in the ending, nothing is raised."""
-        self._context = copy_context()
         try:
             async with open_nursery() as nursery:
                 self.stop.arm(nursery)
                 try:
+                    self._context = copy_context()
                     task = self._first()
                     while task is not None:
                         # In the host's trio task, but not in its context.
@@ -136,8 +145,14 @@ class Lifecycle:
             # Nothing but trio itself adds to the nursery: a KeyboardInterrupt that came while it closed.
             for error in group.exceptions:
                 self.failures.came_last(error)
-        self._job._conclude(contained=contained)
-        del self.stop, self._failures, self._finalizers, self._idle  # cycles, and work for the garbage collector else
+        finally:
+            self._job._conclude(contained=contained)
+            del (
+                self.stop,
+                self._failures,
+                self._finalizers,
+                self._idle,
+            )  # cycles, and work for the garbage collector else
 
     def _first(self) -> Task | None:
         """Begin; return what the host is to run first: the oneshot, else a plain loop, else nothing."""
@@ -146,10 +161,15 @@ class Lifecycle:
         job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
         # Its parent may be stopping, or its scope cancelled, and no routine need ever look.
         if job._parent is not None and (parent := job._running_parent()) is not None:
-            parent.stop.child_started(job)
+            if parent.is_here():
+                parent.stop.child_started(job)
+            else:
+                job._detach()
+        if job._children is not None:
+            job._children.leave_other_runs()
         self.stop.look_again()
         if oneshot is not None:
-            return oneshot
+            return self._queue.pop() if self._queue else None  # else it was dropped: the job is cancelled already
         self._advance()
         self.close_if_empty()
         return self._next_ready()
@@ -177,11 +197,15 @@ class Lifecycle:
         self._queue.insert(0, task)
         self._open += 1
         self._open_group += _in_group(task)
-        if self.stop.halted:  # by the task's own factory
-            self.drop_queue()
-            self.close_if_empty()
-        elif self._released and not self._initialising:
-            self._advance()
+        try:
+            if self.stop.halted:  # by the task's own factory
+                self.drop_queue()
+                self.close_if_empty()
+            elif self._released and not self._initialising:
+                self._advance()
+        except BaseException as fault:
+            self.stop.engine_failed(fault)
+            raise
 
     def _advance(self) -> None:
         """Start the next init; past the last one open the gate."""
@@ -216,15 +240,19 @@ class Lifecycle:
 
     def _spawn_ready(self) -> None:
         """Start the loops that the host cannot run: it is about to be busy for longer."""
-        if self._released and self._ready:
-            ready, self._ready = self._ready, []
-            for task in ready:
-                self._spawn(task)
+        while self._released and self._ready:
+            self._spawn(self._ready.pop(0))
 
     def _spawn(self, task: Task) -> None:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.
         context = self._context if task._context is None else task._context
-        context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
+        try:
+            context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
+        except BaseException:  # a fault of the engine: the task must not be waited for
+            task._state = CANCELLED
+            task._counted = False
+            self._open -= 1
+            raise
 
     # -- living
 
@@ -234,32 +262,56 @@ class Lifecycle:
         make_current(ref(task))
         home = task._home = current_task()
         exc = None
-        if task._init is not None or task._finalize is not None or task._loop_scope is not None:
-            exc = await self._set_up(task)
-        if exc is None and self._enter_loop(task):
-            try:
-                if task._run is not None:
-                    loop = run_loop(task, task._run, self._ending, self._turns)
-                    await (loop if task._idle is None else self._watched(task, task._idle, loop))
-                if task._step == DONE and task.error is None and task.policy is not STRICT:
-                    task._move(FINISHED)  # as nearly every loop does
-                else:
-                    self.failures.loop_returned(task)
-            except BaseException as error:
-                exc = error
-                self.failures.ended_by(task, task._phase, error)
-        self._leave_loop(task)
-        if task._baton is not None:
-            await self._clean_up(task, home, task._baton, exc)
-            task._retire()
-        elif has_opened(home, self.stop.scope):
-            self._close_scopes(task, home)
-        if task.transient:
-            self._job._forget(task)
+        try:
+            if task._init is not None or task._finalize is not None or task._loop_scope is not None:
+                exc = await self._set_up(task)
+            if exc is None and self._enter_loop(task):
+                try:
+                    if task._run is not None:
+                        loop = run_loop(task, task._run, self._ending, self._turns)
+                        await (loop if task._idle is None else self._watched(task, task._idle, loop))
+                    if task._step == DONE and task.error is None and task.policy is not STRICT:
+                        task._move(FINISHED)  # as nearly every loop does
+                    else:
+                        self.failures.loop_returned(task)
+                except BaseException as error:
+                    exc = error
+                    self.failures.ended_by(task, task._phase, error)
+            self._leave_loop(task)
+            if task._baton is not None:
+                await self._clean_up(task, home, task._baton, exc)
+            elif has_opened(home, self.stop.scope):
+                self._close_scopes(task, home)
+        except BaseException as fault:
+            await self._salvage(task, home, fault)
+        finally:
+            if task._counted or task._baton is not None:
+                self._count_out(task)
+            task._run = task._home = None
+            del exc  # its traceback refers to this frame
+
+    async def _salvage(self, task: Task, home: trio.lowlevel.Task, fault: BaseException) -> None:
+        """End the job with a fault of the engine itself, and clean up the task in which it arose as far as that is left."""
+        self.stop.engine_failed(fault)
+        if not task.ended:
+            task._state = CANCELLED  # past its observers, who may be what has failed
+        if task._counted:
+            self._leave_loop(task)
+        if task._baton is not None and task._due:
+            await self._clean_up(task, home, task._baton, fault)
+
+    def _count_out(self, task: Task) -> None:
+        """Let the job go on without a task that leaves its trio task now, whatever has happened to it."""
+        if task._counted:
+            task._counted = False
             self._open -= 1
+            if task.transient:
+                self._job._forget(task)
             self.close_if_empty()
-        task._run = task._home = None
-        del exc  # its traceback refers to this frame
+        if self._finalizers is not None and self._finalizers.turn is task:
+            self._finalizers.next()
+        if task._baton is not None:
+            task._retire()
 
     async def _set_up(self, task: Task) -> BaseException | None:
         """Take a task up to its run loop; return what ended it before."""
@@ -303,6 +355,8 @@ class Lifecycle:
             return False
         if task._init is None:
             task._move(RUNNING)
+        else:
+            task._phase = RUN
         return True
 
     async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
@@ -325,15 +379,16 @@ class Lifecycle:
         return self._idle
 
     def _leave_loop(self, task: Task) -> None:
-        if task.index == 0:
-            self._oneshot_ended(task)
         if self._job._notices is not None:
             self._job._notices.loop_ended(task)
         if task.transient:
             return  # counts until it is gone
         if task._baton is not None:
             self._due.append(task)
+        task._counted = False
         self._open -= 1
+        if task.index == 0:
+            self._oneshot_ended(task)
         if self._job._has_group and _in_group(task):
             self._open_group -= 1
             self._check_group()
@@ -379,23 +434,25 @@ class Lifecycle:
 
     async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
         if task.transient:
+            task._due = False
             await self.finalizers.clean_up(task, exc)
             return
         if not baton.woken:
             # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
+            # Nor is it one whose deadline, meant for the run, comes only now (G4).
             closed = exc is None and is_cancelled(home)
+            if exc is None:
+                forget_deadlines(home, self.stop.scope)
             try:
                 await baton.wait(always if closed else self._deaf)
             except BaseException as struck:
                 self.failures.explain(task, None, struck)
                 if not baton.woken:
                     await baton.wait(always)
-        finalizers = self._finalizers
-        assert finalizers is not None  # from whom the turn has come
-        await finalizers.clean_up(task, exc)
+        task._due = False
+        await self.finalizers.clean_up(task, exc)
         if task._stand_in is not None:
             self.failures.unexplained(task, task._stand_in)
-        finalizers.next()
 
     def _close_scopes(self, task: Task, home: trio.lowlevel.Task) -> None:
         """Take a task without a finalizer out of its own scope, and of those that it has left open."""
@@ -450,6 +507,7 @@ class Lifecycle:
         self._ready.clear()
         self._open -= len(dropped)
         for task in dropped:
+            task._counted = False
             task._move(CANCELLED)
 
     def clear_gate(self) -> None:
@@ -462,7 +520,7 @@ class Lifecycle:
         """Let the job end when its loops have exited."""
         self._open -= self._kept
         self._kept = 0
-        if self._ending.cause is None or self._job._block_scope is None:
+        if self._ending.cause is None or self._job._block is None or not self._job._block.entered:
             self.release_block()  # after a finish it goes on by itself; after a failure it will not be entered
         self.close_if_empty()
 

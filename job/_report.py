@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ._exceptions import JobError
+from ._foreign import shown
 from ._groups import holds_for
 from ._states import Phase
 from ._verdict import TaskError
@@ -32,7 +33,7 @@ def _is_quiet(job: Job[Any], error: BaseException) -> bool:
 
 def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
-    fields: dict[str, Any] = {"error": _shown(failure.error), "phase": failure.phase.value if failure.phase else None}
+    fields: dict[str, Any] = {"error": _shown(job, failure.error), "phase": failure.phase.value if failure.phase else None}
     if _is_quiet(job, failure.error):
         task.log._write_own("info", "task.failed", fields)
     else:
@@ -78,19 +79,23 @@ def _summary(job: Job[Any]) -> dict[str, Any]:
         fields["seconds"] = round(verdict.ended_at - verdict.started_at, 6)
     fields["steps"] = job._steps
     if cause.error is not None:
-        fields["error"] = _shown(cause.error)
+        fields["error"] = _shown(job, cause.error)
     if verdict.cut:
         fields["cut"] = [task.name for task in verdict.cut]
-    later = [_shown(failure.error) for failure in verdict.errors if failure.error is not cause.error]
+    later = [_shown(job, failure.error) for failure in verdict.errors if failure.error is not cause.error]
     if later:
         fields["other_errors"] = later
     return fields
 
 
-def _shown(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.filename is not None:  # its repr leaves out the file, or the address
-        return f"{type(error).__name__}{(error.errno, error.strerror, error.filename)!r}"
-    return repr(error)
+def _shown(job: Job[Any], error: BaseException) -> str:
+    try:
+        if isinstance(error, OSError) and error.filename is not None:  # its repr leaves out the file, or the address
+            return f"{type(error).__name__}{shown((error.errno, error.strerror, error.filename))}"
+        return shown(error)
+    except BaseException as order:  # out of its repr: the record is written all the same
+        job._obey(order)
+        return f"<{type(error).__name__}>"
 
 
 def _traceback(job: Job[Any], failures: Sequence[TaskError]) -> dict[str, Any]:

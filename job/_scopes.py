@@ -8,6 +8,8 @@ only inside of all that are open; one that was opened in time, in case it should
 
 from __future__ import annotations
 
+import math
+
 import trio
 
 
@@ -40,6 +42,15 @@ def open_outside(scope: trio.CancelScope, around: trio.CancelScope) -> None:
     scope.__enter__()
     outermost.parent = scope._cancel_status
     task._activate_cancel_status(innermost)
+
+
+def forget_deadlines(task: trio.lowlevel.Task, around: trio.CancelScope) -> None:
+    """Take the deadlines off the scopes that a trio task has opened inside of this one."""
+    status: trio._core._run.CancelStatus | None = task._cancel_status
+    while status is not None and status is not around._cancel_status:
+        if status._scope.deadline != math.inf:
+            status._scope.deadline = math.inf
+        status = status._parent
 
 
 def abandon_scopes_in(task: trio.lowlevel.Task, around: trio.CancelScope) -> None:

@@ -12,6 +12,7 @@ import trio
 from trio.lowlevel import disable_ki_protection, enable_ki_protection
 
 from ._calls import without_cancelled
+from ._children import Children
 from ._context import make_current
 from ._exceptions import StopTimeoutError
 from ._finalizers import Finalizers
@@ -40,7 +41,7 @@ class Shutdown:
         if job._limits.stop_timeout != math.inf:
             self._finalizers.limit(trio.current_time() + job._limits.stop_timeout, job._limits.stop_timeout)
         children = self._stop.children
-        if (children is not None and children.started()) or job._on_shutdown is not None:
+        if (children is not None and children.that_end_first()) or job._on_shutdown is not None:
             nursery.start_soon(self._first_the_others)
         else:
             self._finalize()
@@ -48,13 +49,17 @@ class Shutdown:
     @enable_ki_protection
     async def _first_the_others(self) -> None:
         # Whatever comes out of here must not be lost, nor keep the finalizers from their turn.
-        make_current(ref(self._job))
-        with trio.CancelScope(shield=True):
-            await self._end_children()
-            cause = self._stop.ending.cause
-            if cause is not None and cause.error is not None and self._job._on_shutdown is not None:
-                await self._call_hook(self._job._on_shutdown, cause.error)
-        self._finalize()
+        try:
+            make_current(ref(self._job))
+            with trio.CancelScope(shield=True):
+                await self._end_children()
+                cause = self._stop.ending.cause
+                if cause is not None and cause.error is not None and self._job._on_shutdown is not None:
+                    await self._call_hook(self._job._on_shutdown, cause.error)
+        except BaseException as fault:
+            self._stop.engine_failed(fault)
+        finally:
+            self._finalize()
 
     async def _end_children(self) -> None:
         children = self._stop.children
@@ -63,12 +68,12 @@ class Shutdown:
         if not self._stop.ending.stopping:
             children.finish(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._limits.grace)
         with trio.CancelScope(deadline=self._finalizers.stop_at) as budget:
-            await children.ended()
+            await children.ended(Children.that_end_first)
         if budget.cancelled_caught:
             error = StopTimeoutError(f"children of job {self._job.name!r} overran its stop_timeout")
             self._stop.ending.add(None, None, error)
             children.expire()
-            await children.ended()
+            await children.ended(Children.that_end_first)
 
     async def _call_hook(self, hook: ShutdownHook, error: BaseException) -> None:
         with trio.CancelScope() as budget:

@@ -63,6 +63,7 @@ PENDING: Final = TaskState.PENDING
 RUNNING: Final = TaskState.RUNNING
 FINISHED: Final = TaskState.FINISHED
 CANCELLED: Final = TaskState.CANCELLED
+INIT: Final = Phase.INIT
 RUN: Final = Phase.RUN
 
 JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(

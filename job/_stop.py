@@ -6,7 +6,7 @@ Each records the cause first and cancels second (G5).
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
@@ -14,7 +14,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from ._children import Children
-from ._ending import Ending, timeout_error
+from ._ending import Ending, is_fatal, timeout_error
 from ._exceptions import JobCancelledError
 from ._scopes import is_cancelled_around
 from ._states import JobState, Phase
@@ -114,28 +114,52 @@ class Stop:
         """Record an error; where it is the first, cancel the job."""
         if kind is not CauseKind.TIMEOUT and not outside:
             self.look_outside()
-        if self.ending.interrupted or self.sealed:
+        if self.ending.interrupted or (self.sealed and not is_fatal(error)):
             return self.ending.add(task, phase, error)
         cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
         failure = self.ending.interrupt(cause, mapped=mapped)
         self.ending.outside = outside
-        self._announce()
-        if self.children is not None and self.ending.cause is not None:
-            self.children.cancel(self.ending.cause)
-        self.halt()
-        self._loops.release_hold()
+        if not self.sealed:
+            self._announce()
+            if kind is not CauseKind.PARENT:  # else it is told below this job by the one that tells this one
+                self._cancel_children()
+            self.halt()
+            self._loops.release_hold()
         return failure
 
-    def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> None:
-        """End the job well, within `grace` seconds."""
+    def obey(self, order: BaseException) -> None:
+        """Take an order (SystemExit, say) that came out of code of the user's which the engine had called on its way."""
+        self.interrupt(CauseKind.ERROR, None, None, order)
+
+    def engine_failed(self, fault: BaseException) -> None:
+        """Record a fault of the engine itself, and end the job with it: whatever else has happened, none shall wait."""
+        if self.ending.interrupted or self.sealed:
+            self.ending.add(None, None, fault)
+        else:
+            cause = Cause(CauseKind.ERROR, None, None, fault, trio.current_time())
+            self.ending.interrupt(cause, mapped=False)
+        if not self.sealed:
+            self.halt()
+            self._loops.release_hold()
+            self._cancel_children()
+
+    def _cancel_children(self) -> None:
+        if self.children is not None and self.ending.cause is not None:
+            self.children.cancel(self.ending.cause)
+
+    def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> bool:
+        """End the job well, within `grace` seconds; its children are for the caller to finish, where this returns True.
+
+        (A call from job to job would end with Python's stack.)
+        """
         self.expired()
         first = not self.ending.stopping
         self.ending.no_inits = self.ending.no_inits or no_inits
         if self.sealed or not self.ending.ask(cause, trio.current_time() + grace):
-            return
+            return False
         if first:
             self._announce()
-        if self.children is not None and self.children.finish(cause, grace):
+        if self.children is not None and self.children.that_finish():
             self.help(self._cut_after_children)
         elif grace <= 0:
             self.halt()
@@ -143,18 +167,23 @@ class Stop:
             self._arm_cut()
         if first:
             self._loops.release_hold()
+        return True
 
     def child_started(self, child: Job[Any]) -> None:
         """Tell a child that starts while this job stops."""
-        ending = self.ending
+        ending, children = self.ending, self.children
+        assert children is not None
         if ending.cause is not None:
-            child._cancelled_by_parent(ending.cause)
+            children.cancel_one(child, ending.cause)
+        elif child._closed_by_task:
+            return
         elif ending.asked is not None:
-            child._finished_by_parent(ending.asked, max(0.0, ending.cut_at - trio.current_time()))
+            children.finish_one(child, ending.asked, max(0.0, ending.cut_at - trio.current_time()))
             self.scope.deadline = self.timeout_at
             self.help(self._cut_after_children)
         elif self.winding_up:
-            child._finished_by_parent(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._limits.grace)
+            natural_end = Cause(CauseKind.FINISHED, at=trio.current_time())
+            children.finish_one(child, natural_end, self._job._limits.grace)
 
     def halt(self) -> None:
         """Cancel all run loops."""
@@ -212,8 +241,8 @@ class Stop:
     async def _cut_after_children(self) -> None:
         """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
         await trio.sleep_until(self.ending.cut_at)
-        assert self.children is not None
-        await self.children.ended()
+        if self.children is not None:
+            await self.children.ended(Children.that_finish)
         self.halt()
 
     def help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -224,10 +253,15 @@ class Stop:
     @enable_ki_protection
     async def _helping(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         # Not only its own scope may be cancelled: the host sees to that, and the nursery need not hear of it again.
-        with trio.CancelScope() as scope, suppress(trio.Cancelled):
+        with trio.CancelScope() as scope:
             self._helpers.append(scope)
-            if not self.winding_up:
-                await work()
+            try:
+                if not self.winding_up:
+                    await work()
+            except trio.Cancelled:
+                pass
+            except BaseException as fault:
+                self.engine_failed(fault)
 
     # -- noticed
 
@@ -257,15 +291,33 @@ class Stop:
 
     def struck_from_outside(self) -> None:
         """Record a cancellation by an outer scope, or by a job above whose time was up."""
-        parent = self._job._running_parent()
-        if (parent is None or not parent.stop.struck()) and self.ending.cause is None:
-            error = JobCancelledError("an outer cancel scope was cancelled")
-            self.hurry()
-            self.interrupt(CauseKind.CANCEL, None, None, error, mapped=False, outside=True)
+        if not self._struck_above() and self.ending.cause is None:
+            self._record_outer_cancel()
 
-    def struck(self) -> bool:
-        """Whether this job has been interrupted, if only by what nobody had noticed."""
+    def _struck_above(self) -> bool:
+        """Let the jobs above, the outermost first, record what struck them; return whether the nearest is interrupted.
+
+        One that is interrupted tells those below it by itself.
+        """
+        struck = False
+        for above in reversed(self._line_above()):
+            if not struck:
+                above.expired()
+                if above.ending.cause is None and not above.sealed and is_cancelled_around(above.scope):
+                    above._record_outer_cancel()
+            struck = above.ending.cause is not None
+        return struck
+
+    def _line_above(self) -> list[Stop]:
+        """Return the stops of the running jobs above, the nearest first, up to one that is interrupted."""
+        line: list[Stop] = []
         parent = self._job._running_parent()
-        if parent is None or not parent.stop.struck():
-            self.look_outside()
-        return self.ending.cause is not None
+        while parent is not None:
+            line.append(parent.stop)
+            parent = None if parent.stop.ending.interrupted else parent.stop._job._running_parent()
+        return line
+
+    def _record_outer_cancel(self) -> None:
+        error = JobCancelledError("an outer cancel scope was cancelled")
+        self.hurry()
+        self.interrupt(CauseKind.CANCEL, None, None, error, mapped=False, outside=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, AsyncExitStack, contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from contextvars import Context
+from functools import partial
 from types import TracebackType
 from typing import (
     TYPE_CHECKING,
@@ -13,6 +14,7 @@ from typing import (
     NamedTuple,
     NoReturn,
     Protocol,
+    TypeAlias,
     TypeVar,
     TypeVarTuple,
     Unpack,
@@ -24,12 +26,13 @@ import trio
 from trio import current_time
 
 from . import _check
-from ._events import TaskStateChanged
+from ._events import Event, TaskStateChanged
 from ._exceptions import AssertFailedError, JobCancelledError, JobStateError
+from ._foreign import shown
 from ._forms import AsyncRoutines
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import PENDING, RUN, TaskState, illegal_move
+from ._states import INIT, PENDING, RUN, TaskState, illegal_move
 from ._typevars import Default
 
 if TYPE_CHECKING:
@@ -58,15 +61,20 @@ class Host(Protocol):
     @property
     def log(self) -> JobLog: ...
     def clock(self) -> float | None: ...
+    def _tell(self, event: Event) -> None: ...
     def add_stop_scope(self, scope: trio.CancelScope) -> None: ...
     def remove_stop_scope(self, scope: trio.CancelScope) -> None: ...
     def finish(self, grace: float | None = None) -> None: ...
 
 
+Exit: TypeAlias = "partial[Coroutine[Any, Any, object]]"
+"""Leaves a context manager: called with the three of `__aexit__`, it gives a coroutine."""
+
+
 class Life(NamedTuple):
     """What is open of a task around its present life. Most tasks have one life; one that is restarted has many, in turn."""
 
-    exits: list[AsyncExitStack] | None
+    exits: list[Exit] | None
     guard: trio.CancelScope | None
 
 
@@ -85,8 +93,10 @@ class Task:
         "_bare",
         "_baton",
         "_context",
+        "_counted",
         "_due",
         "_ended",
+        "_entering",
         "_exits",
         "_finalize",
         "_guard",
@@ -140,16 +150,18 @@ class Task:
         self._init, self._run, self._finalize = routines
         self._idle = idle
         self._step = NONE
-        self._phase = RUN  # to which an end of its run loop is put down
+        self._phase = RUN if self._init is None else INIT  # to which an end of its run loop is put down
+        self._entering = False  # in `enter`, for the life of the task
         self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
         self._bare = False  # given as a coroutine function, which might have been meant for a factory
         self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
+        self._counted = True  # the job waits for it
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
         self._baton: Park | None = None
         self._loop_scope: trio.CancelScope | None = None
-        self._exits: list[AsyncExitStack] | None = None
+        self._exits: list[Exit] | None = None
         self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
         self._home: trio.lowlevel.Task | None = None
         self._context: Context | None = None
@@ -239,19 +251,13 @@ class Task:
 
     # -- resources and scopes
 
-    @contextmanager
-    def cancel_on_stop(self) -> Iterator[trio.CancelScope]:
+    def cancel_on_stop(self) -> AbstractContextManager[trio.CancelScope]:
         """Cancel the block as soon as the job is asked to stop.
 
         It marks the waits that may be abandoned (a read on an idle connection), so that a graceful finish need not sit out
         its grace; returning from `run` without a step is then fine.
         """
-        with trio.CancelScope() as scope:
-            self._host.add_stop_scope(scope)
-            try:
-                yield scope
-            finally:
-                self._host.remove_stop_scope(scope)
+        return _CancelOnStop(self._host)
 
     async def until_stop(
         self,
@@ -274,19 +280,14 @@ class Task:
         _check.uncalled("fn", fn)
         with self.cancel_on_stop():
             return await fn(*args)
-        return default  # type: ignore[unreachable]  # not to the scope in `cancel_on_stop`, which mypy does not see
+        return default
 
-    @contextmanager
-    def busy(self) -> Iterator[None]:
+    def busy(self) -> AbstractContextManager[None]:
         """Stop the task's idle clock while the block runs: for work that takes long and cannot tick, in a thread say.
 
         With a shared clock it stops for all holders; without an idle timeout it does nothing.
         """
-        if self._idle is None:
-            yield
-        else:
-            with self._idle.busy():
-                yield
+        return nullcontext() if self._idle is None else self._idle.busy()
 
     @overload
     async def enter(self, context_manager: AbstractAsyncContextManager[T]) -> T: ...
@@ -309,18 +310,23 @@ class Task:
         """
         if self._home is None or trio.lowlevel.current_task() is not self._home:
             raise JobStateError(f"enter() of task {self.name!r} was called outside of the task's own trio task")
-        if not any(hasattr(type(context_manager), way) for way in ("__aenter__", "__enter__")):
-            raise TypeError(f"context_manager must have __aenter__ or __enter__, got {context_manager!r}")
+        kind = type(context_manager)
+        is_async = hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")
+        if not is_async and not (hasattr(kind, "__enter__") and hasattr(kind, "__exit__")):
+            raise TypeError(
+                f"context_manager must have __aenter__ and __aexit__, or __enter__ and __exit__, got {shown(context_manager)}"
+            )
         if self._baton is None:
             self._baton = Park()
-        stack = AsyncExitStack()
-        if hasattr(type(context_manager), "__aenter__"):
-            value = await stack.enter_async_context(context_manager)
-        else:
-            value = stack.enter_context(context_manager)
+        before, self._entering = self._entering, True
+        try:
+            value = await kind.__aenter__(context_manager) if is_async else kind.__enter__(context_manager)
+        finally:
+            self._entering = before
         if self._exits is None:
             self._exits = []
-        self._exits.append(stack)
+        leave: Callable[..., Coroutine[Any, Any, object]] = _leave if is_async else _leave_plain
+        self._exits.append(partial(leave, context_manager))
         return value
 
     async def wait(self) -> Any:
@@ -340,12 +346,16 @@ class Task:
             # Else each waiter would leave its own frames in the traceback, for good.
             if self._traceback is None:
                 self._traceback = self.error.error.__traceback__
-            raise self.error.error.with_traceback(self._traceback)
+            raise BaseException.with_traceback(self.error.error, self._traceback)
         if self._state is TaskState.CANCELLED:
             raise JobCancelledError(f"task {self.name!r} was cancelled")
         return self.result
 
     # -- for the engine
+
+    def _opens_for_life(self) -> bool:
+        """Whether what its routine opens just now is closed by its finalizer or exits."""
+        return self._entering or self._phase is INIT
 
     def _move(self, new: TaskState) -> None:
         """Move to the next state: the one place that writes it."""
@@ -354,7 +364,7 @@ class Task:
             raise illegal_move(old, new)
         self._state = new
         if self._host._audience is not None:
-            self._host._audience.hear(TaskStateChanged(self, old, new, self._host.clock()))
+            self._host._tell(TaskStateChanged(self, old, new, self._host.clock()))
         if self._ended is not None and not new.moves:
             self._ended.set()
 
@@ -401,3 +411,35 @@ class Task:
 
     def __repr__(self) -> str:
         return f"<Task {self.index} {self.name!r} {self._state.value}>"
+
+
+# Blocks that users open are classes, not generators: what goes through a generator comes out changed where it is a
+# StopIteration, or an error that cannot be written to.
+@final
+class _CancelOnStop:
+    """The block of `Task.cancel_on_stop`."""
+
+    __slots__ = ("_host", "_scope")
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._scope = trio.CancelScope()
+
+    def __enter__(self) -> trio.CancelScope:
+        self._scope.__enter__()
+        self._host.add_stop_scope(self._scope)
+        return self._scope
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        self._host.remove_stop_scope(self._scope)
+        return self._scope.__exit__(exc_type, exc, traceback)
+
+
+async def _leave(manager: Any, *raised: Any) -> None:
+    await type(manager).__aexit__(manager, *raised)
+
+
+async def _leave_plain(manager: Any, *raised: Any) -> None:
+    type(manager).__exit__(manager, *raised)
