@@ -528,8 +528,10 @@ class Job(Generic[V]):
     def _end_unrun(self) -> None:
         """End a job that never ran."""
         for task in self.tasks:
-            task._cancel_unrun()
-        self._conclude(contained=False)
+            if not task.ended:
+                task._cancel_unrun()
+        if not self._ended:  # by an order of an observer
+            self._conclude(contained=False)
 
     def _cancelled_by_parent(self, cause: Cause) -> None:
         if self._life is None:
@@ -774,6 +776,8 @@ class Job(Generic[V]):
         elif self._ended:
             self._ending.add(None, None, order)
             self._verdict = None  # to be made again, with this
+        elif self._ending.interrupted:
+            self._ending.add(None, None, order)
         else:
             self._ending.interrupt(Cause(CauseKind.ERROR, error=order, at=self.clock()), mapped=False)
             self._end_unrun()

@@ -313,9 +313,7 @@ class Task:
         kind = type(context_manager)
         is_async = hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")
         if not is_async and not (hasattr(kind, "__enter__") and hasattr(kind, "__exit__")):
-            raise TypeError(
-                f"context_manager must have __aenter__ and __aexit__, or __enter__ and __exit__, got {shown(context_manager)}"
-            )
+            raise TypeError(f"context_manager must have __aenter__ or __enter__, and an exit, got {shown(context_manager)}")
         if self._baton is None:
             self._baton = Park()
         before, self._entering = self._entering, True

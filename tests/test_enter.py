@@ -292,7 +292,7 @@ async def test_no_context_manager() -> None:
 
     j = Job[None]()
     j.add_task(run)
-    with pytest.raises(TypeError, match="context_manager must have __aenter__ or __enter__, got 5"):
+    with pytest.raises(TypeError, match="context_manager must have __aenter__ or __enter__, and an exit, got 5"):
         await j.run()
 
 
