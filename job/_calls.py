@@ -6,8 +6,8 @@ import trio
 from trio.lowlevel import disable_ki_protection
 
 from ._foreign import add_note, shown
-from ._groups import leaves
 from ._forms import AsyncRoutine
+from ._groups import leaves
 from ._task import Task
 
 

@@ -12,7 +12,6 @@ import trio
 from ._calls import call, without_cancelled
 from ._drive import OVER, go_on
 from ._exceptions import FinalizeTimeoutError, StopTimeoutError
-from ._foreign import leaves
 from ._forms import AsyncRoutine
 from ._groups import leaves
 from ._scopes import has_opened, is_cancelled, open_outside

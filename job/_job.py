@@ -381,6 +381,9 @@ class Job(Generic[V]):
         Raises:
             BaseException: the error of whichever failed first, block or job, bare.
         """
+        return await self._leave_block(exc)
+
+    async def _leave_block(self, exc: BaseException | None) -> bool:
         assert self._block is not None
         return await self._block.close(exc)
 
@@ -418,16 +421,24 @@ class Job(Generic[V]):
 
     def _live(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
-        everybody = seats_for_all()
-        if everybody and not self._ended:
-            self._listen(everybody)
-        if self._ended:  # cancelled or finished before its run, by an order of an observer say
+        if not self._ended:
+            try:
+                self._begin(held=held)
+            except BaseException as fault:  # an order of an observer, or a signal that cannot be held
+                self._ending.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
+                self._end_unrun()
+        if self._life is None:  # it was cancelled or finished before its run
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
+        return self._life.live(contained=contained)
+
+    def _begin(self, *, held: bool) -> None:
+        everybody = seats_for_all()
+        if everybody:
+            self._listen(everybody)
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
         self._life = Lifecycle(self, self._ending, held=held)
-        return self._life.live(contained=contained)
 
     async def _outcome(self) -> JobState:
         """Return or raise what the job has come to."""
@@ -773,14 +784,11 @@ class Job(Generic[V]):
         """Take an order (SystemExit, say) out of code of the user's that the engine has called: the job ends with it."""
         if self._life is not None:
             self._life.stop.obey(order)
-        elif self._ended:
+        elif self._ended or self._ending.stopping:
             self._ending.add(None, None, order)
             self._verdict = None  # to be made again, with this
-        elif self._ending.interrupted:
-            self._ending.add(None, None, order)
-        else:
-            self._ending.interrupt(Cause(CauseKind.ERROR, error=order, at=self.clock()), mapped=False)
-            self._end_unrun()
+        else:  # out of `add_task`, to its caller
+            raise order
 
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
         begin_with_user_code(failure.error)

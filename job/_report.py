@@ -33,7 +33,10 @@ def _is_quiet(job: Job[Any], error: BaseException) -> bool:
 
 def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
-    fields: dict[str, Any] = {"error": _shown(job, failure.error), "phase": failure.phase.value if failure.phase else None}
+    fields: dict[str, Any] = {
+        "error": _shown(job, failure.error),
+        "phase": failure.phase.value if failure.phase else None,
+    }
     if _is_quiet(job, failure.error):
         task.log._write_own("info", "task.failed", fields)
     else:

@@ -251,7 +251,7 @@ class Task:
 
     # -- resources and scopes
 
-    def cancel_on_stop(self) -> AbstractContextManager[trio.CancelScope]:
+    def cancel_on_stop(self) -> AbstractContextManager[trio.CancelScope, bool]:
         """Cancel the block as soon as the job is asked to stop.
 
         It marks the waits that may be abandoned (a read on an idle connection), so that a graceful finish need not sit out
@@ -313,7 +313,9 @@ class Task:
         kind = type(context_manager)
         is_async = hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")
         if not is_async and not (hasattr(kind, "__enter__") and hasattr(kind, "__exit__")):
-            raise TypeError(f"context_manager must have __aenter__ or __enter__, and an exit, got {shown(context_manager)}")
+            raise TypeError(
+                f"context_manager must have __aenter__ or __enter__, and an exit, got {shown(context_manager)}"
+            )
         if self._baton is None:
             self._baton = Park()
         before, self._entering = self._entering, True
@@ -430,7 +432,7 @@ class _CancelOnStop:
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> bool | None:
+    ) -> bool:
         self._host.remove_stop_scope(self._scope)
         return self._scope.__exit__(exc_type, exc, traceback)
 

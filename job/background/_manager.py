@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVarTuple, Unpack, final
 from weakref import WeakSet
@@ -60,7 +59,7 @@ class Manager(Generic[Meta]):
         TypeError, ValueError: an argument is not as described; the message names it.
     """
 
-    __slots__ = ("__weakref__", "_block", "_detached", "_job", "_loops", "_retry", "_stalls")
+    __slots__ = ("__weakref__", "_detached", "_job", "_loops", "_retry", "_stalls")
 
     def __init__(
         self,
@@ -79,7 +78,6 @@ class Manager(Generic[Meta]):
         self._job = Job[None](name=name, keep_open=True, observers=observers, quiet=quiet, fields=fields, parent=parent)
         self._detached = parent is None
         self._loops: WeakSet[Task] = WeakSet()
-        self._block: AbstractAsyncContextManager[None] | None = None
 
     # -- the block
 
@@ -90,9 +88,9 @@ class Manager(Generic[Meta]):
             JobStateError: it has been entered before.
         """
         self._name_owner()
-        block = self._opened()
-        await block.__aenter__()
-        self._block = block
+        await self._job.__aenter__()
+        if self._stalls is not None:
+            self._job._help(self._stalls.run)
         return self
 
     async def __aexit__(
@@ -103,17 +101,16 @@ class Manager(Generic[Meta]):
         Raises:
             BaseException: the error of the block; or what nobody may contain (KeyboardInterrupt, say) out of a task.
         """
-        assert self._block is not None
-        block, self._block = self._block, None
-        return await block.__aexit__(exc_type, exc, traceback)
-
-    @asynccontextmanager
-    async def _opened(self) -> AsyncIterator[None]:
-        async with self._job:
-            if self._stalls is not None:
-                self._job._help(self._stalls.run)
-            yield
-            await self.aclose()
+        raised = exc
+        if raised is None:
+            try:
+                await self.aclose()
+            except BaseException as cut:
+                raised = cut
+        taken = await self._job._leave_block(raised)
+        if raised is not None and raised is not exc and not taken:
+            raise raised
+        return taken
 
     def _name_owner(self) -> None:
         """Let the records say whose the tasks are, unless the manager's own fields do: the job that enters it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 from typing import TypeVar, TypeVarTuple, Unpack, final
 
 import trio
@@ -45,8 +46,7 @@ class Submit:
         return Future(task, self._unclaimed)
 
 
-@asynccontextmanager
-async def open_futures() -> AsyncIterator[Submit]:
+def open_futures() -> AbstractAsyncContextManager[Submit]:
     """Open a block that owns futures; it gives the function that starts them, and its end waits for all of them.
 
     A future that fails touches no other. A block that raises cancels them all, and its error goes on bare; errors that nobody
@@ -56,14 +56,46 @@ async def open_futures() -> AsyncIterator[Submit]:
         Exception: at the block's end, the error of a future that nobody has awaited.
         ExceptionGroup: there are several of these.
     """
-    unclaimed = Unclaimed()
-    # Quiet, as each error comes out one way or the other.
-    job = Job[None](name="futures", quiet=(Exception,), observers=(unclaimed,))
-    try:
-        async with job:
-            yield Submit(job, unclaimed)
-            await job._drain()
-    except BaseException:
-        unclaimed.warn()
-        raise
-    unclaimed.raise_all()
+    return _Futures()
+
+
+@final
+class _Futures:
+    """The block of `open_futures`; a class, as what goes through a generator may come out changed."""
+
+    __slots__ = ("_job", "_unclaimed")
+
+    def __init__(self) -> None:
+        self._unclaimed = Unclaimed()
+        # Quiet, as each error comes out one way or the other.
+        self._job = Job[None](name="futures", quiet=(Exception,), observers=(self._unclaimed,))
+
+    async def __aenter__(self) -> Submit:
+        await self._job.__aenter__()
+        return Submit(self._job, self._unclaimed)
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        try:
+            taken = await self._leave(exc)
+        except BaseException:
+            self._unclaimed.warn()
+            raise
+        if exc is not None and not taken:
+            self._unclaimed.warn()
+            return False
+        self._unclaimed.raise_all()
+        return True
+
+    async def _leave(self, exc: BaseException | None) -> bool:
+        raised = exc
+        if raised is None:
+            try:
+                await self._job._drain()
+            except BaseException as cut:
+                raised = cut
+        taken = await self._job._leave_block(raised)
+        if raised is not None and raised is not exc and not taken:
+            raise raised
+        return taken
