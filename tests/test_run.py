@@ -731,30 +731,48 @@ async def test_each_second_is_endless(autojump_clock: MockClock) -> None:
     assert task.steps == 10
 
 
+class FaultyStatus:
+    """A `task_status` of the caller's own that fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+    def started(self, value: object = None) -> None:
+        """Fail."""
+        raise self.error
+
+
 @pytest.mark.parametrize("add", [Job.add_oneshot_task, Job.add_task])
-async def test_fault_of_a_task_status(add: Callable[[Job[str], Routine], Task]) -> None:
-    """What a `started` of the caller's own raises interrupts the job, which ends as ever."""
+async def test_fault_of_a_task_status(add: Callable[[Job[str], Routine], Task], autojump_clock: MockClock) -> None:
+    """An Exception of a `started` of the caller's own is told on the log, and changes nothing."""
+    told: list[str] = []
+    journal = Journal()
+    j = Job[str]("x")
+    j.register_logger({0: lambda event, fields: told.append(event)}, level=0)
+    j.add_task(journal.task("a", run=lasting(1)))
+    add(j, done)
+    assert await j.run(task_status=FaultyStatus(ValueError("x"))) is JobState.DONE
+    assert told == ["task_status.failed"]
+    assert journal == ["a.init", "a.run", "a.finalize"]
 
-    class Faulty:
-        def started(self, value: object = None) -> None:
-            raise ValueError(value)
 
+@pytest.mark.parametrize("add", [Job.add_oneshot_task, Job.add_task])
+async def test_order_of_a_task_status(add: Callable[[Job[str], Routine], Task]) -> None:
+    """A SystemExit of a `started` of the caller's own interrupts the job, which ends as ever."""
     journal = Journal()
     j = Job[str]("x")
     j.add_task(journal.task("a", run=forever))
     add(j, done)
-    with pytest.raises(ValueError, match="x"):
-        await j.run(task_status=Faulty())
+    with pytest.raises(SystemExit):
+        await j.run(task_status=FaultyStatus(SystemExit(3)))
     assert j.verdict is not None
     assert j.verdict.code == "error"
+    assert journal.count("a.init") == journal.count("a.finalize")
 
 
 async def test_fault_of_the_task_status_of_an_empty_job() -> None:
     """So does that of a job which has ended before anybody can be told."""
-
-    class Faulty:
-        def started(self, value: object = None) -> None:
-            raise ValueError(value)
-
-    with pytest.raises(ValueError, match="x"):
-        await Job[str]("x").run(task_status=Faulty())
+    j = Job[str]("x")
+    assert await j.run(task_status=FaultyStatus(ValueError("x"))) is JobState.DONE
+    with pytest.raises(SystemExit):
+        await Job[str]("x").run(task_status=FaultyStatus(SystemExit(3)))
