@@ -1,4 +1,4 @@
-"""What hangs, as text: for somebody who has sent a third signal, and from within its handler."""
+"""What hangs, as text: for those who have sent a third signal, and from within its handler."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ _UNCONFIGURED: Final = None if structlog.is_configured() else _structlog_setting
 
 
 def write_somewhere(severity: str, event: str, fields: dict[str, Any]) -> None:
-    """Write a record that nobody has asked for."""
+    """Write a record where a program has registered no logger for it."""
     if _structlog_settings() != _UNCONFIGURED:
         getattr(structlog.get_logger("job"), severity)(event, **fields)
     elif sys.stderr is not None:  # for structlog's own logger None would be stdout
@@ -45,7 +45,7 @@ def report_fault(what: str, error: BaseException) -> None:
 
 
 def _write(text: str) -> None:
-    """Write to stderr; where that is itself at fault there is nobody left to tell."""
+    """Write to stderr; a fault of that itself cannot be told anywhere."""
     with suppress(Exception):
         sys.stderr.write(text)
 

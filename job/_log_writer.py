@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple, final
 LIMIT: Final = 1 << 20
 """Characters that may wait to be written; past that lines are dropped, until half of it is."""
 
-_PAUSE: Final = 0.01  # before another attempt at a file that somebody has made non-blocking
+_PAUSE: Final = 0.01  # before another attempt at a file that another process has made non-blocking
 
 
-class Line(NamedTuple):
+class Entry(NamedTuple):
     """What is written in one go; `stands_for` so many lines."""
 
     stream: Any
@@ -39,7 +39,7 @@ class LogWriter:
 
     def __init__(self, dropped: Callable[[int], str]) -> None:
         self._dropped_line = dropped
-        self._queue: SimpleQueue[Line | None] = SimpleQueue()
+        self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = RLock()  # which a handler of a signal may want to take, in the middle of what holds it
         self._waiting = 0
         self._dropped = 0
@@ -65,7 +65,7 @@ class LogWriter:
         if self._works() is None:
             _try_to_write(stream, text)
             return
-        self._queue.put(Line(stream, text, 1))
+        self._queue.put(Entry(stream, text, 1))
         self.close(stream, within)
 
     def close(self, stream: Any, within: float) -> None:
@@ -90,17 +90,17 @@ class LogWriter:
 
     def _put(self, stream: Any, text: str, stands_for: int = 1) -> None:
         self._waiting += len(text)
-        self._queue.put(Line(stream, text, stands_for))
+        self._queue.put(Entry(stream, text, stands_for))
 
     def _run(self) -> None:
-        while (line := self._queue.get()) is not None:
-            written = _try_to_write(line.stream, line.text)
+        while (entry := self._queue.get()) is not None:
+            written = _try_to_write(entry.stream, entry.text)
             with self._lock:
-                self._waiting -= len(line.text)
+                self._waiting -= len(entry.text)
                 if not written:
-                    self._dropped += line.stands_for
+                    self._dropped += entry.stands_for
                 elif not self._waiting:  # it may be long until there is another
-                    self._tell_dropped(line.stream)
+                    self._tell_dropped(entry.stream)
 
 
 def _started(work: Callable[[], None]) -> Thread | None:

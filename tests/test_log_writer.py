@@ -44,7 +44,7 @@ def test_lines_in_order(pipe: tuple[Any, Any]) -> None:
 
 
 def test_reader_that_has_stopped(pipe: tuple[Any, Any]) -> None:
-    """Nobody is held up; the close waits for its bound; once it is read the log says how many lines are missing."""
+    """No writer is held up; the close waits for its bound; once it is read the log says how many lines are missing."""
     reader, target = pipe
     writer = LogWriter(dropped_line)
     text = "x" * 999 + "\n"
@@ -151,7 +151,7 @@ def test_file_of_another_encoding(tmp_path: Path) -> None:
 
 
 def test_pipe_that_does_not_block(pipe: tuple[Any, Any]) -> None:
-    """A pipe that somebody has made non-blocking is waited for."""
+    """A pipe that another process has made non-blocking is waited for."""
     reader, target = pipe
     os.set_blocking(target.fileno(), False)
     writer = LogWriter(dropped_line)

@@ -265,7 +265,7 @@ def test_no_stderr(stderr: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_closed_file_2() -> None:
-    """A daemon that was started without a file 2 runs, and writes to nobody's file."""
+    """A daemon that was started without a file 2 runs, and writes to no file that has come in its place."""
     ended = run_program(
         """
         here = os.open("/dev/null", os.O_RDWR)

@@ -24,7 +24,7 @@ def last(j):
 
 @pytest.mark.parametrize("times", [1, 3])
 def test_listener_under_plain_trio(times: int) -> None:
-    """A signal in a finalizer that comes after the listener's kills nobody, under a plain `trio.run` either."""
+    """A signal in a finalizer that comes after the listener's does not kill the process, under a plain `trio.run` either."""
     ended = run_program(
         SAVE.format(times, "SIGTERM")
         + """
@@ -146,7 +146,7 @@ def test_last_words() -> None:
 
 
 def test_third_signal_beside_a_reader_that_has_stopped() -> None:
-    """It ends the process at once, whoever does not read."""
+    """It ends the process at once."""
     unread, full = os.pipe()
     began = time.monotonic()
     ended = run_program(

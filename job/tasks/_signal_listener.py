@@ -23,7 +23,7 @@ def signal_listener(*signals: int) -> Factory:
 
     The job listens from its start, before the first init, until its last finalizer has ended: no signal kills the process in
     between. The task never ends by itself: in a job that should end when its work is done give the work
-    `StopPolicy.STOP_GROUP`. Within a grace it holds nobody up. `job.run` listens already.
+    `StopPolicy.STOP_GROUP`. Within a grace it holds no other up. `job.run` listens already.
 
     Any number of tasks may hear the same signal. One that is ignored stays ignored. Only a trio run of the main thread can
     listen: elsewhere init fails.
