@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Final, Protocol, final
+from typing import Any, ClassVar, Final, Protocol, final
 
 import trio
 
@@ -26,8 +26,8 @@ _NOTHING: Final = memoryview(b"")
 class Socket(Protocol):
     """A non-blocking socket, or what behaves like one."""
 
-    def recv_into(self, buffer: memoryview, /) -> int:
-        """Receive what is there, 0 at EOF; else raise BlockingIOError."""
+    def recv_into(self, buffer: memoryview, nbytes: int, /) -> int:
+        """Receive what is there, up to so many bytes, 0 at EOF; else raise BlockingIOError."""
         ...
 
     def send(self, data: memoryview, /) -> int:
@@ -55,6 +55,9 @@ class EnginePump(Pump):
         "_taker",
         "_to",
     )
+
+    most: ClassVar[int] = CHUNK
+    """Bytes taken at once."""
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)
@@ -132,7 +135,7 @@ class EnginePump(Pump):
             return
         buffer = self._engine.buffer
         try:
-            size = self._from.recv_into(buffer)
+            size = self._from.recv_into(buffer, self.most)
         except BlockingIOError:
             return
         except OSError as error:
@@ -154,7 +157,8 @@ class EnginePump(Pump):
         if self._pipe is not None:
             self._give(self._pipe.empty, self._sink_fd, now)
         else:
-            self._rest = self._rest[self._give(self._to.send, self._rest, now) :]
+            # None of a chunk that is out is kept: an empty view of it would be all of it.
+            self._rest = self._rest[self._give(self._to.send, self._rest, now) :] or _NOTHING
         if self.holding:
             return
         if self.stopping:

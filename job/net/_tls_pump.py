@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import ClassVar, final
 
 from ._engine_pump import EnginePump
 from ._pump import Course
 from ._relay_end import End
+from ._tls_buffers import RECORD
 
 
 @final
@@ -19,6 +20,9 @@ class TlsPump(EnginePump):
     """
 
     __slots__ = ("_secured_sink", "_secured_source")
+
+    most: ClassVar[int] = 2 * RECORD
+    """Less than plain sockets are worth: it is held next to what TLS itself has in memory."""
 
     def __init__(self, source: End, sink: End, course: Course) -> None:
         super().__init__(source, sink, course)

@@ -10,9 +10,10 @@ from typing import Final, final
 import trio
 
 from ._tls import Tls
+from ._tls_buffers import RECORD
 
-_CHUNK: Final = 32768
-"""Bytes received at once. Decrypted they fit into the buffer, so that nothing but the beginning of a record is left over."""
+_CHUNK: Final = 2 * RECORD
+"""Bytes received from below at once."""
 
 
 @final
@@ -40,18 +41,18 @@ class TlsSocket:
         """Whether something has to be flushed."""
         return self._tls.out.pending
 
-    def recv_into(self, buffer: memoryview) -> int:
-        """Receive what is there; return how many bytes, 0 at EOF.
+    def recv_into(self, buffer: memoryview, nbytes: int) -> int:
+        """Receive what is there, up to `nbytes`; return how many bytes, 0 at EOF.
 
         Raises:
             BlockingIOError: there is nothing, as far as one look tells.
             OSError, trio.BrokenResourceError: the connection is broken, below or inside.
         """
         try:
-            data = self._tls.read(len(buffer))
+            data = self._tls.read(nbytes)
             if data is None:
                 self._tls.feed(self._sock.recv(_CHUNK))
-                data = self._tls.read(len(buffer))
+                data = self._tls.read(nbytes)
         except ssl.SSLError as fault:
             with suppress(OSError):
                 self.flush()

@@ -284,7 +284,7 @@ def test_no_room() -> None:
     found, buffer = b"", memoryview(bytearray(65536))
     while len(found) < len(data):
         with suppress(BlockingIOError):
-            found += buffer[: far.recv_into(buffer)]
+            found += buffer[: far.recv_into(buffer, len(buffer))]
         near.flush()
     assert found == data
     assert not near.unsent
@@ -300,11 +300,11 @@ def test_more_than_the_descriptor_tells() -> None:
     near._tls.close_notify()
     near.flush()
     buffer = memoryview(bytearray(4))
-    assert far.recv_into(buffer) == 4
+    assert far.recv_into(buffer, len(buffer)) == 4
     assert far.more
-    assert far.recv_into(buffer) == 2
+    assert far.recv_into(buffer, len(buffer)) == 2
     assert far.more
-    assert far.recv_into(buffer) == 0
+    assert far.recv_into(buffer, len(buffer)) == 0
     for sock in socks:
         sock.close()
 
@@ -324,12 +324,12 @@ def test_broken_inside() -> None:
     there.send(b"this is no record, and long enough for one")
     buffer = memoryview(bytearray(65536))
     with pytest.raises(trio.BrokenResourceError) as caught:
-        near.recv_into(buffer)
+        near.recv_into(buffer, len(buffer))
     assert isinstance(caught.value.__cause__, ssl.SSLError)
     with pytest.raises(trio.BrokenResourceError):
         near.send(memoryview(b"x"))
     with pytest.raises(trio.BrokenResourceError, match="ALERT"):
-        far.recv_into(buffer)
+        far.recv_into(buffer, len(buffer))
     here.close()
     there.close()
 
@@ -339,7 +339,7 @@ def test_answer_of_the_protocol() -> None:
     near, far, here, there = connected_sockets()
     near.send(memoryview(b"x"))
     far._tls.out.bio.write(b"an answer")
-    assert far.recv_into(memoryview(bytearray(10))) == 1
+    assert far.recv_into(memoryview(bytearray(10)), 10) == 1
     assert here.recv(100) == b"an answer"
     here.close()
     there.close()
