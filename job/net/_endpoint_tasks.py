@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._forms import Routines
-from .._report import report_loudly
 from .._task import Task
 from ._closing import close, closing
 from ._doors import accept_one
+from ._listening import Listening
 from ._story import DialStory, Story, dials_of
 
 if TYPE_CHECKING:
@@ -57,20 +57,14 @@ async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Str
 
 def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that accept one client."""
-    opened = AsyncExitStack()
-
-    async def init(task: Task) -> None:
-        try:
-            await opened.enter_async_context(endpoint._listening())
-        except OSError as error:
-            report_loudly(task.job, error)
-            raise
+    listening, client = Listening(endpoint), AsyncExitStack()
 
     async def accept(task: Task) -> tuple[Wire, Door]:
+        doors = await listening.doors(task)
         try:
-            return await accept_one(endpoint._doors)
-        except OSError as error:  # the listener broke, or there is no descriptor: no client is to blame
-            report_loudly(task.job, error)
+            return await accept_one(doors)
+        except OSError as error:
+            listening.broke(task, error)
             raise
 
     async def run(task: Task) -> None:
@@ -84,10 +78,13 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             stream = j.value = await endpoint._welcome(wire)
             taken.enter_context(endpoint._counted(stream))
             taken.push_async_callback(close, stream, j)
-            opened.push_async_exit(taken.pop_all())
+            client.push_async_exit(taken.pop_all())
         task.done()
 
     async def finalize(task: Task) -> None:
-        await opened.aclose()
+        try:
+            await client.aclose()
+        finally:
+            await listening.aclose()
 
-    return Routines(init, run, finalize)
+    return Routines(listening.init, run, finalize)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import trio
@@ -12,12 +11,12 @@ import trio
 from .._check import plain, seconds
 from .._forms import Factory, Routines
 from .._job import Job
-from .._report import report_loudly
 from ._accepting import PASSED_OVER, PAUSE, LimitLog, ShortageLog
 from ._closing import close
 from ._endpoint import Endpoint
 from ._errors import PEER_FAULTS, NoUpstreamError, Reject
 from ._foreign_wire import close_now
+from ._listening import Listening
 from ._reason import EndReason, Side, reason_of_fault
 from ._shortages import SHORTAGES
 from ._story import tell_of_client
@@ -71,56 +70,16 @@ def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> F
     seconds("lame_duck", lame_duck)
 
     def serve_task(j: Job[Any]) -> Routines:
-        listening = _Listening(endpoint)
+        listening = Listening(endpoint, announced=True)
 
         async def run(task: Task) -> None:
-            doors = await listening.open(task)
+            doors = await listening.doors(task)
             await _Server(endpoint, build_job, task).run(doors, lame_duck, listening)
             task.done()
 
         return Routines(listening.init, run, listening.finalize)
 
     return serve_task
-
-
-@final
-class _Listening:
-    """The listeners of `serve`, which may be opened again: by a restart or a reload in init, by a retry in run."""
-
-    __slots__ = ("_doors", "_endpoint", "_opened", "_used")
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._opened = AsyncExitStack()
-        self._doors: Doors = ()
-        self._used = False
-
-    async def init(self, task: Task) -> None:
-        """Listen, and tell where."""
-        try:
-            self._doors = await self._opened.enter_async_context(self._endpoint._listening())
-        except OSError as error:
-            report_loudly(task.job, error)
-            raise
-        self._used = False
-        task.log.info("listening", addresses=self._endpoint.addresses)
-
-    async def open(self, task: Task) -> Doors:
-        """Return the listeners, anew where those at hand have been used, and may have broken."""
-        if self._used:
-            await self.aclose()
-            await self.init(task)
-        self._used = True
-        return self._doors
-
-    async def aclose(self) -> None:
-        """Close the listeners."""
-        self._doors = ()
-        await self._opened.aclose()
-
-    async def finalize(self, task: Task) -> None:
-        """Close the listeners."""
-        await self.aclose()
 
 
 @final
@@ -139,7 +98,7 @@ class _Server:
         self._failure: BaseException | None = None
         self._connections: trio.Nursery
 
-    async def run(self, doors: Doors, lame_duck: float, listening: _Listening) -> None:
+    async def run(self, doors: Doors, lame_duck: float, listening: Listening) -> None:
         """Serve until the job is asked to stop, and then until the last connection has ended."""
         async with trio.open_nursery() as self._connections:
             async with trio.open_nursery() as accepting:
@@ -152,7 +111,7 @@ class _Server:
                 accepting.cancel_scope.cancel()
             await listening.aclose()
         if self._failure is not None:
-            report_loudly(self._task.job, self._failure)
+            listening.broke(self._task, self._failure)
             raise self._failure
 
     async def _empty_queues(self) -> None:

@@ -168,3 +168,61 @@ async def test_accept_again_after_a_bad_handshake() -> None:
         j.finish()
         await stream.aclose()
     assert endpoint.statistics().taken == 0
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda t: tasks.restart(t, wait=1), lambda t: tasks.retry(t, attempts=5, wait=1)],
+    ids=["restart", "retry"],
+)
+async def test_accept_after_a_listener_that_broke(again: Any, autojump_clock: MockClock) -> None:
+    """A task that accepts one client listens anew, too."""
+    endpoint = net.Endpoint("server:1", transport=BreaksAtFirst(Breaking(), Breaking()))
+    j = job.Job[net.Stream](keep_open=True)
+    j.add_oneshot_task(again(endpoint.accept_task))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(j.run_in_background, nursery)
+        await trio.sleep(20)
+        async with await endpoint.dial():
+            await wait_all_tasks_blocked()
+            assert j.value.inbound
+            j.finish()
+    assert endpoint.statistics().taken == 0
+
+
+async def test_accept_without_descriptors(autojump_clock: MockClock) -> None:
+    """A listener that found no descriptor for its client is not closed for that: who is in its queue would be reset."""
+
+    class Short(MemoryTransport):
+        listened = 0
+
+        async def listen(self, address: str) -> Any:
+            self.listened += 1
+            [listener] = await super().listen(address)
+            return [OnceShort(listener)]
+
+    class OnceShort(trio.abc.Listener[trio.abc.Stream]):
+        def __init__(self, listener: Any) -> None:
+            self.listener = listener
+            self.short = True
+
+        async def accept(self) -> Any:
+            if self.short:
+                self.short = False
+                raise OSError(errno.EMFILE, "Too many open files")
+            return await self.listener.accept()
+
+        async def aclose(self) -> None:
+            await self.listener.aclose()
+
+    network = Short()
+    endpoint = net.Endpoint("server:1", transport=network)
+    j = job.Job[net.Stream](keep_open=True)
+    j.add_oneshot_task(tasks.retry(endpoint.accept_task, attempts=2))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(j.run_in_background, nursery)
+        await wait_all_tasks_blocked()
+        async with await endpoint.dial():
+            await wait_all_tasks_blocked()
+            assert network.listened == 1
+            j.finish()
