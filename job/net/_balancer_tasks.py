@@ -19,6 +19,7 @@ from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from ._shortages import SHORTAGES, is_shortage
 from ._story import DialStory, dials_of
 from ._upstream import Lease, Upstream
+from ._upstream_news import shown
 
 if TYPE_CHECKING:
     from .._job import Job
@@ -83,8 +84,10 @@ class _Connection:
             tried.append(lease.upstream)
             try:
                 return await self._try(lease)
-            except PEER_FAULTS as error:
-                another = None if is_shortage(error, SHORTAGES) else self._another(key, tried)
+            except Exception as error:
+                if not holds_for(PEER_FAULTS, error) or is_shortage(error, SHORTAGES):
+                    raise
+                another = self._another(key, tried)
                 if another is None:
                     raise
                 lease = another
@@ -126,9 +129,10 @@ class _Connection:
             try:
                 with self._story.attempt(upstream.address):
                     stream = await _dial(upstream, self._timeout)
-            except PEER_FAULTS as error:
+            except Exception as error:
                 # Before the place is free, or the next in line would be sent to an upstream that is just being ejected.
-                _report(self._balancer, upstream, error)
+                if holds_for(PEER_FAULTS, error):
+                    _report(self._balancer, upstream, error)
                 raise
             undo.pop_all()
         self._held = stream, lease
@@ -222,7 +226,7 @@ async def _check(task: Task, balancer: Balancer, upstream: Upstream, find_fault:
     try:
         error = await find_fault(upstream)
     except Exception as fault:
-        task.log.exception("probe.failed", upstream=upstream.address, error=repr(fault))
+        task.log.exception("probe.failed", upstream=upstream.address, error=shown(fault))
         error = fault
     _report(balancer, upstream, error, probe=True)
 

@@ -42,11 +42,12 @@ def tell_change(upstream: Upstream, healthy: bool, error: BaseException | None, 
         if healthy:
             log(0, "upstream.up", upstream=upstream.address)
         else:
-            why: dict[str, Any] = {} if error is None else {"error": _shown(error)}
+            why: dict[str, Any] = {} if error is None else {"error": shown(error)}
             log.warning("upstream.down", upstream=upstream.address, **why)
 
 
-def _shown(error: BaseException) -> str:
+def shown(error: BaseException) -> str:
+    """Return the repr of an error, or a text that says why there is none."""
     try:
         return repr(error)
     except Exception as fault:

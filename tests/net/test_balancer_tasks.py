@@ -11,6 +11,7 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memor
 
 import job
 from job import tasks
+from job.net import EndReason, end_reason
 from job.net._balancer_tasks import Grid
 from job.net._errors import ConnectTimeoutError
 from job.net._shortages import is_shortage
@@ -137,6 +138,24 @@ async def test_timeout_of_an_attempt(autojump_clock: MockClock) -> None:
         await connecting(balancer, timeout=5).run()
     assert network.dialed == [(0, A), (5, B)]
     assert not balancer.upstreams[0].healthy
+
+
+async def test_faults_in_a_group(autojump_clock: MockClock) -> None:
+    """A transport with a nursery gives the faults of its attempts in a group: where all are a peer's, so is the group."""
+    network = Network(down={A: ExceptionGroup("attempts", [REFUSED, ConnectionResetError()])})
+    balancer = balance(network, A, B, fall=1)
+    async with connecting(balancer):
+        assert [upstream.healthy for upstream in balancer.upstreams] == [False, True]
+
+
+async def test_an_error_that_is_its_own_cause(autojump_clock: MockClock) -> None:
+    """`raise error from error` is a slip of the program's, and no reason to look for its cause for ever."""
+    slip = OSError("refused")
+    slip.__cause__ = slip
+    j = connecting(balance(Network(down={A: slip}), A))
+    with pytest.raises(OSError, match="refused"):
+        await j.run()
+    assert end_reason(j) is EndReason.CONNECT_FAILED
 
 
 async def test_no_candidate(autojump_clock: MockClock) -> None:
@@ -410,6 +429,32 @@ async def test_probe_whose_faults_are_in_a_group(autojump_clock: MockClock) -> N
         await j.run_in_background(nursery)
         nursery.start_soon(finish_after, j, 1)
     assert lines == ["upstream.down"]
+
+
+async def test_probe_with_an_error_without_a_repr(autojump_clock: MockClock) -> None:
+    """An error that cannot be printed counts as any other, and the task goes on."""
+
+    class MuteError(Exception):
+        """One that fails when it is printed."""
+
+        def __repr__(self) -> str:
+            raise ZeroDivisionError
+
+        __str__ = __repr__
+
+    async def probe(upstream: Upstream) -> None:
+        raise MuteError
+
+    lines = []
+    balancer = balance(Network(), A, fall=1)
+    j = job.Job[Any](grace=math.inf)
+    j.register_logger({0: lambda event, fields: lines.append((event, fields["error"]))})
+    j.add_task(balancer.check_task(interval=1, probe=probe))
+    async with trio.open_nursery() as nursery:
+        await j.run_in_background(nursery)
+        nursery.start_soon(finish_after, j, 1.5)
+    text = "<MuteError, whose repr raised ZeroDivisionError>"
+    assert lines == [("probe.failed", text), ("upstream.down", text), ("probe.failed", text)]
 
 
 async def test_probe_that_does_not_hear_its_timeout(autojump_clock: MockClock) -> None:
