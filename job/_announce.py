@@ -18,6 +18,9 @@ def announce(event: Any, beside: Task | None = None) -> None:
     """Tell the observers of the job whose code is running, those of the jobs above it, and those for all; each once.
 
     beside: the task whose job is taken where no job's code is running.
+
+    Raises:
+        BaseException: what an observer raised that is no Exception: an order to the code that announces, and so to its job.
     """
     where = _here(beside)
     job = where.job if isinstance(where, Task) else where
@@ -27,8 +30,9 @@ def announce(event: Any, beside: Task | None = None) -> None:
             seats.update(dict.fromkeys(job._audience.seats))
         job = job.parent
     seats.update(dict.fromkeys(seats_for_all()))
-    if seats:
-        Audience(seats, log_here(beside)).hear(event)
+    order = Audience(seats, log_here(beside)).hear(event)
+    if order is not None:
+        raise order
 
 
 def log_here(beside: Task | None = None) -> JobLog:

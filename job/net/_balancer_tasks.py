@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import trio
 
+from .._foreign import shown
 from .._forms import Factory, Routines
 from .._groups import holds_for, leaves
 from .._task import Task
@@ -19,7 +20,6 @@ from ._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from ._shortages import SHORTAGES, is_shortage
 from ._story import DialStory, dials_of
 from ._upstream import Lease, Upstream
-from ._upstream_news import shown
 
 if TYPE_CHECKING:
     from .._job import Job

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from .._announce import announce, log_here
+from .._foreign import shown
 
 if TYPE_CHECKING:
     from .._task import Task
@@ -44,11 +45,3 @@ def tell_change(upstream: Upstream, healthy: bool, error: BaseException | None, 
         else:
             why: dict[str, Any] = {} if error is None else {"error": shown(error)}
             log.warning("upstream.down", upstream=upstream.address, **why)
-
-
-def shown(error: BaseException) -> str:
-    """Return the repr of an error, or a text that says why there is none."""
-    try:
-        return repr(error)
-    except Exception as fault:
-        return f"<{type(error).__name__}, whose repr raised {type(fault).__name__}>"
