@@ -3,6 +3,7 @@
 PYTHON ?= python3
 IMAGES ?=
 QUICK ?=
+MINUTES ?= 10
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,7 +13,7 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs bench clean
+.PHONY: help demo test docs bench soak clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [PYTHON=python3]'
@@ -37,6 +38,9 @@ docs: $(READY) ## run the code of README and docs, and follow their links
 
 bench: $(VENV)/.bench ## measure jobs and relays beside their peers; QUICK=1 for about three minutes
 	@$(PY) -m tests.benchmarks $(if $(QUICK),--quick)
+
+soak: $(READY) ## let a proxy serve for MINUTES=10 while its peers are stopped, killed and reset
+	@$(PY) -m tests.soak --minutes $(MINUTES)
 
 clean: ## remove all that was made here: .venv, caches, the output of demo and bench
 	@echo 'clean: .venv, caches, demo-output, bench-output'
