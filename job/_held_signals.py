@@ -53,7 +53,7 @@ def _obey(job: Job[Any], act: Act, number: int) -> None:
     try:
         act(job, number)
     except BaseException as error:  # trio would take the whole run down
-        job.cancel(error)
+        job._obey(error)
 
 
 def ignore(job: Job[Any], number: int) -> None:

@@ -79,7 +79,7 @@ class ProgramStop:
             try:
                 (self._finish if self._obeyed == 1 else self._cut)(number)
             except BaseException as error:  # of a logger, say; trio would take the whole run down
-                self._job.cancel(error)
+                self._job._obey(error)
 
     def _finish(self, number: int) -> None:
         job = self._job

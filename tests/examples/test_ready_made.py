@@ -66,7 +66,7 @@ def test_pubsub_drains(start: Start) -> None:
     """Every message that was published before the stop comes to both subscribers."""
     pubsub = start("pubsub")
     pubsub.says("published 4")
-    (ended,) = pubsub.stops(signal.SIGINT)
+    *_, ended = pubsub.stops(signal.SIGINT)
     published = [line.split()[1] for line in pubsub.said if line.startswith("published")]
     for name in ("ann", "bob"):
         assert [line.split()[2] for line in pubsub.said if line.startswith(f"{name} got")] == published
@@ -77,7 +77,7 @@ def test_bad_actor_is_forced(start: Start) -> None:
     """The bad actor is cut long before the grace of its job is over, and named; its neighbour leaves in good order."""
     theatre = start("bad_actor")
     theatre.says("never going to stop")
-    (ended,) = theatre.stops(signal.SIGTERM)
+    *_, ended = theatre.stops(signal.SIGTERM)
     assert "the neighbour leaves" in theatre.said
     record = json.loads(ended)
     assert (record["state"], record["code"]) == ("done", "signal-cut@bad_actor:run")
