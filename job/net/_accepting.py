@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, final
 
 import trio
 
+from .._foreign import shown
+
 if TYPE_CHECKING:
     from ..log import JobLog
     from ._endpoint import Endpoint
@@ -41,7 +43,7 @@ class ShortageLog:
         self._count += 1
         now = trio.current_time()
         if now >= self._next:
-            self._log.warning("accept.failed", error=repr(error), times=self._count)
+            self._log.warning("accept.failed", error=shown(error), times=self._count)
             self._next = now + _LOG_INTERVAL
             self._count = 0
 

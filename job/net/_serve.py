@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
@@ -12,26 +11,18 @@ from .._check import plain, seconds
 from .._forms import Factory, Routines
 from .._job import Job
 from ._accepting import PASSED_OVER, PAUSE, LimitLog, ShortageLog
-from ._closing import close
+from ._clients import BuildJob, Clients
 from ._endpoint import Endpoint
-from ._errors import PEER_FAULTS, NoUpstreamError, Reject
-from ._foreign_wire import close_now
 from ._listening import Listening
-from ._reason import EndReason, Side, reason_of_fault
 from ._shortages import SHORTAGES
-from ._story import tell_of_client
 
 if TYPE_CHECKING:
     from .._task import Task
     from ._doors import AcceptedWire, Door, Doors
-    from ._stream import Stream
-
-BuildJob: TypeAlias = "Callable[[Stream], Job[Any] | Reject]"
 
 _BATCH: Final = 64
 _ROUNDS: Final = 3  # of the scheduler, in which whoever accepts has surely had a turn
 _LAST_TURNS: Final = 64  # a flood must not hold up a stop
-_QUIET: Final = (*PEER_FAULTS, NoUpstreamError)  # that all upstreams are down is the peers' doing, too
 
 
 def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> Factory:
@@ -86,15 +77,14 @@ def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> F
 class _Server:
     """One run of `serve`. Nothing but Cancelled goes through its nurseries: they would make groups of it."""
 
-    __slots__ = ("_build_job", "_connections", "_endpoint", "_failure", "_limit", "_log", "_shortages", "_task")
+    __slots__ = ("_clients", "_connections", "_endpoint", "_failure", "_limit", "_shortages", "_task")
 
     def __init__(self, endpoint: Endpoint, build_job: BuildJob, task: Task) -> None:
         self._endpoint = endpoint
-        self._build_job = build_job
         self._task = task
-        self._log = task.log
         self._shortages = ShortageLog(task.log)
         self._limit = LimitLog(task.log, endpoint)
+        self._clients = Clients(endpoint, build_job, task, self._limit)
         self._failure: BaseException | None = None
         self._connections: trio.Nursery
 
@@ -199,103 +189,4 @@ class _Server:
 
     def _start(self, wire: AcceptedWire, door: Door, *, placed: bool) -> None:
         self._endpoint._tally.accepted += 1
-        self._connections.start_soon(self._guarded, self._connection, wire, door.address, placed)
-
-    # -- one client
-
-    async def _connection(self, wire: AcceptedWire, listener: str, placed: bool) -> None:
-        came_at = trio.current_time()
-        placed = placed or await self._find_place(wire)
-        queue_time = round(trio.current_time() - came_at, 6)
-        if not placed:
-            self._tell_rejected(wire.peer, listener, queue_time, EndReason.LIMIT.value)
-            return
-        try:
-            if not await self._has_gone(wire, listener, queue_time):
-                await self._serve_client(wire, listener, queue_time)
-        finally:
-            self._endpoint._slots.give_back()
-
-    def _tell_rejected(self, client: str, listener: str, queue_time: float, reason: str) -> None:
-        told = {"reason": reason, "closed_by": Side.PROXY.value}
-        self._log.info("client.rejected", client=client, listener=listener, queue_time=queue_time, **told)
-
-    async def _has_gone(self, wire: AcceptedWire, listener: str, queue_time: float) -> bool:
-        """Close a client that has reset its connection while it may have waited for its place; return whether it had."""
-        if self._endpoint._options.limit is None or not wire.is_reset:
-            return False
-        await close_now(wire)
-        told = {"reason": EndReason.RESET.value, "closed_by": Side.CLIENT.value}
-        self._log.info("client.gone", client=wire.peer, listener=listener, queue_time=queue_time, **told)
-        return True
-
-    async def _find_place(self, wire: AcceptedWire) -> bool:
-        """Hold a client until there is a place; return whether it got one, else it is closed."""
-        options = self._endpoint._options
-        self._limit.note()
-        placed = False
-        try:
-            if options.on_limit == "queue":
-                with trio.move_on_after(options.queue_timeout):
-                    await self._endpoint._slots.take()
-                    placed = True
-        finally:
-            if not placed:
-                self._endpoint._tally.rejected += 1
-                await close_now(wire)
-        return placed
-
-    async def _serve_client(self, wire: AcceptedWire, listener: str, queue_time: float) -> None:
-        try:
-            stream = await self._endpoint._welcome(wire)
-        except PEER_FAULTS as error:
-            self._tell_of_handshake(wire, listener, reason_of_fault(error), error=repr(error))
-            return
-        except trio.Cancelled:
-            j = self._task.job
-            drains = j.stopping and j.interrupted_by == (None, None)
-            self._tell_of_handshake(wire, listener, EndReason.DRAINED if drains else EndReason.CANCELLED)
-            raise
-        job = self._build(stream)
-        if isinstance(job, Job):
-            try:
-                await self._run_job(job, stream, listener, queue_time)
-            finally:
-                await close(stream, job, self._task.job)
-        else:
-            if isinstance(job, Reject):
-                self._endpoint._tally.rejected += 1
-                self._tell_rejected(stream.peer, listener, queue_time, job.reason)
-            await stream.aclose()
-
-    def _tell_of_handshake(self, wire: AcceptedWire, listener: str, reason: EndReason, **more: str) -> None:
-        self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason.value, **more)
-
-    async def _run_job(self, job: Job[Any], stream: Stream, listener: str, queue_time: float) -> None:
-        tell_of_client(job, stream, listener=listener, queue_time=queue_time)
-        job.log.debug("connection.started")
-        with self._endpoint._counted(stream):
-            await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
-
-    def _build(self, stream: Stream) -> Job[Any] | Reject | None:
-        """Return what `build_job` says of a client; None where it has failed."""
-        try:
-            job = self._build_job(stream)
-            if isinstance(job, Reject):
-                return job
-            _check_job(job)
-            job._claim()
-        except Reject as reject:
-            return reject
-        except Exception as error:
-            self._log.exception("build_job.failed", client=stream.peer, error=repr(error))
-            return None
-        job._quiet = (*job._quiet, *_QUIET)
-        return job
-
-
-def _check_job(job: object) -> None:
-    if inspect.iscoroutine(job):
-        job.close()
-    if not isinstance(job, Job):
-        raise TypeError(f"build_job must return a Job or a Reject, got {job!r}")
+        self._connections.start_soon(self._guarded, self._clients.serve, wire, door.address, placed)

@@ -701,3 +701,55 @@ async def test_shortage_with_nobody_at_the_door() -> None:
         server = _Server(endpoint, job.Job, task)
         assert not await server._turn_away(door, OSError(errno.EMFILE, "Too many open files"))
     assert endpoint.statistics().rejected == 0
+
+
+class UnspeakableError(Exception):
+    """An error that cannot be written."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Order(BaseException):
+    """What is no Exception, and goes through everything."""
+
+
+async def test_error_without_words(autojump_clock: MockClock) -> None:
+    """A `build_job` whose error cannot even be written closes that client only."""
+
+    def build(stream: net.Stream) -> job.Job[Any]:
+        raise UnspeakableError
+
+    async with serving(build, limit=1) as served:
+        for _ in range(2):
+            client = await served.dial()
+            assert await client.receive_some() == b""
+        first, _ = served.events("build_job.failed")
+        assert "UnspeakableError" in first["error"]
+
+
+async def test_no_job_without_words(autojump_clock: MockClock) -> None:
+    """So does one that returns what is no job, and cannot be written either."""
+    async with serving(lambda stream: UnspeakableError(), limit=1) as served:
+        client = await served.dial()
+        assert await client.receive_some() == b""
+        [failed] = served.events("build_job.failed")
+        assert "build_job must return a Job or a Reject" in failed["error"]
+
+
+async def test_order_of_build_job(autojump_clock: MockClock) -> None:
+    """What is no Exception ends the server, and the stream of that client is closed all the same."""
+    streams: list[net.Stream] = []
+
+    def build(stream: net.Stream) -> job.Job[Any]:
+        streams.append(stream)
+        raise Order
+
+    network = MemoryTransport()
+    j = job.Job[None](name="server")
+    j.add_task(net.serve(net.Endpoint("server:80", transport=network), build))
+    with pytest.raises(Order):
+        async with j:
+            await network.dial("server:80")
+            await trio.sleep(1)
+    assert streams[0].closed
