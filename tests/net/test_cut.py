@@ -116,8 +116,6 @@ async def half_and_abort(stream: net.Stream) -> None:
 
 KINDS: dict[str, dict[str, Any]] = {"memory": {}, "tcp": {"memory": False}, "tls": {"memory": False, "tls": True}}
 NETWORKS = pytest.mark.parametrize("network", KINDS.values(), ids=KINDS)
-    "network", [{}, {"memory": False}, {"memory": False, "tls": True}], ids=["memory", "tcp", "tls"]
-)
 
 
 @NETWORKS
