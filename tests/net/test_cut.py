@@ -1,5 +1,6 @@
 """What is cut looks cut, who is gone is told of at once, and a stop has one budget: the relay's ends, and those of jobs."""
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -158,6 +159,33 @@ async def test_a_stop_is_a_cut(network: dict[str, Any], stop: str) -> None:
         assert proxy.result.reason is (EndReason.DRAINED if stop == "finish" else EndReason.CANCELLED)
 
 
+@NETWORKS
+@pytest.mark.parametrize("cut", ["drain", "timeout", "fault"])
+async def test_what_was_taken_is_delivered_to_a_slow_reader(network: dict[str, Any], cut: str) -> None:
+    """Whatever ends a relay whose reader is slow: all that it took arrives, byte for byte, and then the cut."""
+    data = random.Random(3).randbytes(32 << 20)
+    ours: list[net.Stream] = []
+
+    async def floods(stream: net.Stream) -> None:
+        ours.append(stream)
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await stream.send_all(data)
+
+    timeout = {"idle_timeout": 0.3} if cut == "timeout" else {}
+    async with forwarding(floods, **network, **timeout) as proxy, await proxy.dial() as client:
+        await trio.sleep(0.2)
+        if cut == "drain":
+            proxy.server.finish(0.1)
+        elif cut == "fault":
+            ours[0].abort()
+        await trio.sleep(0.4)
+        received, how = await ending(client)
+        await proxy.jobs[0].wait()
+        assert how == "cut"
+        assert 0 < len(received) == proxy.result.bytes_down
+        assert data.startswith(received)
+
+
 async def test_what_a_drain_took_is_delivered(autojump_clock: MockClock) -> None:
     """At the end of the grace a slow reader gets what was taken for it, within close_timeout, and then the cut."""
     data = bytes(range(256)) * 1000
@@ -205,6 +233,56 @@ async def test_a_cancel_ends_the_delivery(autojump_clock: MockClock) -> None:
         proxy.server.cancel()
         await proxy.server.wait()
         assert trio.current_time() == 11
+
+
+# --- one side is gone
+
+
+@NETWORKS
+async def test_a_server_whose_client_is_gone_is_told_at_once(network: dict[str, Any]) -> None:
+    """Nothing more is fetched for a client that broke off its download."""
+    told = trio.Event()
+
+    async def floods(stream: net.Stream) -> None:
+        try:
+            while True:
+                await stream.send_all(bytes(65536))
+        except trio.BrokenResourceError:
+            told.set()
+
+    async with forwarding(floods, **network) as proxy, await proxy.dial() as client:
+        await client.receive_some()
+        client.abort()
+        with trio.fail_after(1):
+            await told.wait()
+        await proxy.jobs[0].wait()
+        assert (proxy.result.reason, proxy.result.closed_by) == (EndReason.RESET, net.Side.CLIENT)
+
+
+@NETWORKS
+@pytest.mark.parametrize("last_words", [b"", b"413"])
+async def test_a_client_whose_server_is_gone_is_told_at_once(network: dict[str, Any], last_words: bytes) -> None:
+    """Nothing more is taken from a client whose server broke off its upload; its last words come first, and no EOF."""
+
+    async def dies(stream: net.Stream) -> None:
+        await stream.receive_exactly(100_000)
+        if last_words:
+            await stream.send_all(last_words)
+            await trio.sleep(0.1)
+        stream.abort()
+
+    async with forwarding(dies, **network) as proxy, await proxy.dial() as client, trio.open_nursery() as nursery:
+
+        @nursery.start_soon
+        async def _() -> None:
+            with suppress(trio.BrokenResourceError):
+                while True:
+                    await client.send_all(bytes(65536))
+
+        with trio.fail_after(1.5):
+            assert await ending(client) == (last_words, "cut")
+        await proxy.jobs[0].wait()
+        assert (proxy.result.reason, proxy.result.closed_by) == (EndReason.RESET, net.Side.UPSTREAM)
 
 
 # --- closes of jobs without a relay
