@@ -34,9 +34,14 @@ def check_server(context: ssl.SSLContext) -> None:
     """
     if context.protocol is ssl.PROTOCOL_TLS_CLIENT:
         raise ValueError(f"ssl_context must be a server's to listen, got a client's: {context!r}")
-    # A callback for names may choose another context for each client, and has effects of its own.
-    if not chooses_by_name(context) and _lacks_certificate(context):
+    # A callback for names may choose another context for each client, and a key that both share needs no certificate.
+    if not (chooses_by_name(context) or _shares_keys(context)) and _lacks_certificate(context):
         raise ValueError(f"ssl_context has no certificate, which a server needs (load_cert_chain): {context!r}")
+
+
+def _shares_keys(context: ssl.SSLContext) -> bool:
+    """Whether the program wants pre-shared keys, which no context does by itself."""
+    return any(cipher["auth"] == "auth-psk" for cipher in context.get_ciphers())
 
 
 def _lacks_certificate(context: ssl.SSLContext) -> bool:

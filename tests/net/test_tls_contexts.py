@@ -10,6 +10,7 @@ import trio
 
 import job
 from job import net
+from job.net._tls_context import check_server
 from job.testing import MemoryTransport
 from tests.net.certificates import AUTHORITY, client_context, server_context
 from tests.net.pairs import connected
@@ -140,6 +141,13 @@ async def test_certificate_by_name() -> None:
     server = net.Endpoint("localhost:1", transport=network, ssl_context=context)
     assert await is_answered(server, net.Endpoint("localhost:1", transport=network, ssl_context=client_context()))
     assert chosen == ["localhost"]
+
+
+def test_shared_keys() -> None:
+    """A context for pre-shared keys needs no certificate."""
+    context = bare()
+    context.set_ciphers("PSK")
+    check_server(context)
 
 
 async def test_who_is_there() -> None:
