@@ -11,13 +11,13 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memor
 
 import job
 from job import tasks
-from job.net import EndReason, end_reason
+from job.net import Endpoint, EndReason, Stream, end_reason, serve
 from job.net._balancer_tasks import Grid
 from job.net._errors import ConnectTimeoutError
 from job.net._shortages import is_shortage
-from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream, UpstreamChanged
+from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream, UpstreamChanged, rendezvous
 from job.net.frames import Codec
-from job.testing import Recorder
+from job.testing import MemoryTransport, Recorder
 
 MemoryStream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 
@@ -224,6 +224,29 @@ async def test_key_by_default(client: Any, key: Any, autojump_clock: MockClock) 
             j.fields["client"] = client
         await j.run()
     assert keys == [key, key]
+
+
+async def test_affinity_by_default(autojump_clock: MockClock) -> None:
+    """Under `serve` and `rendezvous` the connections of one client, each from a port of its own, have one upstream."""
+    network, jobs = MemoryTransport(), []
+    for n in range(4):
+        await network.listen(f"back{n}:80")
+    upstreams = [Upstream(f"back{n}:80", transport=network, close_timeout=1) for n in range(4)]
+    balancer = Balancer(upstreams, choose=rendezvous)
+
+    def connection(client: Stream) -> job.Job[Any]:
+        jobs.append((client.peer, j := job.Job[Any]()))
+        j.add_oneshot_task(balancer.connect_task())
+        return j
+
+    async with job.Job[None]() as server:
+        server.add_task(serve(inbound := Endpoint("front:1", transport=network, close_timeout=1), connection))
+        while not inbound.addresses:
+            await trio.lowlevel.checkpoint()
+        for _ in range(6):
+            await (await inbound.dial()).aclose()
+    assert len({peer for peer, _ in jobs}) == 6
+    assert len({j.fields["upstream"] for _, j in jobs}) == 1
 
 
 @pytest.mark.parametrize(
