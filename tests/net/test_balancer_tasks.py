@@ -245,6 +245,10 @@ async def test_affinity_by_default(autojump_clock: MockClock) -> None:
             await trio.lowlevel.checkpoint()
         for _ in range(6):
             await (await inbound.dial()).aclose()
+        while len(jobs) < 6:
+            await trio.lowlevel.checkpoint()
+        for _, j in jobs:
+            await j.wait()
     assert len({peer for peer, _ in jobs}) == 6
     assert len({j.fields["upstream"] for _, j in jobs}) == 1
 
