@@ -39,6 +39,7 @@ async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
         ):
             setup = {"target": plain.port, "authority": str(authority), "proxies": await proxy.line()}
             before, after, clients, done = await load(proxy, backends, setup, minutes, Random(seed))
+            crashed = [backend.port for backend in backends if not backend.process.alive]
             proxy.hit(signal.SIGTERM)
             code = await proxy.end(20)
     finally:
@@ -48,6 +49,7 @@ async def soak(minutes: float, seed: int, folder: Path) -> list[str]:
     print("done to them:", dict(done))
     print("before:", before)
     print("after: ", after)
+    wrong += [f"the backend at {port} ended by itself" for port in crashed]
     return wrong + ([f"the proxy ended with {code}"] if code else [])
 
 

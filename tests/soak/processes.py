@@ -42,6 +42,11 @@ class Process:
         """Send a signal."""
         self._popen.send_signal(number)
 
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._popen.poll() is None
+
     def tell(self, value: Any) -> None:
         """Write a line to its stdin."""
         assert self._popen.stdin is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 import struct
+from contextlib import suppress
 from random import Random
 
 import trio
@@ -64,5 +65,6 @@ def reset(stream: trio.abc.Stream) -> None:
     """Close a socket, and let the other side see that it was not the end."""
     under = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
     assert isinstance(under, trio.SocketStream)
-    under.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    with suppress(OSError):  # it may have been closed just now
+        under.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     under.socket.close()
