@@ -6,6 +6,7 @@ import select
 import signal
 import socket
 import socketserver
+import struct
 import subprocess
 import sys
 import threading
@@ -144,6 +145,12 @@ def rest(client: socket.socket) -> bytes:
     """Say that there is no more to come, and return all that still comes."""
     client.shutdown(socket.SHUT_WR)
     return receive(client, sys.maxsize)
+
+
+def reset(stream: socket.socket) -> None:
+    """Close a connection so that the other side sees that it was cut."""
+    stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    stream.close()
 
 
 def free_port() -> int:

@@ -1,12 +1,14 @@
 """The CONNECT proxy: tunnels, and what it says where there is none to be had."""
 
+import socket
+import time
 from collections.abc import Iterator
 
 import pytest
 import trio
 
 from examples.connect_proxy import connection
-from tests.examples.programs import Program, connect, free_port, greeter, receive, rest, running
+from tests.examples.programs import PATIENCE, Program, connect, free_port, greeter, receive, reset, rest, running
 from tests.examples.served import black_hole, client_of
 
 OPEN = b"HTTP/1.1 200 OK\r\n\r\n"
@@ -19,6 +21,13 @@ def proxy() -> Iterator[Program]:
         yield program
 
 
+@pytest.fixture(scope="module")
+def plain() -> Iterator[Program]:
+    """Give a proxy that runs without a word about where it may lead."""
+    with running("connect_proxy", "--listen", "127.0.0.1:0") as program:
+        yield program
+
+
 def test_tunnel(proxy: Program) -> None:
     """After the 200 bytes go both ways, and those that came right behind the request are not lost."""
     with greeter(b"hello\n") as upstream, connect(proxy.address) as client:
@@ -28,6 +37,25 @@ def test_tunnel(proxy: Program) -> None:
         assert rest(client) == b"hello\nEARLY LATE"
     record = proxy.ended()
     assert {"upstream": upstream, "reason": "eof", "bytes_up": 10}.items() <= record.items()
+
+
+def test_an_aborted_download_ends_its_tunnel(proxy: Program) -> None:
+    """Where the client is gone, the upstream is told at once, and does not send on into nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = connect(proxy.address)
+        client.sendall(request(f"127.0.0.1:{listener.getsockname()[1]}"))
+        receive(client, len(OPEN))
+        upstream, _ = listener.accept()
+        with upstream:
+            upstream.settimeout(PATIENCE)
+            reset(client)
+            began = time.monotonic()
+            with pytest.raises(ConnectionError):
+                while True:
+                    upstream.sendall(bytes(1000))
+    assert time.monotonic() - began < 2
+    record = proxy.ended()
+    assert (record["reason"], record["closed_by"], record["level"]) == ("reset", "client", "info")
 
 
 def test_nobody_there(proxy: Program) -> None:
@@ -118,12 +146,12 @@ def test_a_password_is_not_in_the_log(proxy: Program) -> None:
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "169.254.169.254", "[::ffff:127.0.0.1]", "0.0.0.0", "2130706433"]
 )
-def test_it_is_no_way_in(host: str) -> None:
+def test_it_is_no_way_in(plain: Program, host: str) -> None:
     """Run as it is, it leads neither to this machine nor into its networks: 403."""
-    with running("connect_proxy", "--listen", "127.0.0.1:0") as program, connect(program.address) as client:
+    with connect(plain.address) as client:
         client.sendall(request(f"{host}:80"))
         assert rest(client).startswith(b"HTTP/1.1 403 Forbidden\r\n")
-        assert program.ended()["level"] == "info"
+    assert plain.ended()["level"] == "info"
 
 
 async def test_a_request_that_never_ends(autojump_clock: trio.testing.MockClock) -> None:
