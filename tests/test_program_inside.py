@@ -395,3 +395,30 @@ def test_many_who_reload() -> None:
     task = j.add_task(add)
     assert trio.run(j.run) is JobState.DONE
     assert task.result == 1
+
+
+def test_fault_of_what_is_done_about_a_signal() -> None:
+    """It ends the job, and not the trio run around it."""
+
+    def fail(j: Job[Any], number: int) -> None:
+        raise ZeroDivisionError
+
+    j = Job[None]()
+    j._hold_signals((signal.SIGUSR1,), fail)
+    j.add_task(once(lambda task: signal.raise_signal(signal.SIGUSR1)))
+    j.add_task(forever)
+    with pytest.raises(ZeroDivisionError):
+        trio.run(j.run)
+
+
+def test_words_about_a_faulty_logger(capfd: pytest.CaptureFixture[str]) -> None:
+    """They are written, once, with the rest of what a program has to say."""
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    j = Job[None]()
+    j.register_logger({0: fail}, level=1)
+    j.add_task(once(lambda task: task.log.warning("hello")))
+    assert job.run(j) == 0
+    assert capfd.readouterr().err == "job: a logger failed: ZeroDivisionError()\n"
