@@ -248,6 +248,20 @@ async def test_no_room_for_the_end() -> None:
         client.abort()
 
 
+async def test_room_for_less() -> None:
+    """Where there is room for a part of what is unsent the rest waits, and the pump holds it."""
+    async with pair(tls=True) as (client, near), pair(tls=False) as (far, _):
+        course: Any = None
+        pump = TlsPump(End(Side.UPSTREAM, far), End(Side.CLIENT, near), course)
+        wire = near._link.wire
+        assert isinstance(wire, TlsWire)
+        wire._tls.out.collect([bytes(64 * MIB)])
+        pump.writable(trio.current_time())
+        assert pump.holding
+        near.abort()
+        client.abort()
+
+
 # -- the socket by itself
 
 
