@@ -70,6 +70,7 @@ async def tunnel(client: net.Stream, allow: reach.Allow | None, task: job.Task) 
     except net.PEER_FAULTS as error:
         with suppress(*net.PEER_FAULTS):
             await client.send_all(answer(STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)))
+            await client.send_eof()  # that was all: what a failed job has to say is cut else
             await client.send_eof()  # that was all; without an end said, a connection that fails is cut
         raise
     await client.send_all(answer(HTTPStatus.OK))

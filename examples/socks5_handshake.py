@@ -36,6 +36,7 @@ async def greet(client: net.Stream) -> bool:
     if version != VERSION or NO_AUTHENTICATION not in await client.receive_exactly(size):
         await client.send_all(bytes([VERSION, NO_METHOD]))
         await client.send_eof()
+        await client.send_eof()
         raise net.ProtocolError("expected SOCKS5 without authentication")
     await client.send_all(bytes([VERSION, NO_AUTHENTICATION]))
     return True

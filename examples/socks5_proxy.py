@@ -39,6 +39,7 @@ async def tunnel(client: net.Stream, allow: reach.Allow | None, task: job.Task) 
     except OSError as error:
         with suppress(*net.PEER_FAULTS):
             await client.send_all(reply(error))
+            await client.send_eof()  # that was all: what a failed job has to say is cut else
             await client.send_eof()  # that was all; without an end said, a connection that fails is cut
         raise
     await client.send_all(reply())

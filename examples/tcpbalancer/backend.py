@@ -15,7 +15,7 @@ answer first.
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import Final, TypeVar, final
 
 import trio
@@ -63,6 +63,10 @@ def backend(address: str, *, name: str, threads: int) -> job.Job[None]:
     return program.server(name, inbound, answer, grace=GRACE)
 
 
+class TooSlowError(net.ProtocolError):
+    """A client does not get on with what it sends or takes."""
+
+
 @final
 class Works:
     """What the connections of a backend share: its threads, and room."""
@@ -80,16 +84,17 @@ class Works:
         Only the wait for a request is given up for a stop: work that has begun is finished.
         """
         client: net.Stream = task.job.value
-        size = None
-        with task.cancel_on_stop():
-            size = await announced(client)
-        if size is None:
-            return task.finish_job()
-        with task.busy():
-            try:
+        try:
+            size = await task.until_stop(announced, client)
+            if size is None:
+                return task.finish_job()
+            with task.busy():
                 task.log.debug("answered", answer=await self._exchange(client, size), bytes=size)
-            except net.PEER_FAULTS as error:
-                raise error.with_traceback(None) from None  # it would hold the picture until the connection is closed
+        except net.PEER_FAULTS as error:
+            if isinstance(error, net.ProtocolError) and not isinstance(error, TooSlowError):
+                with suppress(*net.PEER_FAULTS):
+                    await client.send_eof()  # no answer is cut short by this
+            raise error.with_traceback(None) from None  # it would hold the picture until the connection is closed
         return task.tick()
 
     async def _exchange(self, client: net.Stream, size: int) -> str:
@@ -148,7 +153,7 @@ async def in_time(move: Awaitable[T]) -> T:
     """Move a piece."""
     with trio.move_on_after(MOVE_WITHIN):
         return await move
-    raise net.ProtocolError(f"the client is too slow: {PIECE} bytes took more than {MOVE_WITHIN:g} s")
+    raise TooSlowError(f"the client is too slow: {PIECE} bytes took more than {MOVE_WITHIN:g} s")
 
 
 def measured(request: Resize) -> int:

@@ -149,6 +149,7 @@ class Client:
             await trio.sleep(FIRST_PAUSE * 2 ** (failures - 1))
 
     def _explanation(self, connection: Connection, error: BaseException) -> str:
-        if not connection.was_up:
+        # One that has no backend for us cuts the connection, at times before we know that it is up.
+        if not connection.was_up and not isinstance(error, ConnectionResetError):
             return f"no balancer at {self._address}: {reason(error)}"
         return f"the balancer at {self._address} gives no answers (is a backend up?): {reason(error)}"
