@@ -135,7 +135,7 @@ class Block:
         if raised is None:
             job.finish()
         elif error is not raised:  # its own scope has taken what Cancelled the job sent it
-            life.stop.look_outside()
+            life.stop.block_cancelled()
         if error is not None:
             life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
         life.release_block()

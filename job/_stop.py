@@ -284,6 +284,12 @@ class Stop:
         if self.ending.cause is None and not self.sealed and is_cancelled_around(self.scope):
             self.struck_from_outside()
 
+    def block_cancelled(self) -> None:
+        """Record that the job's block was cancelled; from outside as a rule, but any Cancelled may come out of a block."""
+        self.look_outside()
+        if not self.ending.stopping:
+            self._record_outer_cancel()
+
     def look_again(self) -> None:
         """Look what a loop has not heard of, that was in a shield or never suspended, nor a host that runs such a loop."""
         if self.timeout_at != inf or is_cancelled_around(self.scope):
@@ -303,16 +309,19 @@ class Stop:
         for above in reversed(self._line_above()):
             if not struck:
                 above.expired()
-                if above.ending.cause is None and not above.sealed and is_cancelled_around(above.scope):
+                if above.ending.cause is None and is_cancelled_around(above.scope):
                     above._record_outer_cancel()
             struck = above.ending.cause is not None
         return struck
 
     def _line_above(self) -> list[Stop]:
-        """Return the stops of the running jobs above, the nearest first, up to one that is interrupted."""
+        """Return the stops of the running jobs above, the nearest first, up to one that is interrupted.
+
+        One that cleans up is none of them: what it was interrupted by is over, and its shield is between.
+        """
         line: list[Stop] = []
         parent = self._job._running_parent()
-        while parent is not None:
+        while parent is not None and not parent.stop.sealed:
             line.append(parent.stop)
             parent = None if parent.stop.ending.interrupted else parent.stop._job._running_parent()
         return line
