@@ -408,8 +408,10 @@ class Job(Generic[V]):
             raise self._noted(cause.error)
 
     def _failed_before(self, raised: BaseException) -> bool:
-        """Whether the job has an error to raise that came before the block raised this one."""
-        cause = self._ending.cause
+        """Whether the job has an error to raise that came before the block raised this one, or that is an order."""
+        cause, order = self._ending.cause, self._ending.fatal
+        if order is not None and (isinstance(raised, (Exception, trio.Cancelled))):
+            return True
         return cause is not None and not self._from_above and cause.error is not raised
 
     def _claim(self) -> None:
