@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, MutableMapping
-from contextlib import contextmanager
 from typing import Any, Final, final
 
 import structlog
 from structlog.contextvars import get_contextvars
 
+from ._blocks import contextmanager
 from ._log_writer import LogWriter
 from ._record import BOUND, named
 from ._render import Record, Render, coloured_line, console_line, json_line

@@ -11,11 +11,13 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from types import FrameType
 from typing import Any, Final, TypeAlias, final
 
 import trio
+
+from ._blocks import contextmanager
 
 Caught: TypeAlias = Callable[[int, FrameType | None], None]
 """Is told of a signal in the middle of anything, as a handler of Python's is."""

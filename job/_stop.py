@@ -6,13 +6,13 @@ Each records the cause first and cancels second (G5).
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
+from ._blocks import contextmanager
 from ._children import Children
 from ._ending import Ending, is_fatal, timeout_error
 from ._exceptions import JobCancelledError

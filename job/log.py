@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, final
 
 from . import _check
+from ._blocks import contextmanager
 from ._last_resort import report_fault, write_somewhere
 from ._record import BOUND, RESERVED, named
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
-WORDS = {"_check", "_events", "_exceptions", "_foreign", "_groups", "_policy", "_states", "_verdict"}
+WORDS = {"_blocks", "_check", "_events", "_exceptions", "_foreign", "_groups", "_policy", "_states", "_verdict"}
 ROOMS = {"background", "futures", "instrumentation", "net", "tasks", "testing"}
 TOP = {"__main__", "_cli", "_target", "proxy"}
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import final
 
 import trio
 from trio.lowlevel import ParkingLot
 
+from .._blocks import contextmanager
 from .._rounds import let_all_catch_up
 from .._task import Task
 

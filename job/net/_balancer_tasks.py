@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import trio
 
+from .._blocks import asynccontextmanager
 from .._foreign import shown
 from .._forms import Factory, Routines
 from .._groups import holds_for, leaves

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, final
 
 import trio
+
+from .._blocks import asynccontextmanager, contextmanager
 
 if TYPE_CHECKING:
     from .._job import Job

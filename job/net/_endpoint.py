@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from .._blocks import asynccontextmanager, contextmanager
 from .._forms import Routines
 from ._address import UNKNOWN, Address, host_of, parse_address
 from ._allow import Allow, check_at_once

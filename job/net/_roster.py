@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
 import trio
 
+from .._blocks import contextmanager
 from ._arguments import all_of
 from ._health import may_eject
 from ._upstream import Upstream

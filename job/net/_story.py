@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 from weakref import WeakKeyDictionary
 
 import trio
 
+from .._blocks import contextmanager
 from ._reason import end_reason, side_of
 
 if TYPE_CHECKING:

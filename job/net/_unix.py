@@ -7,12 +7,13 @@ import os
 import socket
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, final
 
 import trio
 
+from .._blocks import asynccontextmanager
 from ._address import UnixAddress
 
 with suppress(ImportError):  # where there is none there are no unix sockets either

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import final
 
 import trio
 
 from .. import _check
+from .._blocks import asynccontextmanager
 from .._exceptions import StopTimeoutError
 from .._forms import AsyncRoutine, TaskForm
 from .._states import Phase
@@ -112,13 +112,17 @@ class ForceStop:
 
     @asynccontextmanager
     async def _watched(self, task: Task) -> AsyncIterator[None]:
+        raised = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, task)
             try:
                 yield
-            finally:
-                self._left = True
-                nursery.cancel_scope.cancel()
+            except BaseException as exc:  # not through the nursery, which would ask for its repr
+                raised = exc
+            self._left = True
+            nursery.cancel_scope.cancel()
+        if raised is not None:
+            raise raised
 
     async def _watch(self, task: Task) -> None:
         """Wait for the stop, and for a cancellation that the run behind its shield does not see."""
