@@ -67,6 +67,7 @@ class Block:
             self._scope.__enter__()
         else:
             await self._end(raised)
+            self._job._raise_from_parent()
 
     @enable_ki_protection
     async def close(self, exc: BaseException | None) -> bool:
@@ -84,6 +85,8 @@ class Block:
             self._shield.shield = False
         self._block_ended(raised)
         await self._end(raised, exc)
+        if raised is None and not self.closed_by_task:  # else the parent's own exit asks, which knows of its cancellation
+            self._job._raise_from_parent()
         return raised is None
 
     @property
@@ -122,8 +125,6 @@ class Block:
                 return
             raise raised
         await job._outcome()
-        if not self.closed_by_task:  # else the parent's own exit asks, which knows of its cancellation
-            job._raise_from_parent()
 
     def _block_ended(self, raised: BaseException | None) -> None:
         job, life = self._job, self._job._life

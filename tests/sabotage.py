@@ -7,7 +7,7 @@ A job is made from a seed, so that a failure names what makes it again. Much sma
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -41,6 +41,13 @@ class UnshowableError(Exception):
         raise RuntimeError("no repr")
 
     __str__ = __repr__
+
+
+class Unshowable:
+    """An object whose repr fails, and that is true."""
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
 
 
 class OrderingError(Exception):
@@ -133,7 +140,7 @@ class Crew:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.dice = random.Random(seed)  # noqa: S311
+        self.dice = random.Random(seed)
         self.entered = Counter[str]()
         self.finalized = Counter[str]()
         self.orders: list[BaseException] = []  # that hooks have raised while the job ran
@@ -201,32 +208,52 @@ class Crew:
         return routine
 
     async def meddle(self, task: Task) -> None:
-        """Do one of the things that routines do to their job."""
-        match self.dice.randrange(14):
+        """Do one of the things that routines do to their job, or nothing."""
+        meddling: list[Callable[[Task], Awaitable[None]]] = [
+            self.enter,
+            self.grow,
+            self.stop,
+            self.talk,
+            self.child,
+            self.delegate,
+            self.hurry,
+        ]
+        if self.rarely(0.7):
+            await self.dice.choice(meddling)(task)
+
+    async def enter(self, task: Task) -> None:
+        """Enter a job of some kind, or what may fail at both ends."""
+        await task.enter(self.dice.choice((Manager, open_futures, Job, lambda: Closer(self)))())
+
+    async def grow(self, task: Task) -> None:
+        """Add a task to the job."""
+        self.add_task(task.job)
+
+    async def stop(self, task: Task) -> None:
+        """Finish or cancel the job, or fail, with what has no repr."""
+        match self.dice.randrange(6):
             case 0:
-                await task.enter(self.dice.choice((Manager, open_futures, Job))())
+                task.job.cancel(self.dice.choice(ERRORS)())
             case 1:
-                await task.enter(Closer(self))
+                task.job.cancel(Unshowable())
             case 2:
-                self.add_task(task.job)
-            case 3:
-                task.job.finish(self.seconds())
-            case 4 if self.rarely(0.3):
-                task.job.cancel(self.dice.choice(ERRORS)() if self.rarely(0.5) else UnshowableError)
-            case 5:
-                task.log.info("hello", value=UnshowableError())
-            case 6 if self.rarely(0.3):
-                task.assert_(UnshowableError)
-            case 7:
-                await self.child(task)
-            case 8:
-                async with Manager() as bg:
-                    bg.run(trio.sleep, self.seconds())
-            case 9:
-                with trio.move_on_after(1):
-                    await trio.sleep(self.seconds())
+                task.assert_(Unshowable())
             case _:
-                pass
+                task.job.finish(self.seconds())
+
+    async def talk(self, task: Task) -> None:
+        """Write to the log."""
+        task.log.info("hello", value=Unshowable())
+
+    async def delegate(self, task: Task) -> None:
+        """Run something in the background."""
+        async with Manager() as bg:
+            bg.run(trio.sleep, self.seconds())
+
+    async def hurry(self, task: Task) -> None:
+        """Wait, but not for long."""
+        with trio.move_on_after(1):
+            await trio.sleep(self.seconds())
 
     async def child(self, task: Task) -> None:
         """Run a job of its own."""
