@@ -85,7 +85,9 @@ class Block:
             self._shield.shield = False
         self._block_ended(raised)
         await self._end(raised, exc)
-        if raised is None and not self.closed_by_task:  # else the parent's own exit asks, which knows of its cancellation
+        if (
+            raised is None and not self.closed_by_task
+        ):  # else the parent, whose exit this is, knows of its own cancellation
             self._job._raise_from_parent()
         return raised is None
 
