@@ -43,7 +43,8 @@ class Children:
 
     def started(self) -> list[Job[Any]]:
         """Return the children that run, oldest first."""
-        return [child for child in self._jobs.values() if child.state is not JobState.NEW and not child.ended]
+        found = (reference() for reference in self._jobs.valuerefs())  # `values` would not do for another thread
+        return [child for child in found if child is not None and child.state is not JobState.NEW and not child.ended]
 
     def that_finish(self) -> list[Job[Any]]:
         """Return those that a finish of the parent reaches: all that run, but what a task has opened it closes itself."""

@@ -115,11 +115,19 @@ class Ending:
         self.errors[position] = TaskError(failure.task, phase, error)
         return self.errors[position]
 
+    def code(self) -> str | None:
+        """Return what the verdict would say if the job ended now; None where nothing has asked it to end."""
+        cause = self.cause or self.asked
+        return None if cause is None else verdict_code(cause, self._places_cut())
+
+    def _places_cut(self) -> list[tuple[Task, Phase]]:
+        return [] if self.cause is not None else sorted(self.cut, key=lambda place: place[0].index)
+
     def verdict(self, started_at: float | None, ended_at: float | None) -> Verdict:
         """Sum up."""
         cause = self.cause or self.asked or Cause(CauseKind.FINISHED, at=ended_at)
         done = self.cause is None
-        cut = sorted(self.cut, key=lambda place: place[0].index) if done else []
+        cut = self._places_cut()
         return Verdict(
             state=JobState.DONE if done else JobState.CANCELLED,
             cause=cause,

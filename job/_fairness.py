@@ -21,13 +21,15 @@ _HERE = object()  # in the sleep data of a trio task that is in its turn; trio t
 
 
 class Turns:
-    """The loops of one trio run that are waiting for their next share of the slice."""
+    """The loops of one trio run that wait for their next share of the slice; and how a thread reaches that run."""
 
-    __slots__ = ("_seen", "_seen_before", "_seen_until", "slice", "slice_ends", "waiting")
+    __slots__ = ("_seen", "_seen_before", "_seen_until", "clock", "slice", "slice_ends", "token", "waiting")
 
     def __init__(self) -> None:
         # A mock clock means a test that looks at each step: there every tick is a checkpoint.
         self.slice = 0.0 if clock_is_mocked() else SLICE
+        self.clock = trio.lowlevel.current_clock()
+        self.token = trio.lowlevel.current_trio_token()
         self.waiting = 0
         self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
         self._seen = self._seen_before = (

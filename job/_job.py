@@ -40,6 +40,7 @@ from ._lifecycle import Lifecycle
 from ._limits import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from ._notices import Notices
 from ._policy import ERROR, STOP_GROUP, StopPolicy
+from ._registry import job_ended, job_started
 from ._report import report_end, report_stalled, report_survived
 from ._states import JOB_DONE, NEW, JobState, illegal_move
 from ._statistics import JobStatistics, TaskStatistics
@@ -97,6 +98,7 @@ class Job(Generic[V]):
         "_ending",
         "_fields",
         "_has_group",
+        "_hidden",
         "_id",
         "_keep_open",
         "_last_index",
@@ -113,6 +115,7 @@ class Job(Generic[V]):
         "_oneshot",
         "_parent",
         "_quiet",
+        "_ready",
         "_signals",
         "_started_at",
         "_state",
@@ -167,6 +170,8 @@ class Job(Generic[V]):
         self._verdict: Verdict | None = None
         self._started_at: float | None = None
         self._ended = False
+        self._ready = False
+        self._hidden = False  # from those who look into the program: it is how they do
         self._on_ready: Callable[[], None] | None = None
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
         self._block: Block | None = None
@@ -210,6 +215,8 @@ class Job(Generic[V]):
         if parent is not None and parent._children is not None:
             parent._children.discard(self)
         self._parent = None
+        if self._life is not None and not self._hidden:
+            job_started(self)
 
     def _is_below(self, other: Job[Any]) -> bool:
         above: Job[Any] | None = self
@@ -435,12 +442,14 @@ class Job(Generic[V]):
 
     def _begin(self, *, held: bool) -> None:
         everybody = seats_for_all()
-        if everybody:
+        if everybody and not self._hidden:
             self._listen(everybody)
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
         self._life = Lifecycle(self, self._ending, held=held)
+        if (self._parent is None or self._running_parent() is None) and not self._hidden:
+            job_started(self)
 
     async def _outcome(self) -> JobState:
         """Return or raise what the job has come to."""
@@ -628,6 +637,16 @@ class Job(Generic[V]):
         return None if self._parent is None else self._parent()
 
     @property
+    def ready(self) -> bool:
+        """Whether the oneshot is done and all inits have passed."""
+        return self._ready
+
+    @property
+    def code(self) -> str | None:
+        """The code of the first cause, or of what asked the job to finish, as the verdict spells it; None while neither is."""
+        return self.verdict.code if self.verdict is not None else self._ending.code()
+
+    @property
     def interrupted_by(self) -> tuple[Task | None, BaseException | None]:
         """The first cause as (task, error); (None, None) where nothing interrupted the job.
 
@@ -651,6 +670,7 @@ class Job(Generic[V]):
 
     def _conclude(self, *, contained: bool) -> None:
         self._life = None
+        job_ended(self)
         if self._signals is not None:
             self._signals.close()
         now = self.clock()

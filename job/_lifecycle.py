@@ -227,7 +227,7 @@ class Lifecycle:
 
     def _release(self) -> None:
         """Open the gate: all run loops start."""
-        self._released = True
+        self._released = self._job._ready = True
         for park in self._gate:
             park.wake()
         # The watch needs the host more than a loop does: either way it is one trio task less.

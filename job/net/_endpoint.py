@@ -11,6 +11,7 @@ import trio
 
 from .._blocks import asynccontextmanager, contextmanager
 from .._forms import Routines
+from .._registry import announce_figures
 from ._address import UNKNOWN, Address, host_of, parse_address
 from ._allow import Allow, check_at_once
 from ._codec import PayloadCodec, framing_of
@@ -18,6 +19,7 @@ from ._dial import Attempt, attempt, connect, not_itself
 from ._doors import Doors, close_doors, door_of, open_doors, wire_over
 from ._endpoint_tasks import accept_routines, connect_in, connect_routines
 from ._errors import ConnectTimeoutError
+from ._figures import endpoint_figures
 from ._options import OnLimit, Options, Transport
 from ._pool import Pool
 from ._shortages import tell_shortage
@@ -125,6 +127,7 @@ class Endpoint:
         self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
         self._listeners = 0
         self._binding = trio.Lock()
+        announce_figures(self, endpoint_figures)
 
     def _parse(self, address: str) -> Address | str:
         """Read an address; a transport may have names of its own for its places."""

@@ -70,17 +70,26 @@ def dials_of(j: Job[Any]) -> DialStory:
     return story
 
 
-def tell_of_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:
-    """Tell who came, and where; once the job has ended, also why, by whom, and what was moved until then."""
-    Story(j).tell(client=stream.peer, listener=listener, queue_time=queue_time)
+@final
+class ConnectionEnd:
+    """Tells of the end of a connection. It has no reference to the job: that would be a cycle."""
 
-    # Without a reference to the job: that would be a cycle.
-    def tell_of_end(j: Job[Any]) -> None:
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __call__(self, j: Job[Any]) -> None:
         reason = end_reason(j)
         side = side_of(reason)
         story = Story(j)
         if "reason" not in j.fields and side is not None:
             story.tell(closed_by=side.value)
-        story.tell(reason=reason.value, bytes_up=stream.bytes_received, bytes_down=stream.bytes_sent)
+        story.tell(reason=reason.value, bytes_up=self.stream.bytes_received, bytes_down=self.stream.bytes_sent)
 
-    j._on_end = tell_of_end
+
+def tell_of_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:
+    """Tell who came, and where; once the job has ended, also why, by whom, and what was moved until then."""
+    Story(j).tell(client=stream.peer, listener=listener, queue_time=queue_time)
+
+    j._on_end = ConnectionEnd(stream)

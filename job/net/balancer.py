@@ -15,10 +15,12 @@ import trio
 
 from .._check import function, plain, positive_seconds, seconds
 from .._forms import Factory
+from .._registry import announce_figures
 from ._arguments import all_of, number, whole
 from ._balancer_tasks import check_factory, connect_factory, connect_in
 from ._choice import RoundRobin, least_connections, power_of_two, random_choice, rendezvous
 from ._errors import NoUpstreamError
+from ._figures import balancer_figures
 from ._line import Line
 from ._roster import Roster, Rules
 from ._upstream import Lease, Upstream
@@ -70,7 +72,7 @@ class Balancer:
         TypeError, ValueError: a wrong argument.
     """
 
-    __slots__ = ("_choose", "_line", "_random", "_roster")
+    __slots__ = ("__weakref__", "_choose", "_line", "_random", "_roster")
 
     def __init__(
         self,
@@ -93,6 +95,7 @@ class Balancer:
         )
         self._roster = Roster(upstreams, rules)
         self._line = Line(self._offer, self._roster.next_return)
+        announce_figures(self, balancer_figures)
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
