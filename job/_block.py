@@ -49,12 +49,8 @@ class Block:
         self.closed_by_task = opener is not None and self.opened_by_task and opener._opens_for_life()
 
     @enable_ki_protection
-    async def open(self) -> None:
-        """Start the job and wait until its oneshot is done.
-
-        Raises:
-            BaseException: the job failed before that: its error.
-        """
+    async def open(self) -> BaseException | None:
+        """Start the job and wait until its oneshot is done; return what is to be raised where the job failed before that."""
         self._nursery = trio.open_nursery()
         nursery = await self._nursery.__aenter__()
         raised = None
@@ -62,34 +58,24 @@ class Block:
             await nursery.start(self._run)
         except BaseException as exc:
             raised = exc
-        if raised is None and not self._job._failed:
-            self._scope = trio.CancelScope()
-            self._scope.__enter__()
-        else:
-            await self._end(raised)
-            self._job._raise_from_parent()
+        if raised is not None or self._job._failed:
+            return await self._end(raised) or self._job._error_from_parent()
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+        return None
 
     @enable_ki_protection
-    async def close(self, exc: BaseException | None) -> bool:
-        """Finish the job (cancel it where the block raised `exc`) and wait until it has ended.
-
-        Returns:
-            True where nothing is to come out of the block.
-
-        Raises:
-            BaseException: what is to come out, where that is not `exc` itself.
-        """
+    async def close(self, exc: BaseException | None) -> BaseException | None:
+        """Finish the job (cancel it where the block raised `exc`) and wait until it has ended; return what is to come out."""
         raised = exc if self._scope is None else _through(self._scope, exc)
         self._scope = None
         if self._shield is not None:
             self._shield.shield = False
         self._block_ended(raised)
-        await self._end(raised, exc)
-        if (
-            raised is None and not self.closed_by_task
-        ):  # else the parent, whose exit this is, knows of its own cancellation
-            self._job._raise_from_parent()
-        return raised is None
+        error = await self._end(raised)
+        if error is None and not self.closed_by_task:
+            return self._job._error_from_parent()
+        return error  # else the parent, whose own exit this is, knows of its cancellation
 
     @property
     def entered(self) -> bool:
@@ -112,8 +98,8 @@ class Block:
             self._shield = scope
             await self._job._live_beside(on_ready)
 
-    async def _end(self, raised: BaseException | None, known: BaseException | None = None) -> None:
-        """Wait for the end of the job, and raise what is to come out, unless that is `known`."""
+    async def _end(self, raised: BaseException | None) -> BaseException | None:
+        """Wait for the end of the job, and return what is to come out."""
         job = self._job
         try:
             await self._nursery.__aexit__(None, None, None)
@@ -123,10 +109,8 @@ class Block:
         finally:
             self.opened_by_task = False
         if raised is not None and not job._failed_before(raised):
-            if raised is known:
-                return
-            raise raised
-        await job._outcome()
+            return raised
+        return await job._outcome()
 
     def _block_ended(self, raised: BaseException | None) -> None:
         job, life = self._job, self._job._life

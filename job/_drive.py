@@ -39,3 +39,5 @@ def go_on(step: Callable[..., Any], steps: Generator[Any, Any, object], trap: An
             trap = step(resume, value)
     except StopIteration:
         return
+    finally:
+        value = None  # trio's outcome, whose exception leads to this frame

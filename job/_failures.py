@@ -39,7 +39,7 @@ class Failures:
         """Record what ended a task; no phase: it struck the engine's own wait."""
         self.explain(task, phase, exc)
         if not task.ended:
-            task._move(TaskState.CANCELLED if task.error is None else TaskState.FAILED)
+            task._move(TaskState.CANCELLED if task._failure is None else TaskState.FAILED)
 
     def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         """Record what struck a task, in whatever state it is."""
@@ -49,7 +49,7 @@ class Failures:
             self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
         elif self._ending.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):
             self._scope_died(task, phase or Phase.RUN)
-        elif self._ending.cause is None and task.error is None and phase is not None:
+        elif self._ending.cause is None and task._failure is None and phase is not None:
             self._cut(task, phase)
         elif self._ending.outside and task._home is self._stop.nursery.parent_task and isinstance(exc, trio.Cancelled):
             self._ending.cancelled = exc
@@ -67,7 +67,8 @@ class Failures:
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
         record = self._contain if contained else partial(self._stop.interrupt, kind, mapped=mapped)
         failure = record(task, phase, error)
-        task.error = task.error or failure
+        if task._failure is None:
+            task._failed_with(failure)
         self._job._task_failed(task, failure, survived=contained)
         return failure
 
@@ -87,7 +88,7 @@ class Failures:
                 f"task {task.name!r} with StopPolicy.STRICT was done before the job was stopping"
             )
             self.fail(task, Phase.RUN, error, CauseKind.UNEXPECTED_STOP)
-        if task.error is not None:
+        if task._failure is not None:
             task._move(TaskState.FAILED)
         else:
             # Not every loop suspends after the job was cancelled: one may find that out between two steps.
@@ -108,7 +109,8 @@ class Failures:
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
         stand_in, task._stand_in = task._stand_in, None
         if stand_in is not None and (contained or self._ending.caused_by(stand_in)):
-            failure = task.error = self._ending.replace(stand_in, Phase.FINALIZE, error)
+            failure = self._ending.replace(stand_in, Phase.FINALIZE, error)
+            task._failed_with(failure)
         elif contained:
             failure = self._contain(task, Phase.FINALIZE, error)
         elif self._ending.cause is None and self._stop.sealed:
@@ -116,7 +118,8 @@ class Failures:
             failure = self._ending.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
         else:  # before the finalizers of the job it is a transient task's, and the others are to hear of it
             failure = self._stop.interrupt(CauseKind.FINALIZE, task, Phase.FINALIZE, error)
-        task.error = task.error or failure
+        if task._failure is None:
+            task._failed_with(failure)
         self._job._task_failed(task, failure, survived=contained)
 
     def came_last(self, error: BaseException) -> None:
@@ -136,9 +139,10 @@ class Failures:
     def unexplained(self, task: Task, dead: TaskError) -> None:
         """Let the error that stood for a dead scope be the real one: the finalizer and the exits had nothing to tell."""
         if self._ending.caused_by(dead):
-            task.error = self._ending.replace(dead, dead.phase, dead.error)
+            failure = self._ending.replace(dead, dead.phase, dead.error)
+            task._failed_with(failure)
 
 
 def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
     """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
-    return task._cut_alone or task._struck or (phase is None and task.error is not None)
+    return task._cut_alone or task._struck or (phase is None and task._failure is not None)

@@ -160,6 +160,7 @@ class Finalizers:
         now = self._clock.current_time()
         self._share_ends = share_ends = now + self._seconds
         last = exc
+        raised = before = None
         for _ in range(lives):
             before = last
             in_time = now < share_ends and now < self.stop_at
@@ -186,6 +187,7 @@ class Finalizers:
                 fault(task, self.overrun(f"finalizer of task {task.name!r}"))
             if task._guard is not None or has_opened(home, self._scope):
                 self._close(task, home, fault)
+        del exc, last, raised, before  # their tracebacks lead to this frame
 
     def _close(self, task: Task, home: trio.lowlevel.Task, fault: Fault) -> None:
         if task._guard is None and has_opened(home, self._around(task)):

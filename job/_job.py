@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, TypeAlias, final
 from weakref import ref
@@ -343,11 +344,19 @@ class Job(Generic[V]):
         """
         self._claim()
         if task_status is not TASK_STATUS_IGNORED:
-            self._on_ready = lambda: task_status.started(self.value)
+            self._on_ready = partial(self._tell_started, task_status)
         await self._live()
         if self._on_ready is not None and not self._failed:
             self._set_ready()
-        return await self._outcome() if self._ending.errors else self._state
+        if not self._ending.errors:
+            return self._state
+        error = await self._outcome()
+        if error is None:
+            return self._state
+        try:
+            raise error
+        finally:
+            del self, error  # the traceback holds this frame: no cycle of the job, the error and it
 
     async def run_in_background(self, nursery: trio.Nursery) -> JobState:
         """Start the job in `nursery`, and wait until its oneshot is done (without one: all inits are), or the job has ended.
@@ -377,8 +386,13 @@ class Job(Generic[V]):
         """
         self._claim()
         self._block = Block(self)
-        await self._block.open()
-        return self
+        error = await self._block.open()
+        if error is None:
+            return self
+        try:
+            raise error
+        finally:
+            del self, error  # the traceback holds this frame
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
@@ -388,19 +402,38 @@ class Job(Generic[V]):
         Raises:
             BaseException: the error of whichever failed first, block or job, bare.
         """
-        return await self._leave_block(exc)
+        error = await self._leave_block(exc)
+        try:
+            if error is not None and error is not exc:
+                raise error
+            return error is None
+        finally:
+            del self, exc, traceback, error  # the traceback of what is raised holds this frame
 
-    async def _leave_block(self, exc: BaseException | None) -> bool:
+    def _tell_state(self, task_status: trio.TaskStatus[JobState]) -> None:
+        task_status.started(self._state)
+
+    def _tell_started(self, task_status: trio.TaskStatus[V]) -> None:
+        task_status.started(self.value)
+
+    async def _leave_block(self, exc: BaseException | None) -> BaseException | None:
+        """Leave the block that raised `exc`; return what is to come out."""
         assert self._block is not None
-        return await self._block.close(exc)
+        block, self._block = self._block, None
+        return await block.close(exc)
 
     @enable_ki_protection
     async def _live_contained(self, *, task_status: trio.TaskStatus[JobState]) -> None:
-        self._on_ready = lambda: task_status.started(self._state)
+        self._on_ready = partial(self._tell_state, task_status)
         await self._live(contained=True)
         self._set_ready()
         if self._ending.fatal is not None or self._from_above:
-            await self._outcome()
+            error = await self._outcome()
+            if error is not None:
+                try:
+                    raise error
+                finally:
+                    del self, error
 
     @enable_ki_protection
     async def _live_beside(self, on_ready: Callable[[], None]) -> None:
@@ -408,11 +441,10 @@ class Job(Generic[V]):
         await self._live(held=True)
         self._set_ready()
 
-    def _raise_from_parent(self) -> None:
-        """Raise the error of a job that its parent cancelled from afar: a block was cut short, and nothing else says so."""
+    def _error_from_parent(self) -> BaseException | None:
+        """Return the error of a job that its parent cancelled from afar: a block was cut short, and nothing else says so."""
         cause = self._ending.cause
-        if cause is not None and cause.error is not None:
-            raise self._noted(cause.error)
+        return None if cause is None or cause.error is None else self._noted(cause.error)
 
     def _failed_before(self, raised: BaseException) -> bool:
         """Whether the job has an error to raise that came before the block raised this one, or that is an order."""
@@ -451,20 +483,20 @@ class Job(Generic[V]):
         if (self._parent is None or self._running_parent() is None) and not self._hidden:
             job_started(self)
 
-    async def _outcome(self) -> JobState:
-        """Return or raise what the job has come to."""
+    async def _outcome(self) -> BaseException | None:
+        """Return what the job has to raise, if anything."""
         ending = self._ending
+        cancelled, ending.cancelled = ending.cancelled, None
         if ending.fatal is not None:
-            raise self._noted(ending.fatal)
+            return self._noted(ending.fatal)
         if ending.cause is None:
-            return self._state
+            return None
         if self._from_above:
-            if ending.cancelled is not None:
-                raise ending.cancelled
-            await trio.lowlevel.checkpoint_if_cancelled()
-            return self._state
+            if cancelled is None:
+                await trio.lowlevel.checkpoint_if_cancelled()
+            return cancelled
         assert ending.cause.error is not None
-        raise self._noted(ending.cause.error)
+        return self._noted(ending.cause.error)
 
     def _noted(self, error: BaseException) -> BaseException:
         place = f"in job {self.name!r}"
@@ -670,12 +702,11 @@ class Job(Generic[V]):
 
     def _conclude(self, *, contained: bool) -> None:
         self._life = None
+        self._ended = True
         job_ended(self)
         if self._signals is not None:
             self._signals.close()
-        now = self.clock()
-        self._ended_at = now
-        self._ended = True
+        now = self._ended_at = self.clock()
         end = JOB_DONE if self._ending.cause is None else JobState.CANCELLED
         if end not in self._state.moves:  # a fault of the engine has made it skip a state
             self._state = JobState.FINALIZING
@@ -687,10 +718,13 @@ class Job(Generic[V]):
         if self._block is not None:  # which goes on, and a finalizer may have failed
             self._tell_stopping()
         if self._on_end is not None:
-            self._on_end(self)
+            self._report(self._on_end, self)
+            self._on_end = None
         if self._audience is not None and (verdict := self.verdict) is not None:
             self._tell(JobEnded(self, verdict, now))
         self._report(report_end, self, contained=contained)
+        for task in self.tasks:
+            task._let_go(ref(self))
 
     # -- logging
 
@@ -844,6 +878,7 @@ class Job(Generic[V]):
     def _forget(self, task: Task) -> None:
         self._steps_of_gone += task.steps
         del self._tasks[task.index]
+        task._let_go(ref(self))
 
     @property
     def _steps(self) -> int:

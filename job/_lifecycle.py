@@ -270,7 +270,7 @@ class Lifecycle:
                     if task._run is not None:
                         loop = run_loop(task, task._run, self._ending, self._turns)
                         await (loop if task._idle is None else self._watched(task, task._idle, loop))
-                    if task._step == DONE and task.error is None and task.policy is not STRICT:
+                    if task._step == DONE and task._failure is None and task.policy is not STRICT:
                         task._move(FINISHED)  # as nearly every loop does
                     else:
                         self.failures.loop_returned(task)

@@ -21,6 +21,7 @@ from typing import (
     final,
     overload,
 )
+from weakref import ref
 
 import trio
 from trio import current_time
@@ -32,14 +33,14 @@ from ._foreign import shown
 from ._forms import AsyncRoutines
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import INIT, PENDING, RUN, TaskState, illegal_move
+from ._states import INIT, PENDING, RUN, Phase, TaskState, illegal_move
 from ._typevars import Default
+from ._verdict import TaskError
 
 if TYPE_CHECKING:
     from ._audience import Audience
     from ._idle import IdleClock
     from ._job import Job
-    from ._verdict import TaskError
     from .log import JobLog
 
 T = TypeVar("T")
@@ -96,8 +97,10 @@ class Task:
         "_counted",
         "_due",
         "_ended",
+        "_ended_job",
         "_entering",
         "_exits",
+        "_failure",
         "_finalize",
         "_guard",
         "_home",
@@ -114,7 +117,6 @@ class Task:
         "_step",
         "_struck",
         "_traceback",
-        "error",
         "index",
         "meta",
         "name",
@@ -143,9 +145,10 @@ class Task:
         self.policy = policy
         self.transient = transient
         self.result: Any = None
-        self.error: TaskError | None = None
+        self._failure: tuple[ref[TaskError], Phase | None, BaseException] | None = None
         self.steps = 0
-        self._host = host
+        self._host: Host | None = host
+        self._ended_job: ref[Job[Any]] | None = None
         self._state = PENDING
         self._init, self._run, self._finalize = routines
         self._idle = idle
@@ -175,8 +178,23 @@ class Task:
 
     @property
     def job(self) -> Job[Any]:
-        """The job that the task belongs to."""
-        return self._host  # type: ignore[return-value]  # of which `Host` is what this module may know
+        """The job that the task belongs to; held weakly once that has ended.
+
+        Raises:
+            JobStateError: it has ended, and nothing else holds it any more.
+        """
+        job = self._host if self._host is not None else self._ended_job and self._ended_job()
+        if job is None:
+            raise JobStateError(f"the job of task {self.name!r} has ended, and nothing holds it any more")
+        return job  # type: ignore[return-value]  # `Host` is the part of Job that this module may use
+
+    @property
+    def error(self) -> TaskError | None:
+        """What went wrong in the task first, if anything did."""
+        if self._failure is None:
+            return None
+        record, phase, error = self._failure
+        return record() or TaskError(self, phase, error)
 
     @property
     def state(self) -> TaskState:
@@ -190,7 +208,7 @@ class Task:
             marks = {"task": self.name, "task_index": self.index}
             if self.transient and self.meta is not None:  # of which nothing else is left that could tell
                 marks["meta"] = self.meta
-            self._log = self._host.log.bind(**marks)
+            self._log = self.job.log.bind(**marks)
         return self._log
 
     # -- steps
@@ -220,7 +238,7 @@ class Task:
     def finish_job(self, grace: float | None = None) -> None:
         """Step: this task is finished, and so is the job: `done()`, then `Job.finish(grace)`."""
         self.done()
-        self._host.finish(grace)
+        self.job.finish(grace)
 
     # -- assertions
 
@@ -257,7 +275,7 @@ class Task:
         It marks the waits that may be abandoned (a read on an idle connection), so that a graceful finish need not sit out
         its grace; returning from `run` without a step is then fine.
         """
-        return _CancelOnStop(self._host)
+        return _CancelOnStop(self.job)
 
     async def until_stop(
         self,
@@ -346,7 +364,10 @@ class Task:
             # Else each waiter would leave its own frames in the traceback, for good.
             if self._traceback is None:
                 self._traceback = self.error.error.__traceback__
-            raise BaseException.with_traceback(self.error.error, self._traceback)
+            try:
+                raise BaseException.with_traceback(self.error.error, self._traceback)
+            finally:
+                del self  # the traceback holds this frame
         if self._state is TaskState.CANCELLED:
             raise JobCancelledError(f"task {self.name!r} was cancelled")
         return self.result
@@ -363,10 +384,19 @@ class Task:
         if new not in old.moves:
             raise illegal_move(old, new)
         self._state = new
-        if self._host._audience is not None:
-            self._host._tell(TaskStateChanged(self, old, new, self._host.clock()))
+        host = self._host
+        if host is not None and host._audience is not None:
+            host._tell(TaskStateChanged(self, old, new, host.clock()))
         if self._ended is not None and not new.moves:
             self._ended.set()
+
+    def _failed_with(self, failure: TaskError) -> None:
+        """Take down what went wrong; weakly, as the record holds the task."""
+        self._failure = (ref(failure), failure.phase, failure.error)
+
+    def _let_go(self, job: ref[Job[Any]]) -> None:
+        """Hold the job weakly from now on: it has ended, or has forgotten this task."""
+        self._host, self._ended_job = None, job
 
     def _cancel_unrun(self) -> None:
         self._move(TaskState.CANCELLED)

@@ -27,7 +27,7 @@ class CauseKind(Enum):
     FINALIZE = "finalize"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, weakref_slot=True)
 class TaskError:
     """One thing that went wrong: in which task and phase, and the error itself.
 

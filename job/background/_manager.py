@@ -107,10 +107,13 @@ class Manager(Generic[Meta]):
                 await self.aclose()
             except BaseException as cut:
                 raised = cut
-        taken = await self._job._leave_block(raised)
-        if raised is not None and raised is not exc and not taken:
-            raise raised
-        return taken
+        error = await self._job._leave_block(raised)
+        try:
+            if error is not None and error is not exc:
+                raise error
+            return error is None
+        finally:
+            del self, exc, traceback, raised, error  # the traceback of what is raised holds this frame
 
     def _name_owner(self) -> None:
         """Let the records say whose the tasks are, unless the manager's own fields do: the job that enters it."""

@@ -77,25 +77,20 @@ class _Futures:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        try:
-            taken = await self._leave(exc)
-        except BaseException:
-            self._unclaimed.warn()
-            raise
-        if exc is not None and not taken:
-            self._unclaimed.warn()
-            return False
-        self._unclaimed.raise_all()
-        return True
-
-    async def _leave(self, exc: BaseException | None) -> bool:
         raised = exc
         if raised is None:
             try:
                 await self._job._drain()
             except BaseException as cut:
                 raised = cut
-        taken = await self._job._leave_block(raised)
-        if raised is not None and raised is not exc and not taken:
-            raise raised
-        return taken
+        error = await self._job._leave_block(raised)
+        if error is not None:
+            self._unclaimed.warn()
+        else:
+            error = self._unclaimed.take()
+        try:
+            if error is not None and error is not exc:
+                raise error
+            return error is None
+        finally:
+            del self, exc, traceback, raised, error  # the traceback of what is raised holds this frame

@@ -33,11 +33,10 @@ class Unclaimed:
             failure.task.log.warning("future.unclaimed", error=repr(failure.error), exc_info=failure.error)
         self._failures.clear()
 
-    def raise_all(self) -> None:
-        """Raise them: a single one bare."""
+    def take(self) -> Exception | None:
+        """Return what is to be raised, a single one bare, and forget all of them."""
         errors = [cast("Exception", failure.error) for failure in self._failures.values()]
         self._failures.clear()
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ExceptionGroup(f"{len(errors)} futures failed and nobody awaited them", errors)
+        if len(errors) > 1:
+            return ExceptionGroup(f"{len(errors)} futures failed and nobody awaited them", errors)
+        return errors[0] if errors else None
