@@ -6,6 +6,7 @@ The core is here; the rooms beside it are modules of their own:
 - `job.futures`: functions whose results can be awaited from anywhere
 - `job.log`: registered loggers
 - `job.net`: endpoints, streams, frames, relays and balancing for proxies
+- `job.queue`: jobs from a durable queue, on as many machines as you like
 - `job.tasks`: tasks on a clock, retried, restarted, or under signals
 - `job.testing`: what the project tests itself with, for your own suite
 """

@@ -103,6 +103,7 @@ class Job(Generic[V]):
         "_id",
         "_keep_open",
         "_last_index",
+        "_left_work",
         "_life",
         "_limits",
         "_log",
@@ -183,6 +184,7 @@ class Job(Generic[V]):
         self._signals: HeldSignals | None = None
         self._log: JobLog | None = None
         self._steps_of_gone = 0
+        self._left_work = False  # a task that is gone has
         self._parent = self._join(_job_around() if parent is _CURRENT else parent)
         seats = _NONE if observers is _NONE else seats_of(observers)
         self._audience = Audience(seats, self.log) if seats else None
@@ -644,6 +646,11 @@ class Job(Generic[V]):
         return self._ending.stopping
 
     @property
+    def completed(self) -> bool:
+        """Whether each of its tasks, those that are gone included, has come to its own end: after a stop work may be left."""
+        return not self._left_work and all(task.completed for task in self.tasks)
+
+    @property
     def ended(self) -> bool:
         """Whether the job is in a terminal state."""
         return self._ended
@@ -877,6 +884,7 @@ class Job(Generic[V]):
 
     def _forget(self, task: Task) -> None:
         self._steps_of_gone += task.steps
+        self._left_work = self._left_work or not task.completed
         del self._tasks[task.index]
         task._let_go(ref(self))
 

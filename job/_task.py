@@ -33,7 +33,7 @@ from ._foreign import shown
 from ._forms import AsyncRoutines
 from ._park import Park
 from ._policy import StopPolicy
-from ._states import INIT, PENDING, RUN, Phase, TaskState, illegal_move
+from ._states import FINISHED, INIT, PENDING, RUN, Phase, TaskState, illegal_move
 from ._typevars import Default
 from ._verdict import TaskError
 
@@ -433,6 +433,11 @@ class Task:
     def _cut_alone(self) -> bool:
         """Whether this task's loop was cancelled while the others go on."""
         return self._loop_scope is not None and self._loop_scope.cancel_called
+
+    @property
+    def completed(self) -> bool:
+        """Whether it has come to its own end: by a `done()`, or without a run; neither cut nor stopped between two steps."""
+        return self._state is FINISHED and (self._step == DONE or (self.steps == 0 and self._step == NONE))
 
     @property
     def ended(self) -> bool:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 
 WORDS = {"_blocks", "_check", "_events", "_exceptions", "_foreign", "_groups", "_policy", "_states", "_verdict"}
-ROOMS = {"background", "futures", "instrumentation", "net", "tasks", "testing"}
+ROOMS = {"background", "futures", "instrumentation", "net", "queue", "tasks", "testing"}
 TOP = {"__main__", "_cli", "_target", "proxy"}
 
 MAY_IMPORT = {
@@ -19,12 +19,13 @@ MAY_IMPORT = {
     "engine": {"words", "engine"},
     "door": {"words", "engine"},
     **{room: {"words", "engine", room} for room in ROOMS},
-    "testing": {"words", "engine", "net", "testing"},  # its network in memory is a transport of net
+    # Its network in memory is a transport of net, its queue in memory a source of queue.
+    "testing": {"words", "engine", "net", "queue", "testing"},
     "top": {"words", "engine", *ROOMS, "top"},
 }
 
 RUNTIME = {"structlog", "trio"}
-OPTIONAL = {"PIL", "cronsim", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
+OPTIONAL = {"PIL", "coredis", "cronsim", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
 MAY_DEPEND_ON = {"words": set[str](), "engine": RUNTIME, "door": set[str]()}
 
 

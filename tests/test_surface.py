@@ -19,6 +19,7 @@ DOORS = (
     "job.net",
     "job.net.balancer",
     "job.net.frames",
+    "job.queue",
     "job.tasks",
     "job.testing",
     "job.testing.strategies",

@@ -1,6 +1,7 @@
 """What the project tests itself with, for your own suite.
 
 - `MemoryTransport`: a network in memory, for `job.net.Endpoint`
+- `MemoryQueue`: a queue in memory, for `job.queue.consume`
 - `Recorder`: an observer that keeps what it hears
 - `check_trace`: holds what a job was seen doing, a `Trace`, against the guarantees of the contract
 - `cancel_at_each_checkpoint`: runs your job and cancels it at its first, second, … last checkpoint; gives the traces
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from ._check_trace import BrokenGuaranteeError, check_trace
 from ._memory import MemoryListener, MemoryStream, MemoryTransport
+from ._memory_queue import MemoryQueue
 from ._plans import Call, Ends, JobPlan, PlannedError, PlannedFatalError, Push, Scenario, TaskPlan
 from ._play import play
 from ._recorder import Recorder
@@ -54,6 +56,7 @@ __all__ = [
     "JobPlan",
     "Left",
     "MemoryListener",
+    "MemoryQueue",
     "MemoryStream",
     "MemoryTransport",
     "Opened",
