@@ -4,6 +4,7 @@ The core is here; the rooms beside it are modules of their own:
 
 - `job.background`: fire-and-forget tasks under one manager
 - `job.futures`: functions whose results can be awaited from anywhere
+- `job.instrumentation`: what lives now, what it costs and where it hangs
 - `job.log`: registered loggers
 - `job.net`: endpoints, streams, frames, relays and balancing for proxies
 - `job.queue`: jobs from a durable queue, on as many machines as you like

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from ._task import Task
@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 _current: ContextVar[Callable[[], Task | Job[Any] | None] | None] = ContextVar("job current", default=None)
 make_current: Final = _current.set
 """Make what a weak reference leads to the current one, for the rest of a context."""
+
+
+def reference_in(context: Context) -> Any:
+    """Return the weak reference to the task or job that a context belongs to; None outside."""
+    return context.get(_current)
 
 
 def is_inside() -> bool:

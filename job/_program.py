@@ -22,7 +22,8 @@ def run(job: Job[Any]) -> int:
     The first SIGINT, SIGTERM or SIGHUP finishes the job within its `grace`, the second cancels it, the third ends the process
     at once: after one line on stderr and the tree of what hangs, with the finalizers as they are. They are counted wherever
     they come, from before the first init until the log is written. A SIGHUP for which there is a task that listens, or a
-    handler, is theirs. A signal that is ignored stays ignored, and one that C code handles stays with it. All are given back at
+    handler, is theirs. On SIGUSR1, unless there is one either, the tree of what runs is written to stderr.
+    A signal that is ignored stays ignored, and one that C code handles stays with it. All are given back at
     the end.
 
     Where no default logger is registered one is, for the time of the run: readable lines with colours on a terminal, JSON lines
@@ -47,10 +48,14 @@ def run_program(job: Job[Any], style: str | None = None, level: int | None = Non
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
     _check_place()
+    from ._look import Look
+
     log = ProgramLog(style or "auto")
-    stop = ProgramStop(job, log.last_words)
+    look = Look(job, log.write, below=run_program.__code__)
+    stop = ProgramStop(job, log.last_words, look.tell)
     with ExitStack() as stack:
         stack.enter_context(open_signals(stop.caught, *stopping_signals()))
+        stack.enter_context(look.on_signal())
         stack.callback(log.close)
         stack.enter_context(stderr_by(log.write))
         if style or level is not None or not has_default_logger():

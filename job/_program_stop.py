@@ -7,11 +7,10 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
-from typing import Any, Final, final
+from typing import Any, Final, TypeAlias, final
 
 import trio
 
-from ._dump import dump, place
 from ._job import Job
 from ._signals import line, name_of
 from ._verdict import Cause, CauseKind
@@ -22,6 +21,9 @@ CODE_BASE: Final = 128
 """What a shell adds to the number of a signal to make an exit code."""
 
 _LAST: Final = 3
+
+Tell: TypeAlias = Callable[[FrameType | None], tuple[str, str]]
+"""Says where in the user's code a signal has struck, `, in run at app.py:3` say, and what hangs."""
 
 
 def stopping_signals() -> tuple[int, ...]:
@@ -38,13 +40,15 @@ class ProgramStop:
     Args:
         job: what they stop.
         last_words: writes a text to stderr within a bound, also where the loop is blocked and the log's reader has stopped.
+        tell: what there is to say of that job and of the frame that a signal strikes.
     """
 
-    __slots__ = ("_job", "_last_words", "_numbers", "_obeyed", "_token", "cut_by")
+    __slots__ = ("_job", "_last_words", "_numbers", "_obeyed", "_tell", "_token", "cut_by")
 
-    def __init__(self, job: Job[Any], last_words: Callable[[str], None]) -> None:
+    def __init__(self, job: Job[Any], last_words: Callable[[str], None], tell: Tell) -> None:
         self._job = job
         self._last_words = last_words
+        self._tell = tell
         self._numbers: list[int] = []
         self._obeyed = 0
         self._token: trio.lowlevel.TrioToken | None = None
@@ -68,8 +72,8 @@ class ProgramStop:
 
     def _end_process(self, number: int, frame: FrameType | None) -> None:
         try:
-            where = place(frame)
-            self._last_words(f"job: {name_of(number)}, the third signal, ends the process{where}\n{dump(self._job)}\n")
+            where, tree = self._tell(frame)
+            self._last_words(f"job: {name_of(number)}, the third signal, ends the process{where}\n{tree}\n")
         finally:
             os._exit(CODE_BASE + self._numbers[1])
 

@@ -16,8 +16,9 @@ import trio
 
 import job
 from job import CauseKind, Job, JobState, JobStateChanged, StopPolicy, Task
-from job._dump import dump, place
 from job._signals import _before_fork, _in_forked_process, line
+from job.instrumentation import tree
+from job.instrumentation._where import running
 from job.tasks import once, reload_on_signal, signal_listener
 from tests.journal import done, failing, forever
 
@@ -75,7 +76,7 @@ def test_third_signal(shielded: bool, monkeypatch: pytest.MonkeyPatch, capfd: py
     said = capfd.readouterr().err
     assert "job: SIGTERM, the third signal, ends the process" in said
     assert "test_program_inside.py:" in said
-    names = [line.split("'")[1] for line in said.splitlines() if line.lstrip().startswith(("job '", "task "))]
+    names = [line.split("'")[1] for line in said.splitlines() if line.lstrip(" └├│─").startswith(("job '", "task "))]
     assert names == [
         "stuck",
         "run",
@@ -84,17 +85,17 @@ def test_third_signal(shielded: bool, monkeypatch: pytest.MonkeyPatch, capfd: py
 
 
 def test_a_page_is_enough() -> None:
-    """Of more than a hundred lines there are a hundred."""
+    """Of two hundred tasks there are the first, and one line for the others."""
     j = Job[None](name="wide")
     for number in range(200):
         j.add_task(failing(OSError()), name=f"task {number}")
-    lines = dump(j).splitlines()
-    assert (len(lines), lines[0], lines[-1]) == (101, "job 'wide' new", "…")
+    lines = tree(jobs=[j]).splitlines()
+    assert (len(lines), lines[0], lines[-1][:24]) == (22, "job 'wide' new", "└─ … 180 more tasks: 180")
 
 
 def test_nowhere() -> None:
     """Where no frame of the user's runs there is no place to tell."""
-    assert place(None) == ""
+    assert running(None, test_nowhere.__code__) is None
 
 
 def test_place_of_a_call() -> None:
@@ -102,9 +103,9 @@ def test_place_of_a_call() -> None:
 
     class Copied:
         def __deepcopy__(self, memo: object) -> str:
-            return place(sys._getframe(1))
+            return str(running(sys._getframe(1), forever.__code__))
 
-    assert copy.deepcopy(Copied()).startswith(", in test_place_of_a_call at ")
+    assert copy.deepcopy(Copied()).startswith("test_place_of_a_call at ")
 
 
 def test_signal_while_trio_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ DOORS = (
     "job",
     "job.background",
     "job.futures",
+    "job.instrumentation",
     "job.net",
     "job.net.balancer",
     "job.net.frames",
