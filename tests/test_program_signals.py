@@ -142,7 +142,8 @@ def test_last_words() -> None:
     lines = run_program(STUCK.format("SIGINT", "SIGINT")).err.splitlines()
     assert '"program.stopping"' in lines[0]
     assert lines[1].startswith("job: SIGINT, the third signal, ends the process, in strike at <string>:")
-    assert lines[2:] == [r"job 'the \x1b[2J writer' finalizing", "  task 1 'save' cancelled, 0 steps"]
+    assert lines[2].startswith(r"job 'the \x1b[2J writer' finalizing, 0.")
+    assert lines[3:] == ["└─ task 1 'save' cancelled, 0 steps"]
 
 
 def test_third_signal_beside_a_reader_that_has_stopped() -> None:
