@@ -38,9 +38,13 @@ def roots() -> tuple[Job[Any], ...]:
 
 
 def children(job: Job[Any]) -> list[Job[Any]]:
-    """Return the children of a job that run, the oldest first."""
+    """Return the children of a job that run, the oldest first: not as they were made, as they were started."""
     found = job._children
-    return [] if found is None else found.started()
+    return [] if found is None else sorted(found.started(), key=_start)
+
+
+def _start(job: Job[Any]) -> float:
+    return job._started_at or 0.0
 
 
 def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
@@ -52,7 +56,7 @@ def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
         for each, above in level:
             yield each, above
             if each._children is not None:
-                below += [(child, position) for child in each._children.started()]
+                below += [(child, position) for child in children(each)]
             position += 1
         level = below
 
