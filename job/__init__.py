@@ -14,8 +14,14 @@ The core is here; the rooms beside it are modules of their own:
 
 from __future__ import annotations
 
-from ._context import current_job, current_task
-from ._events import (
+from ._core import door
+from ._core.context import current_job, current_task
+from ._core.forms import Routines
+from ._core.idle_clock import IdleClock
+from ._core.job import Job
+from ._core.observers import register_observer
+from ._core.task import Task
+from ._core.words.events import (
     Event,
     JobEnded,
     JobStateChanged,
@@ -24,9 +30,8 @@ from ._events import (
     TaskFailed,
     TaskStalled,
     TaskStateChanged,
-    register_observer,
 )
-from ._exceptions import (
+from ._core.words.exceptions import (
     AssertFailedError,
     FinalizeTimeoutError,
     IdleTimeoutError,
@@ -38,15 +43,9 @@ from ._exceptions import (
     StopTimeoutError,
     UnexpectedStopError,
 )
-from ._forms import Routines
-from ._idle import IdleClock
-from ._job import Job
-from ._policy import StopPolicy
-from ._program import run
-from ._states import JobState, Phase, TaskState
-from ._statistics import JobStatistics, TaskStatistics
-from ._task import Task
-from ._verdict import Cause, CauseKind, TaskError, Verdict
+from ._core.words.records import Cause, CauseKind, JobStatistics, TaskError, TaskStatistics, Verdict
+from ._core.words.states import JobState, Phase, StopPolicy, TaskState
+from ._program.run import run
 from .log import JobLog, register_default_logger
 
 __all__ = [
@@ -90,8 +89,4 @@ __all__ = [
     "run",
 ]
 
-# Tracebacks and reprs name the door, not the room behind it.
-for _name in __all__:
-    if isinstance(globals()[_name], type) or callable(globals()[_name]):
-        globals()[_name].__module__ = __name__
-del _name
+door.export(globals())

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, final
 
-from . import _check
-from ._blocks import contextmanager
-from ._last_resort import report_fault, write_somewhere
-from ._record import BOUND, RESERVED, named
+from ._core import check
+from ._core.last_resort import report_fault, write_somewhere
+from ._core.words.blocks import contextmanager
+from ._core.words.log_fields import BOUND, RESERVED, named
 
 Handler: TypeAlias = Callable[[str, Mapping[str, Any]], object]
 Logger: TypeAlias = Any
@@ -121,7 +121,7 @@ def checked_registration(logger: Logger, level: int | None) -> Registration:
 
 def _check_methods(logger: object) -> None:
     for severity in _LEVEL_OF:  # of the class: to ask a lazy logger of structlog for one is to make it
-        _check.plain(f"{severity}() of logger", getattr(type(logger), severity, None))
+        check.plain(f"{severity}() of logger", getattr(type(logger), severity, None))
 
 
 def _check_handlers(handlers: Mapping[Any, Any]) -> None:
@@ -132,7 +132,7 @@ def _check_handlers(handlers: Mapping[Any, Any]) -> None:
             raise TypeError(f"logger must map int levels to handlers, got the level {level!r}")
         if not callable(handler):
             raise TypeError(f"logger must map levels to callables handler(event, fields), got {handler!r}")
-        _check.plain(f"the handler of level {level} of logger", handler)
+        check.plain(f"the handler of level {level} of logger", handler)
 
 
 @final

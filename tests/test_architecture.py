@@ -26,7 +26,7 @@ MAY_IMPORT = {
 
 RUNTIME = {"structlog", "trio"}
 OPTIONAL = {"PIL", "coredis", "cronsim", "h11", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
-ON_DEMAND = {"job._look"}
+ON_DEMAND = {"job._core.look"}
 MAY_DEPEND_ON = {"words": set[str](), "engine": RUNTIME, "door": set[str]()}
 
 
@@ -82,7 +82,7 @@ def test_private_parts_of_trio() -> None:
         "_cancel_points",
     }
     users = {name for name, tree in TREES.items() for node in ast.walk(tree) if is_attribute(node, private)}
-    assert users == {"job._scopes"}
+    assert users == {"job._core.trio.scopes"}
 
 
 def is_attribute(node: ast.AST, names: set[str]) -> bool:

@@ -8,9 +8,9 @@ plain nursery; for work that must survive the process a real queue.
 
 from __future__ import annotations
 
+from .._core import door
 from ._manager import Manager
 
 __all__ = ["Manager"]
 
-# Tracebacks and reprs name the door, not the room behind it.
-Manager.__module__ = __name__
+door.export(globals())

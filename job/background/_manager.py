@@ -10,18 +10,17 @@ from weakref import WeakSet
 
 import trio
 
-from .. import _check
-from .._backoff import Retry
-from .._context import current_job
-from .._events import Observer
-from .._exceptions import StopTimeoutError
-from .._job import _CURRENT, Job
-from .._policy import StopPolicy
-from .._states import Phase
-from .._task import Task
-from .._typevars import Meta
-from .._verdict import TaskError
-from .._work import Work
+from .._core import check
+from .._core.context import current_job
+from .._core.job import _CURRENT, Job
+from .._core.retry import Retry
+from .._core.task import Task
+from .._core.words.events import Observer
+from .._core.words.exceptions import StopTimeoutError
+from .._core.words.records import TaskError
+from .._core.words.states import Phase, StopPolicy
+from .._core.words.typevars import Meta
+from .._core.work import Work
 from ._routines import Loop, Once, Routine
 from ._stalls import StallWatch
 
@@ -72,7 +71,7 @@ class Manager(Generic[Meta]):
         fields: dict[str, Any] | None = None,
         parent: Job[Any] | None = _CURRENT,
     ) -> None:
-        seconds = _check.positive_seconds("stalled_after", stalled_after)
+        seconds = check.positive_seconds("stalled_after", stalled_after)
         self._stalls = None if seconds == math.inf else StallWatch(seconds)
         self._retry = _checked_retry(retry)
         self._job = Job[None](name=name, keep_open=True, observers=observers, quiet=quiet, fields=fields, parent=parent)
@@ -167,7 +166,7 @@ class Manager(Generic[Meta]):
         Raises:
             JobStateError: the manager is closing, or has closed; nothing was called.
         """
-        seconds = _check.seconds("pause", pause)
+        seconds = check.seconds("pause", pause)
         task = self._add(Loop(Work(fn, args), seconds, self._chosen(retry), self._stalls), meta)
         self._loops.add(task)
         return task
@@ -216,7 +215,7 @@ class Manager(Generic[Meta]):
         Raises:
             ValueError: `timeout` is negative.
         """
-        seconds = _check.seconds("timeout", timeout)
+        seconds = check.seconds("timeout", timeout)
         if seconds > 0:
             self._job.finish(math.inf)
             with trio.move_on_after(seconds):

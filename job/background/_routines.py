@@ -7,10 +7,10 @@ from typing import Final, Protocol, final
 
 import trio
 
-from .._backoff import Backoff, Retry
-from .._loop import pause_for
-from .._task import Task
-from .._work import Work, attempt, survive
+from .._core.retry import Backoff, Retry
+from .._core.run.pause import pause_for
+from .._core.task import Task
+from .._core.work import Work, attempt, survive
 from ._stalls import StallWatch
 
 AFTER_FAILURE: Final = Backoff(initial=0.05, maximum=1.0)

@@ -8,9 +8,9 @@ from typing import final
 import trio
 from trio.lowlevel import ParkingLot
 
-from .._blocks import contextmanager
-from .._rounds import let_all_catch_up
-from .._task import Task
+from .._core.task import Task
+from .._core.trio.rounds import let_all_catch_up
+from .._core.words.blocks import contextmanager
 
 
 @final

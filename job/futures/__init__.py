@@ -10,10 +10,10 @@ For calls whose results nobody needs one by one use a plain nursery; for work th
 
 from __future__ import annotations
 
+from .._core import door
 from ._future import Future, FutureStatus
 from ._open import Submit, open_futures
 
 __all__ = ["Future", "FutureStatus", "Submit", "open_futures"]
 
-# Tracebacks and reprs name the door, not the room behind it.
-Future.__module__ = FutureStatus.__module__ = Submit.__module__ = open_futures.__module__ = __name__
+door.export(globals())

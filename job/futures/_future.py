@@ -6,8 +6,8 @@ from collections.abc import Generator
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar, cast, final
 
-from .._states import TaskState
-from .._task import Task
+from .._core.task import Task
+from .._core.words.states import TaskState
 from ._unclaimed import Unclaimed
 
 T = TypeVar("T")

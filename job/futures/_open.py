@@ -9,10 +9,10 @@ from typing import TypeVar, TypeVarTuple, Unpack, final
 
 import trio
 
-from .._job import Job
-from .._policy import StopPolicy
-from .._task import Task
-from .._work import Work
+from .._core.job import Job
+from .._core.task import Task
+from .._core.words.states import StopPolicy
+from .._core.work import Work
 from ._future import Future
 from ._unclaimed import Unclaimed
 

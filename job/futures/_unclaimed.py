@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast, final
 
-from .._events import Event, TaskFailed
-from .._verdict import TaskError
+from .._core.words.events import Event, TaskFailed
+from .._core.words.records import TaskError
 
 
 @final

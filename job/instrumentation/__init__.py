@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from .._inside import roots
+from .._core.inside import roots
 from ._snapshot import JobSnapshot, TaskSnapshot, snapshot
 from ._tree import tree
 from ._where import Where

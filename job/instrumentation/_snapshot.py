@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
-from .._inside import family, idle_left, now_in
-from .._job import Job
-from .._policy import StopPolicy
-from .._states import JobState, TaskState
-from .._task import Task
-from .._values import Values
+from .._core.inside import family, idle_left, now_in
+from .._core.job import Job
+from .._core.task import Task
+from .._core.words.states import JobState, StopPolicy, TaskState
+from .._core.words.values import Values
 from ._where import Where, where
 
 _PLAIN: Final = frozenset({str, bool, type(None)})

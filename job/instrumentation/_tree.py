@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from .. import _check
-from .._inside import age, children, family, roots
-from .._job import Job
-from .._task import Task
-from .._values import Values, printable
+from .._core import check
+from .._core.inside import age, children, family, roots
+from .._core.job import Job
+from .._core.task import Task
+from .._core.words.values import Values, printable
 from ._where import where as place_of
 
 _LONGEST: Final = 200  # characters of a name
@@ -31,7 +31,7 @@ def tree(*, jobs: Iterable[Job[Any]] | None = None, where: bool = False, limit: 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
     """
-    limit = int(min(_check.times("limit", limit), sys.maxsize))
+    limit = int(min(check.times("limit", limit), sys.maxsize))
     top = list(roots() if jobs is None else jobs)
     for each in top:
         if not isinstance(each, Job):

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import trio
 
-from .._inside import DRIVEN_BY_HAND, RUN_OF_A_JOB, RUN_OF_A_TASK, trio_task_of
-from .._task import Task
+from .._core.inside import DRIVEN_BY_HAND, RUN_OF_A_JOB, RUN_OF_A_TASK, trio_task_of
+from .._core.task import Task
 
 Suspended: TypeAlias = "CoroutineType[Any, Any, Any] | GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any]"
 _SUSPENDED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)

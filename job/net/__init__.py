@@ -9,18 +9,19 @@
 
 from __future__ import annotations
 
+from .._core import door
 from . import balancer as balancer
 from . import frames as frames
-from ._endpoint import Endpoint
+from ._endpoints.endpoint import Endpoint
+from ._endpoints.serve import serve
+from ._endpoints.statistics import EndpointStatistics
 from ._errors import PEER_FAULTS, ConnectTimeoutError, FrameError, NoUpstreamError, ProtocolError, Reject
 from ._options import Transport
 from ._reason import EndReason, Side, end_reason
-from ._relay import RelayResult, relay, relay_task
-from ._serve import serve
-from ._stream import Stream
-from ._stream_tasks import read_task, write_task
-from ._tally import EndpointStatistics
-from ._tls_info import TLSInfo
+from ._relays.relay import RelayResult, relay, relay_task
+from ._streams.stream import Stream
+from ._streams.tasks import read_task, write_task
+from ._streams.tls_info import TLSInfo
 
 __all__ = [
     "PEER_FAULTS",
@@ -45,8 +46,4 @@ __all__ = [
     "write_task",
 ]
 
-# Tracebacks and reprs name the door, not the room behind it.
-for _name in __all__:
-    if callable(globals()[_name]):
-        globals()[_name].__module__ = __name__
-del _name
+door.export(globals())

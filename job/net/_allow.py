@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, TypeAlias
 
-from .._check import plain
-from ._address import Address, TcpAddress, UnixAddress
+from .._core.check import plain
+from ._addresses import Address, TcpAddress, UnixAddress
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 Allow: TypeAlias = Callable[[IpAddress, int], object]

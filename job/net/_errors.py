@@ -7,8 +7,8 @@ from typing import Final, final
 
 import trio
 
-from .._check import text
-from .._exceptions import JobError
+from .._core.check import text
+from .._core.words.exceptions import JobError
 
 
 class ProtocolError(JobError):

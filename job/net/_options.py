@@ -6,9 +6,8 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from .._check import positive_seconds, seconds, text
+from .._core.check import positive_seconds, seconds, text, whole
 from ._allow import checked_allow
-from ._arguments import whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import trio
 
-from .._exceptions import JobStateError
-from .._groups import holds_for, leaves
-from .._job import Job
-from .._states import JobState, TaskState
-from .._verdict import Cause, CauseKind, Verdict
+from .._core.job import Job
+from .._core.words.exceptions import JobStateError
+from .._core.words.groups import holds_for, leaves
+from .._core.words.records import Cause, CauseKind, Verdict
+from .._core.words.states import JobState, TaskState
 from ._errors import ConnectTimeoutError, NoUpstreamError, ProtocolError, with_causes
 from ._shortages import is_shortage
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 from typing import Final
 
-from .._context import current_job
-from .._groups import leaves
-from .._report import report_loudly
+from .._core.context import current_job
+from .._core.report import report_loudly
+from .._core.words.groups import leaves
 from ._errors import with_causes
 
 SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar, cast, final, overload
 
-from ._arguments import whole
+from .._core.check import whole
 from ._errors import FrameError, ProtocolError
 from ._framing import (
     LONGEST,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from .. import _check
-from .._foreign import shown
+from .._core import check
+from .._core.words.user_code import shown
 
 _LONGEST: Final = 2000
 """Characters that are kept of an error: a history goes with its message wherever that goes."""
@@ -18,13 +18,13 @@ def whole(name: str, value: object, *, least: int = 1, most: int = sys.maxsize) 
         raise TypeError(f"{name} must be an int, got {value!r}")
     if not least <= value <= most:
         expected = f"{least} or more" if value < least and most == sys.maxsize else f"{least} to {most}"
-        raise ValueError(f"{name} must be {expected}, got {_check.shown(value)}")
+        raise ValueError(f"{name} must be {expected}, got {check.shown(value)}")
     return value
 
 
 def delay(name: str, value: object) -> float:
     """Return `value` as seconds to wait, which must come to an end."""
-    found = _check.seconds(name, value)
+    found = check.seconds(name, value)
     if found == float("inf"):
         raise ValueError(f"{name} must be a number of seconds, not infinity, got {value!r}")
     return found

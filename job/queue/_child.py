@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import trio
 
-from .._foreign import shown
-from .._job import Job
+from .._core.job import Job
+from .._core.words.user_code import shown
 from ._errors import Discard, MessageLostError, Reject
 from ._message import Message
 

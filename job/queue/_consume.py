@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
-from .. import _check
-from .._backoff import Backoff
-from .._foreign import shown
-from .._forms import Factory, Routines
-from .._job import Job
-from .._report import report_loudly
+from .._core import check
+from .._core.forms import Factory, Routines
+from .._core.job import Job
+from .._core.report import report_loudly
+from .._core.retry import Backoff
+from .._core.words.user_code import shown
 from ._arguments import whole
 from ._consumer import Consumer
 from ._errors import UnavailableError
@@ -20,7 +20,7 @@ from ._source import Source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._task import Task
+    from .._core.task import Task
     from ._message import Message
 
 T = TypeVar("T")
@@ -71,7 +71,7 @@ def consume(
         raise TypeError(f"source must be a Source, got {shown(source)}")
     if not callable(build_job):
         raise TypeError(f"build_job must be callable, got {build_job!r}")
-    _check.plain("build_job", build_job)
+    check.plain("build_job", build_job)
     places = whole("limit", limit) + whole("prefetch", prefetch, least=0)
     if not isinstance(retry, Backoff):
         raise TypeError(f"retry must be a Backoff, got {retry!r}")

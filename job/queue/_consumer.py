@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from .._calls import without_cancelled
-from .._foreign import shown
+from .._core.trio.calls import without_cancelled
+from .._core.words.user_code import shown
 from ._arguments import error_text
 from ._child import BuildJob, build_child, run_child
 from ._errors import Discard, Reject, UnavailableError
@@ -22,7 +22,7 @@ from ._outage import BACKOFF, Outage
 from ._settlement import UNCOUNTED, Ack, Bury, Release, Rules, Settlement
 
 if TYPE_CHECKING:
-    from .._task import Task
+    from .._core.task import Task
     from ._message import Message
     from ._source import Source
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import final
 
-from .._exceptions import JobError
+from .._core.words.exceptions import JobError
 
 
 @final

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final, final
 
-from .._registry import Figure, announce_figures
+from .._core.registry import Figure, announce_figures
 
 if TYPE_CHECKING:
     from ._message import QueueStatistics

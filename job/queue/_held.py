@@ -10,7 +10,7 @@ import trio
 from ._errors import MessageLostError
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._core.job import Job
     from ._message import Message
 
 

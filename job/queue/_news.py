@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from .._context import current_job, current_task
+from .._core.context import current_job, current_task
 from ._figures import figures_of
 
 if TYPE_CHECKING:

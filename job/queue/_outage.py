@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from .._backoff import Backoff
-from .._foreign import shown
+from .._core.retry import Backoff
+from .._core.words.user_code import shown
 from ._errors import UnavailableError
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
-from .._backoff import Backoff
-from .._groups import holds_for
-from .._job import Job
-from .._states import JobState
-from .._verdict import CauseKind
+from .._core.job import Job
+from .._core.retry import Backoff
+from .._core.words.groups import holds_for
+from .._core.words.records import CauseKind
+from .._core.words.states import JobState
 from ._errors import Discard, Reject
 from ._message import Message
 

@@ -12,7 +12,8 @@ What is wrapped keeps its name, its init and its finalizer.
 
 from __future__ import annotations
 
-from .._backoff import Backoff, Retry
+from .._core import door
+from .._core.retry import Backoff, Retry
 from ._cron import cron
 from ._every import every
 from ._force_stop import force_stop
@@ -36,7 +37,4 @@ __all__ = [
     "signal_listener",
 ]
 
-# Tracebacks and reprs name the door, not the room behind it.
-for _name in __all__:
-    globals()[_name].__module__ = __name__
-del _name
+door.export(globals())

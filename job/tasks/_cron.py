@@ -6,13 +6,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, tzinfo
 from typing import final
 
-from .. import _check
-from .._forms import AsyncRoutine, TaskForm
-from .._task import TICK, Task
-from ._pause import pause
-from ._schedule import Schedule, zone
-from ._wall_time import WallClock, wall_time
-from ._wrapper import Inner, Wrapper, check_form
+from .._core import check
+from .._core.forms import AsyncRoutine, Inner, TaskForm
+from .._core.run.pause import pause
+from .._core.task import TICK, Task
+from ._schedule import Schedule, WallClock, wall_time, zone
+from ._wrapper import Wrapper, check_form
 
 
 def cron(
@@ -51,8 +50,8 @@ def cron(
     check_form("t", t)
     if not callable(now):
         raise TypeError(f"now must be callable, got {now!r}")
-    _check.plain("now", now)
-    schedule = Schedule(_check.text("expression", expression), zone(tz))
+    check.plain("now", now)
+    schedule = Schedule(check.text("expression", expression), zone(tz))
 
     def change(inner: Inner) -> Inner:
         return inner if inner.run is None else inner._replace(run=Scheduled(inner.run, schedule, now).run)

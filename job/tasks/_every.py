@@ -7,12 +7,12 @@ from typing import final
 
 import trio
 
-from .. import _check
-from .._forms import AsyncRoutine, TaskForm
-from .._task import TICK, Task
+from .._core import check
+from .._core.forms import AsyncRoutine, Inner, TaskForm
+from .._core.run.pause import pause_until
+from .._core.task import TICK, Task
 from ._grid import Grid
-from ._pause import pause_until
-from ._wrapper import Inner, Wrapper, check_form
+from ._wrapper import Wrapper, check_form
 
 
 def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
@@ -32,11 +32,11 @@ def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
     """
-    seconds = _check.positive_seconds("interval", interval)
+    seconds = check.positive_seconds("interval", interval)
     if seconds == math.inf:
         raise ValueError(f"interval must be finite, got {interval!r}")
     check_form("t", t)
-    _check.flag("immediate", immediate)
+    check.flag("immediate", immediate)
 
     def change(inner: Inner) -> Inner:
         return inner if inner.run is None else inner._replace(run=Every(inner.run, seconds, immediate=immediate).run)

@@ -8,14 +8,14 @@ from typing import final
 
 import trio
 
-from .. import _check
-from .._blocks import asynccontextmanager
-from .._exceptions import StopTimeoutError
-from .._forms import AsyncRoutine, TaskForm
-from .._states import Phase
-from .._task import TICK, Task
-from ._lives import engine_of
-from ._wrapper import Inner, Wrapper, check_form
+from .._core import check
+from .._core.forms import AsyncRoutine, Inner, TaskForm
+from .._core.run.incarnations import engine_of
+from .._core.task import TICK, Task
+from .._core.words.blocks import asynccontextmanager
+from .._core.words.exceptions import StopTimeoutError
+from .._core.words.states import Phase
+from ._wrapper import Wrapper, check_form
 
 
 def force_stop(t: TaskForm, after: float) -> Wrapper:
@@ -36,7 +36,7 @@ def force_stop(t: TaskForm, after: float) -> Wrapper:
         TypeError, ValueError: an argument is not as described; the message names it.
     """
     check_form("t", t)
-    seconds = _check.seconds("after", after)
+    seconds = check.seconds("after", after)
 
     def change(inner: Inner) -> Inner:
         if inner.run is None:

@@ -6,12 +6,22 @@ import inspect
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from .._forms import AsyncRoutine, AsyncRoutines, Routines, TaskForm, are_routines, as_async, is_async, make_routines
-from .._task import BETWEEN, DONE, NONE, Task
-from ._wrapper import Inner, Wrapper, check_form
+from .._core.forms import (
+    AsyncRoutine,
+    AsyncRoutines,
+    Inner,
+    Routines,
+    TaskForm,
+    are_routines,
+    as_async,
+    is_async,
+    make_routines,
+)
+from .._core.task import BETWEEN, DONE, NONE, Task
+from ._wrapper import Wrapper, check_form
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._core.job import Job
 
 
 def recurrent(fn: TaskForm) -> Wrapper:

@@ -9,18 +9,17 @@ from typing import TYPE_CHECKING, Any, final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .._calls import call, without_cancelled
-from .._forms import AsyncRoutine, AsyncRoutines, TaskForm, make_routines
-from .._held_signals import ignore
-from .._signals import in_the_loop, open_signals
-from .._states import Phase
-from .._task import BETWEEN, NONE, Task
-from ._lives import Lives, engine_of
-from ._signals import checked_signals
-from ._wrapper import Inner, Wrapper, check_form
+from .._core.forms import AsyncRoutine, AsyncRoutines, Inner, TaskForm, make_routines
+from .._core.run.held_signals import ignore
+from .._core.run.incarnations import Lives, engine_of
+from .._core.task import BETWEEN, NONE, Task
+from .._core.trio.calls import call, without_cancelled
+from .._core.trio.signals import checked_signals, in_the_loop, open_signals
+from .._core.words.states import Phase
+from ._wrapper import Wrapper, check_form
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._core.job import Job
 
 
 def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:

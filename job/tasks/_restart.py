@@ -3,23 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from typing import Final, final
 
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from .. import _check
-from .._backoff import Backoff, check_wait, wait_after
-from .._calls import call, without_cancelled
-from .._exceptions import JobCancelledError
-from .._forms import AsyncRoutine, TaskForm
-from .._states import Phase
-from .._task import Task
-from .._work import survive
-from ._budget import Budget
-from ._lives import Lives
-from ._pause import pause
-from ._wrapper import Inner, Wrapper, check_form
+from .._core import check
+from .._core.forms import AsyncRoutine, Inner, TaskForm
+from .._core.retry import Backoff, check_wait, wait_after
+from .._core.run.incarnations import Lives
+from .._core.run.pause import pause
+from .._core.task import Task
+from .._core.trio.calls import call, without_cancelled
+from .._core.words.exceptions import JobCancelledError
+from .._core.words.states import Phase
+from .._core.work import survive
+from ._wrapper import Wrapper, check_form
+
+
+@final
+class Budget:
+    """At most `most` within any `within` seconds: the restart intensity of OTP's supervisors."""
+
+    __slots__ = ("_most", "_spent", "_within")
+
+    def __init__(self, most: float, within: float) -> None:
+        self._most = most
+        self._within = within
+        self._spent: deque[float] = deque()  # when, the oldest first
+
+    def spend(self, now: float) -> bool:
+        """Take one; return whether there was any left."""
+        if self._most == math.inf:
+            return True
+        while self._spent and self._spent[0] <= now - self._within:
+            self._spent.popleft()
+        if len(self._spent) >= self._most:
+            return False
+        self._spent.append(now)
+        return True
+
 
 GENTLY: Final = Backoff(initial=1.0, maximum=60.0, jitter=0.1)
 
@@ -49,8 +73,8 @@ def restart(
     """
     check_form("t", t)
     check_wait("wait", wait)
-    _check.times("max_restarts", max_restarts, least=0)
-    period = _check.positive_seconds("within", within)
+    check.times("max_restarts", max_restarts, least=0)
+    period = check.positive_seconds("within", within)
 
     def change(inner: Inner) -> Inner:
         restarted = Restarted(inner, wait, max_restarts, period)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import final
 
-from .._backoff import Backoff, Retry
-from .._forms import AsyncRoutine, TaskForm
-from .._task import NONE, Task
-from .._work import attempt
-from ._pause import pause
-from ._wrapper import Inner, Wrapper, check_form
+from .._core.forms import AsyncRoutine, Inner, TaskForm
+from .._core.retry import Backoff, Retry
+from .._core.run.pause import pause
+from .._core.task import NONE, Task
+from .._core.work import attempt
+from ._wrapper import Wrapper, check_form
 
 
 def retry(

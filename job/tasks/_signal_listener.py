@@ -8,14 +8,13 @@ from weakref import ref
 
 import trio
 
-from .._forms import Factory, Routines
-from .._signals import check_main_thread, name_of
-from .._task import Task
-from .._verdict import Cause, CauseKind
-from ._signals import checked_signals
+from .._core.forms import Factory, Routines
+from .._core.task import Task
+from .._core.trio.signals import check_main_thread, checked_signals, name_of
+from .._core.words.records import Cause, CauseKind
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._core.job import Job
 
 
 def signal_listener(*signals: int) -> Factory:

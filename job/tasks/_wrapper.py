@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, final
 
-from .._forms import AsyncRoutine, AsyncRoutines, TaskForm, form_name, make_routines, refuse_routines
+from .._core.forms import AsyncRoutines, Inner, TaskForm, form_name, make_routines, refuse_routines
 
 if TYPE_CHECKING:
-    from .._job import Job
-    from .._task import Task
-
-
-class Inner(NamedTuple):
-    """The routines of what is wrapped."""
-
-    init: AsyncRoutine | None
-    run: AsyncRoutine | None
-    finalize: AsyncRoutine | None
+    from .._core.job import Job
+    from .._core.task import Task
 
 
 Change: TypeAlias = Callable[[Inner], Inner]

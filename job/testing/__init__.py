@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from .._core import door
 from ._check_trace import BrokenGuaranteeError, check_trace
 from ._memory import MemoryListener, MemoryStream, MemoryTransport
 from ._memory_queue import MemoryQueue
@@ -78,8 +79,4 @@ __all__ = [
     "play",
 ]
 
-# Tracebacks and reprs name the door, not the room behind it.
-for _name in __all__:
-    if isinstance(globals()[_name], type) or callable(globals()[_name]):
-        globals()[_name].__module__ = __name__
-del _name
+door.export(globals())

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from .._exceptions import JobStateError
-from .._forms import Routines
-from .._job import Job
+from .._core.forms import Routines
+from .._core.job import Job
+from .._core.words.exceptions import JobStateError
 from ._plans import Call, Ends, JobPlan, PlannedError, PlannedFatalError, TaskPlan
 from ._trace import Closed, Opened
 
 if TYPE_CHECKING:
-    from .._task import Task
+    from .._core.task import Task
     from ._tracer import Tracer
 
 

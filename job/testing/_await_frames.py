@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import trio
 
-from .._drive import go_on
+from .._core.trio.drive import go_on
 
 _INNERMOST: Final = 5
 _FRAMES: Final = ("cr_frame", "gi_frame", "ag_frame")

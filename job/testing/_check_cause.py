@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import trio
 
-from .._states import JobState, Phase
-from .._verdict import CauseKind
+from .._core.words.records import CauseKind
+from .._core.words.states import JobState, Phase
 from ._check_finalize import lone_cancellations
 from ._trace import Ask, Asked, Closed, End, Entry, JobMoved, Left, Trace, is_cancelled, leaves, same_error
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from .._states import Phase
+from .._core.words.states import Phase
 from ._trace import Closed, Entered, Left, Opened, TaskFacts, Trace, Visit, is_cancelled, visits
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
 
-from .._exceptions import FinalizeTimeoutError, StopTimeoutError
-from .._states import JobState, Phase
+from .._core.words.exceptions import FinalizeTimeoutError, StopTimeoutError
+from .._core.words.states import JobState, Phase
 from ._trace import Added, Closed, Entered, JobMoved, Left, Trace, is_cancelled, visits
 
 # A virtual clock adds up floats.

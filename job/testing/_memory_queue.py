@@ -13,8 +13,8 @@ from typing import Any, Generic, Self, TypeVar, final, overload
 
 import trio
 
-from .. import _check
-from .._exceptions import JobStateError
+from .._core import check
+from .._core.words.exceptions import JobStateError
 from ..queue._arguments import delay as checked_delay
 from ..queue._arguments import error_text, whole
 from ..queue._errors import UnavailableError
@@ -112,8 +112,8 @@ class MemoryQueue(Generic[T]):
         type: Any = bytes,
         max_size: int = MAX_SIZE,
     ) -> None:
-        self.name = _check.text("name", name)
-        self.lease = _check.positive_seconds("lease", lease)
+        self.name = check.text("name", name)
+        self.lease = check.positive_seconds("lease", lease)
         self.max_deliveries = whole("max_deliveries", max_deliveries)
         self._payloads: Payloads[T] = Payloads(type, max_size)
         self._ready: deque[_Stored] = deque()
@@ -133,7 +133,7 @@ class MemoryQueue(Generic[T]):
 
     @away.setter
     def away(self, away: bool) -> None:
-        self._away = _check.flag("away", away)
+        self._away = check.flag("away", away)
         self._wake()
 
     async def __aenter__(self) -> Self:

@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-from .._policy import StopPolicy
-from ._compact import Compact
-from ._trace import Ask, Entry
+from .._core.words.states import StopPolicy
+from ._trace import Ask, Compact, Entry
 
 
 class Ends(Enum):

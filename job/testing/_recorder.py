@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar, final
 
-from .._events import Event
+from .._core.words.events import Event
 
 E = TypeVar("E")
 

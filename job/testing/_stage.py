@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 import trio
 from trio.testing import MockClock
 
-from .._events import register_observer
+from .._core.observers import register_observer
 from ._await_frames import branch
 from ._burial import bury, coroutines_below
 from ._trace import Ask, Asked, Entry, Outcome, Trace
 from ._tracer import Tracer
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._core.job import Job
 
 # Long after any scenario, by the virtual clock: nothing runs any more, and nothing is going to.
 FOREVER = 1e6

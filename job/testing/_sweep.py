@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from .. import _check
-from .._states import JobState
+from .._core import check
+from .._core.words.states import JobState
 from ._stage import FOREVER, Performance, StuckError, perform
 from ._trace import Ask, Entry, Trace
 
 if TYPE_CHECKING:
-    from .._job import Job
+    from .._core.job import Job
 
 _NOT_RUNNING = (JobState.NEW, JobState.DONE, JobState.CANCELLED)
 
@@ -46,11 +46,11 @@ def cancel_at_each_checkpoint(
         StuckError: a run does not end; it says which, and what hangs.
         TypeError, ValueError: an argument is not as described; the message names it.
     """
-    _check.uncalled("build", build)
-    _check.plain("build", build)
-    _check.member("by", by, Ask)
-    _check.member("entry", entry, Entry)
-    return _sweep(partial(_strike, build=build, by=by, entry=entry, block=_check.seconds("block", block), seed=seed))
+    check.uncalled("build", build)
+    check.plain("build", build)
+    check.member("by", by, Ask)
+    check.member("entry", entry, Entry)
+    return _sweep(partial(_strike, build=build, by=by, entry=entry, block=check.seconds("block", block), seed=seed))
 
 
 def _sweep(strike: Callable[[int], Struck | None]) -> Iterator[Struck]:

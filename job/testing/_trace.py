@@ -6,16 +6,39 @@ Tasks are named by their index, so that a trace can be written by hand. `at` is 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass, fields
 from enum import Enum
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import trio
 
-from .._policy import StopPolicy
-from .._states import JobState, Phase, TaskState
-from .._verdict import CauseKind
-from ._compact import Compact
+from .._core.words.records import CauseKind
+from .._core.words.states import JobState, Phase, StopPolicy, TaskState
+
+
+class Compact:
+    """A base for dataclasses that print as the shortest code that makes them again."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        mine: Any = self
+        values = [(field, getattr(mine, field.name)) for field in fields(mine)]
+        told = [
+            f"{field.name}={_shown(value)}"
+            for field, value in values
+            if field.default is MISSING or value != field.default
+        ]
+        return f"{type(self).__name__}({', '.join(told)})"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, Enum):
+        return f"{type(value).__name__}.{value.name}"
+    if isinstance(value, tuple):
+        return f"({', '.join(_shown(item) for item in value)}{',' if len(value) == 1 else ''})"
+    return repr(value)
+
 
 R = TypeVar("R")
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from .._events import Event, JobEnded, JobStateChanged, TaskAdded, TaskStateChanged
-from .._states import JobState, Phase
+from .._core.words.events import Event, JobEnded, JobStateChanged, TaskAdded, TaskStateChanged
+from .._core.words.states import JobState, Phase
 from ._trace import (
     Added,
     Ask,
@@ -26,10 +26,10 @@ from ._trace import (
 )
 
 if TYPE_CHECKING:
-    from .._forms import AsyncRoutine
-    from .._job import Job
-    from .._task import Task
-    from .._verdict import TaskError, Verdict
+    from .._core.forms import AsyncRoutine
+    from .._core.job import Job
+    from .._core.task import Task
+    from .._core.words.records import TaskError, Verdict
 
 
 @final

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 
-from .._policy import StopPolicy
+from .._core.words.states import StopPolicy
 from ._plans import Call, Ends, JobPlan, Push, Scenario, TaskPlan
 from ._trace import Ask, Entry
 

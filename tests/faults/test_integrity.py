@@ -78,7 +78,7 @@ CASES = {
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 async def test_integrity(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What arrives at one end is what the other end of the same connection sent, and the counters say the same."""
-    monkeypatch.setattr("job.net._relaying.AVAILABLE", case.path != "tasks")
+    monkeypatch.setattr("job.net._relays.session.AVAILABLE", case.path != "tasks")
     network, size, connections = NETWORKS[case.network](tmp_path), case.size, case.connections
 
     async def answer(stream: Any) -> None:

@@ -10,8 +10,8 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from job import net
-from job.net import _delivery
-from job.net._abort import abort, wait_stream_delivered
+from job.net._streams import delivery
+from job.net._streams.abort import abort, wait_stream_delivered
 from job.testing import MemoryTransport
 from tests.net.certificates import client_context, server_context
 from tests.net.pairs import connected
@@ -228,9 +228,9 @@ async def test_to_one_who_is_gone_nothing_is_delivered() -> None:
 
 async def test_where_the_system_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a way to ask, all passes for delivered."""
-    monkeypatch.setattr(_delivery, "_ASK", False)
+    monkeypatch.setattr(delivery, "_ASK", False)
     with socket.socket() as sock:
-        await _delivery.wait_delivered(sock)
+        await delivery.wait_delivered(sock)
 
 
 @every_network

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.net._address import TcpAddress, UnixAddress, host_of, named, parse_address, written
+from job.net._addresses import TcpAddress, UnixAddress, host_of, named, parse_address, written
 
 
 @pytest.mark.parametrize(

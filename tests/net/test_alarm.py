@@ -5,7 +5,7 @@ import math
 import trio
 from trio.testing import MockClock
 
-from job.net._alarm import Alarms, SharedAlarm
+from job.net._relays.timers import Alarms, SharedAlarm
 
 
 async def look_after(alarms: Alarms) -> None:

@@ -11,7 +11,7 @@ from trio.testing import MockClock, memory_stream_pair
 
 import job
 from job import Routines, Task, tasks
-from job._groups import leaves
+from job._core.words.groups import leaves
 from job.net.balancer import Balancer, Upstream
 from job.net.frames import Codec
 

@@ -12,10 +12,10 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memor
 import job
 from job import tasks
 from job.net import Endpoint, EndReason, Stream, end_reason, serve
-from job.net._balancer_tasks import Grid
 from job.net._errors import ConnectTimeoutError
 from job.net._shortages import is_shortage
 from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream, UpstreamChanged, rendezvous
+from job.net.balancer._tasks import Grid
 from job.net.frames import Codec
 from job.testing import MemoryTransport, Recorder
 

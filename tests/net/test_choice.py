@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from job.net._choice import RoundRobin, least_connections, power_of_two, random_choice, rendezvous
-from job.net._health import Health, may_eject
+from job.net.balancer._choice import RoundRobin, least_connections, power_of_two, random_choice, rendezvous
+from job.net.balancer._upstream import Health, may_eject
 
 CHOICES = [random_choice, RoundRobin(), least_connections, power_of_two, rendezvous]
 each_choice = pytest.mark.parametrize("choose", CHOICES, ids=lambda choose: getattr(choose, "__name__", "RoundRobin"))

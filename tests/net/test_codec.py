@@ -12,7 +12,7 @@ from trio.testing import MockClock
 import job
 from job import net
 from job.net import frames
-from job.net._codec import Framing
+from job.net._streams.codec import Framing
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 

@@ -13,9 +13,9 @@ import trio
 
 import job
 from job import net, tasks
-from job.net._address import TcpAddress, parse_address
-from job.net._dial import Attempt, Race, alternating
-from job.net._look_up import _limiter
+from job.net._addresses import TcpAddress, parse_address
+from job.net._endpoints.dial import Attempt, Race, alternating
+from job.net._endpoints.look_up import _limiter
 from job.testing import MemoryTransport
 
 ANY = TcpAddress("somewhere", 80)

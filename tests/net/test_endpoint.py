@@ -14,8 +14,8 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 import job
 from job import net
 from job.net import frames
-from job.net._address import TcpAddress
-from job.net._doors import _open_tcp
+from job.net._addresses import TcpAddress
+from job.net._endpoints.listeners import _open_tcp
 from job.testing import MemoryStream, MemoryTransport
 from tests.net.pairs import connected
 

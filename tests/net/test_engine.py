@@ -17,11 +17,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from job import net
 from job.net import EndReason, RelayResult, Side, relay
-from job.net._address import written
-from job.net._engine import Engine, engine
-from job.net._engine_pump import Driven, EnginePump
-from job.net._pump import Pump
-from job.net._relay_end import End
+from job.net._addresses import written
+from job.net._relays.engine import Engine, engine
+from job.net._relays.engine_pump import Driven, EnginePump
+from job.net._relays.leg import End
+from job.net._relays.pump import Pump
 
 MIB = 1 << 20
 

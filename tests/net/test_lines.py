@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from job import net
-from job.net._ends import delimited, exactly, one_line
+from job.net._streams.ends import delimited, exactly, one_line
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 

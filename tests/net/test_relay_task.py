@@ -9,7 +9,7 @@ from trio.testing import MemoryReceiveStream, MemorySendStream, MockClock, memor
 
 import job
 from job.net._reason import EndReason, Side, end_reason
-from job.net._relay import RelayResult, relay_task
+from job.net._relays.relay import RelayResult, relay_task
 
 MemoryStream = trio.StapledStream[MemorySendStream, MemoryReceiveStream]
 

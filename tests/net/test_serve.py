@@ -18,9 +18,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import job
 from job import net
-from job.net._doors import SocketDoor
-from job.net._serve import _Server
-from job.net._slots import Slots
+from job.net._endpoints.listeners import SocketDoor
+from job.net._endpoints.serve import _Server
+from job.net._endpoints.slots import Slots
 from job.testing import MemoryStream, MemoryTransport
 
 Lines = list[tuple[str, dict[str, Any]]]

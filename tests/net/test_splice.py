@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from job.net._splice import SIZE, Pipe, Pipes
+from job.net._relays.splice import SIZE, Pipe, Pipes
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import trio.lowlevel
 from trio.testing import MockClock, assert_checkpoints, check_half_closeable_stream, wait_all_tasks_blocked
 
 from job import net
-from job.net._socket_wire import SocketWire
+from job.net._streams.socket_wire import SocketWire
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 

@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import job
 from job import net
 from job.net import frames
-from job.net._tls_wire import TlsWire
+from job.net._streams.tls_wire import TlsWire
 from job.testing import MemoryTransport
 from tests.net.certificates import client_context, server_context
 from tests.net.pairs import connected

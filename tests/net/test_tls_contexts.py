@@ -10,7 +10,7 @@ import trio
 
 import job
 from job import net
-from job.net._tls_context import check_server
+from job.net._streams.tls_context import check_server
 from job.testing import MemoryTransport
 from tests.net.certificates import AUTHORITY, client_context, server_context
 from tests.net.pairs import connected

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from job.net._tls import Tls
-from job.net._tls_buffers import RECORD
+from job.net._streams.tls import Tls
+from job.net._streams.tls_buffers import RECORD
 from tests.net.certificates import AUTHORITY, client_context, server_context
 
 TLS12, TLS13 = ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3

@@ -12,7 +12,7 @@ from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 import job
 from job import net, tasks
-from job.net._tls import Tls
+from job.net._streams.tls import Tls
 from job.testing import MemoryTransport
 from tests.net.certificates import AUTHORITY, client_context, server_context
 

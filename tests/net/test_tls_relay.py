@@ -12,15 +12,15 @@ import trio
 
 from job import net
 from job.net import EndReason, RelayResult, Side, relay
-from job.net._engine_pump import EnginePump
-from job.net._relay_end import End
-from job.net._relay_limits import checked_limits
-from job.net._relaying import Relaying
-from job.net._socket_wire import SocketWire
-from job.net._tls import Tls
-from job.net._tls_pump import TlsPump
-from job.net._tls_socket import TlsSocket
-from job.net._tls_wire import TlsWire
+from job.net._relays.engine_pump import EnginePump
+from job.net._relays.leg import End
+from job.net._relays.limits import checked_limits
+from job.net._relays.session import Relaying
+from job.net._relays.tls_pump import TlsPump
+from job.net._streams.socket_wire import SocketWire
+from job.net._streams.tls import Tls
+from job.net._streams.tls_socket import TlsSocket
+from job.net._streams.tls_wire import TlsWire
 from tests.net.certificates import client_context, server_context
 from tests.net.pairs import connected
 

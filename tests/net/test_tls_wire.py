@@ -9,10 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
-from job.net._foreign_wire import ForeignWire
-from job.net._socket_wire import SocketWire
-from job.net._tls import Tls
-from job.net._tls_wire import TlsWire, over_tls
+from job.net._streams.socket_wire import SocketWire
+from job.net._streams.stream_wire import ForeignWire
+from job.net._streams.tls import Tls
+from job.net._streams.tls_wire import TlsWire, over_tls
 from tests.net.certificates import client_context, server_context
 from tests.net.pairs import connected
 

@@ -16,8 +16,8 @@ from trio.testing import MockClock
 
 import job
 from job import net
-from job.net._dial import connect
-from job.net._unix import _is_stale, _lock
+from job.net._endpoints.dial import connect
+from job.net._endpoints.unix import _is_stale, _lock
 from tests.net.pairs import connected
 
 ROOT = Path(__file__).parents[2]

@@ -21,8 +21,8 @@ from job.tasks import Backoff, cron, every, force_stop, once, recurrent, reload_
 from job.testing import Ask, Entry, Recorder, Scenario, cancel_at_each_checkpoint, check_trace
 from job.testing._actors import Director
 from job.testing.strategies import scenarios
+from tests.core.test_random_jobs import check
 from tests.journal import Journal, done, failing, forever
-from tests.test_random_jobs import check
 
 Wrap = Callable[[Any], Any]
 

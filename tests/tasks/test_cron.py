@@ -16,8 +16,7 @@ from trio.testing import MockClock
 
 from job import Job, JobState, Task, TaskState
 from job.tasks import cron
-from job.tasks._schedule import NICKNAMES, Schedule
-from job.tasks._wall_time import wall_time
+from job.tasks._schedule import NICKNAMES, Schedule, wall_time
 from tests.journal import Journal, done, forever
 
 BERLIN = ZoneInfo("Europe/Berlin")

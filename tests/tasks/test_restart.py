@@ -24,7 +24,7 @@ from job import (
     TaskState,
 )
 from job.tasks import Backoff, restart
-from job.tasks._budget import Budget
+from job.tasks._restart import Budget
 from job.testing import Recorder
 from tests.journal import Journal, Routine, done, failing, forever, lasting, nothing
 

@@ -26,7 +26,7 @@ from job import (
     TaskState,
 )
 from job import run as run_as_program
-from job._signals import name_of
+from job._core.trio.signals import name_of
 from job.tasks import every, force_stop, reload_on_signal, restart, signal_listener
 from job.testing import Recorder
 from tests.journal import Journal, done, each_second, failing, forever, lasting, nothing

@@ -1,0 +1,1 @@
+"""The engine: what runs a job. Private; its public names are in `job`."""

@@ -1,0 +1,137 @@
+"""`async with` a job: it runs beside the block and is kept open by it.
+
+Written out by hand, not as a generator with a `yield` for the block: what goes through a generator comes out changed where it
+is a StopAsyncIteration, or an error that cannot be written to.
+
+A block may be opened by a task of another job for as long as that task lives: by `Task.enter`, or in its init. Such a job must
+not be cut where the finish of its parent cuts that task, which may need it to the end of its own finalizer. So a shield lies
+around its run, not around the block, until the block is left. A cancel of the parent does not come through the scopes; it is
+told by the parent itself, at once.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from .context import current_task
+from .trio.calls import without_cancelled
+from .words.records import CauseKind
+
+if TYPE_CHECKING:
+    from .job import Job
+
+
+@final
+class Block:
+    """One `async with` of a job; what comes out is the error of whichever of the two failed first, bare.
+
+    Attributes:
+        opened_by_task: opened in the trio task of a task of the job's parent, and not left yet.
+        closed_by_task: and that for the life of that task.
+    """
+
+    __slots__ = ("_job", "_nursery", "_scope", "_shield", "closed_by_task", "opened_by_task")
+
+    _nursery: AbstractAsyncContextManager[trio.Nursery]
+
+    def __init__(self, job: Job[Any]) -> None:
+        self._job = job
+        self._scope: trio.CancelScope | None = None  # of the block
+        self._shield: trio.CancelScope | None = None  # of the run
+        opener = current_task()
+        if opener is not None:
+            job._entered_by(opener)
+        self.opened_by_task = opener is not None and opener._home is trio.lowlevel.current_task()
+        self.closed_by_task = opener is not None and self.opened_by_task and opener._opens_for_life()
+
+    @enable_ki_protection
+    async def open(self) -> BaseException | None:
+        """Start the job and wait until its oneshot is done; return what is to be raised where the job failed before that."""
+        self._nursery = trio.open_nursery()
+        nursery = await self._nursery.__aenter__()
+        raised = None
+        try:
+            await nursery.start(self._run)
+        except BaseException as exc:
+            raised = exc
+        if raised is not None or self._job._failed:
+            return await self._end(raised) or self._job._error_from_parent()
+        self._scope = trio.CancelScope()
+        self._scope.__enter__()
+        return None
+
+    @enable_ki_protection
+    async def close(self, exc: BaseException | None) -> BaseException | None:
+        """Finish the job (cancel it where the block raised `exc`) and wait until it has ended; return what is to come out."""
+        raised = exc if self._scope is None else _through(self._scope, exc)
+        self._scope = None
+        if self._shield is not None:
+            self._shield.shield = False
+        self._block_ended(raised)
+        error = await self._end(raised)
+        if error is None and not self.closed_by_task:
+            return self._job._error_from_parent()
+        return error  # else the parent, whose own exit this is, knows of its cancellation
+
+    @property
+    def entered(self) -> bool:
+        """Whether the block runs."""
+        return self._scope is not None
+
+    def cancel(self) -> None:
+        """Cancel the block: the job has failed."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    @enable_ki_protection
+    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        with trio.CancelScope() as scope:
+
+            def on_ready() -> None:
+                scope.shield = self.closed_by_task
+                task_status.started()
+
+            self._shield = scope
+            await self._job._live_beside(on_ready)
+
+    async def _end(self, raised: BaseException | None) -> BaseException | None:
+        """Wait for the end of the job, and return what is to come out."""
+        job = self._job
+        try:
+            await self._nursery.__aexit__(None, None, None)
+        except BaseExceptionGroup as group:
+            # The job raises nothing into the nursery: this is a KeyboardInterrupt that struck while it closed.
+            raised = group.exceptions[0]
+        finally:
+            self.opened_by_task = False
+        if raised is not None and not job._failed_before(raised):
+            return raised
+        return await job._outcome()
+
+    def _block_ended(self, raised: BaseException | None) -> None:
+        job, life = self._job, self._job._life
+        error = None if raised is None else without_cancelled(raised)
+        if life is None:
+            if error is not None and job._failed_before(error):
+                job._ending.add(None, None, error)
+            return
+        if raised is None:
+            job.finish()
+        elif error is not raised:  # its own scope has taken what Cancelled the job sent it
+            life.stop.block_cancelled()
+        if error is not None:
+            life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
+        life.release_block()
+
+
+def _through(scope: trio.CancelScope, exc: BaseException | None) -> BaseException | None:
+    """Leave a scope with an exception; return what comes out of it."""
+    about = (None, None, None) if exc is None else (type(exc), exc, exc.__traceback__)
+    try:
+        return None if scope.__exit__(*about) else exc
+    except BaseException as changed:
+        return changed

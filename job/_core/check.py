@@ -1,0 +1,170 @@
+"""Checks of arguments: each names the argument, the value and what was expected."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import sys
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
+
+_MOST_BITS: Final = 256
+"""An int that is longer is shown by its size: to write out one of more than 4,300 digits is an error of its own."""
+
+
+def seconds(name: str, value: object) -> float:
+    """Return `value` as a duration: a number of seconds that is not negative; infinity is none."""
+    if type(value) is float and value >= 0:
+        return value
+    number = _real(name, value, "a number of seconds")
+    if not number >= 0:  # so it is for NaN
+        raise ValueError(f"{name} must be 0 or more seconds, got {value!r}")
+    return number
+
+
+def positive_seconds(name: str, value: object) -> float:
+    """Return `value` as a duration longer than nothing."""
+    number = _real(name, value, "a number of seconds")
+    if not number > 0:
+        raise ValueError(f"{name} must be more than 0 seconds, got {value!r}")
+    return number
+
+
+def number(name: str, value: object, *, least: float = -math.inf, most: float = math.inf) -> float:
+    """Return `value` as a number from `least` to `most`, by default any; NaN is none."""
+    found = _real(name, value, "a number")
+    if not least <= found <= most:  # so it is for NaN
+        limits = "" if least == -math.inf else f" from {least:g} to {most:g}"
+        raise ValueError(f"{name} must be a number{limits}, got {value!r}")
+    return found
+
+
+def _real(name: str, value: object, what: str) -> float:
+    """Return an int or a float as a float. A Decimal or a Fraction is neither: trio's clock cannot be added to one."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be {what}, got {value!r}")
+    try:
+        return float(value)
+    except OverflowError:
+        raise ValueError(f"{name} must be {what} that a float can hold, got {shown(value)}") from None
+
+
+def times(name: str, value: object, *, least: int = 1) -> float:
+    """Return `value` as a count: a whole number, or infinity for no limit."""
+    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value == math.inf)):
+        raise TypeError(f"{name} must be a whole number or math.inf, got {value!r}")
+    if value < least:
+        raise ValueError(f"{name} must be {least} or more, got {shown(value)}")
+    return value
+
+
+def shown(value: float) -> str:
+    """Return a number as a message can show it, however long it is."""
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return f"an int of {value.bit_length()} bits"
+    return repr(value)
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value` as True or False, one of which it must be: a string that says no is true."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def member(name: str, value: object, kind: type[Enum]) -> None:
+    """Refuse what is no member of an Enum."""
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} must be a member of {kind.__name__}, got {value!r}")
+
+
+def function(name: str, value: T) -> T:
+    """Return `value`, which must be callable."""
+    if not callable(value):
+        raise TypeError(f"{name} must be callable or None, got {value!r}")
+    return value
+
+
+def uncalled(name: str, value: object) -> None:
+    """Refuse what cannot be called. The usual slip is to call it where it is handed over; that coroutine is closed."""
+    if inspect.iscoroutine(value):
+        value.close()
+        raise TypeError(f"{name} must be a function, not called yet, and its arguments after it, got {value!r}")
+    if not callable(value):
+        raise TypeError(f"{name} must be callable, got {value!r}")
+
+
+def plain(name: str, value: T) -> T:
+    """Return a callable that is called where nothing can be awaited: an async one would never run."""
+    if _is_async(value):
+        raise TypeError(f"{name} must be a plain function, as it is never awaited, got {value!r}")
+    return value
+
+
+def _is_async(value: object) -> bool:
+    """Whether a call of `value` gives something to await or to iterate over; partials and callable objects are looked into."""
+    while isinstance(value, functools.partial):
+        value = value.func
+    call = getattr(type(value), "__call__", None)  # noqa: B004 - not whether it has one: which one
+    return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (value, call))
+
+
+def text(name: str, value: object) -> str:
+    """Return `value` as a string that is not empty."""
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a str, got {value!r}")
+    if not value:
+        raise ValueError(f"{name} must not be empty, got {value!r}")
+    return value
+
+
+def fields(name: str, value: object) -> dict[str, Any]:
+    """Return a dict of its own with the log fields in `value`."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise TypeError(f"{name} must be a mapping with str keys, got {value!r}")
+    return dict(value)
+
+
+def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]:
+    """Return `value` as a tuple of exception types."""
+    types = tuple(value) if isinstance(value, Iterable) else (value,)
+    for each in types:
+        if not (isinstance(each, type) and issubclass(each, BaseException)):
+            raise TypeError(f"{name} must hold exception types, got {each!r}")
+    return types
+
+
+def whole(name: str, value: object, *, least: int = 1, most: int = sys.maxsize) -> int:
+    """Return `value` as a count: an int from `least` to `most`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name} must be an int, got {value!r}")
+    if not least <= value <= most:
+        expected = f"{least} or more" if value < least and most == sys.maxsize else f"{least} to {most}"
+        raise ValueError(f"{name} must be {expected}, got {shown(value)}")
+    return value
+
+
+def octets(name: str, value: object, where: str = "") -> bytes | bytearray | memoryview:
+    """Return `value` as it is: bytes, in any of their types."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{name} must be bytes, bytearray or memoryview{where}, got {value!r}")
+    return value
+
+
+def stream(name: str, value: object) -> None:
+    """Refuse what is no stream; one that only behaves like one will do."""
+    if not all(callable(getattr(value, method, None)) for method in ("receive_some", "send_all")):
+        raise TypeError(f"{name} must be a stream, got {value!r}")
+
+
+def all_of(name: str, kind: type[T], values: object) -> list[T]:
+    """Return `values` as a list; each of them is of that kind."""
+    found: list[Any] = list(values) if isinstance(values, Iterable) else [values]
+    for each in found:
+        if not isinstance(each, kind) or values is each:
+            raise TypeError(f"{name} must be an iterable of {kind.__name__}, got {each!r}")
+    return found

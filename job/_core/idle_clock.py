@@ -1,0 +1,108 @@
+"""The idle clock: the time since the last sign of life, kept without a timer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import final
+
+import trio
+
+from . import check
+
+
+@final
+class IdleClock:
+    """Seconds since the last `touch`, against a limit; may be shared by any number of tasks.
+
+    A relay is idle only when both of its directions are: give both tasks the same clock, and a tick of either counts for
+    both. A touch is a clock read and a store; whoever enforces the limit sleeps until `deadline` and looks again.
+
+    For a limit on a single wait use `trio.fail_after`.
+
+    Args:
+        seconds: how long the holders may be silent. Writable: a new limit counts at once.
+    """
+
+    __slots__ = ("_busy", "_seconds", "_watchers", "touched")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = check.positive_seconds("seconds", seconds)
+        self.touched = -math.inf  # a plain attribute: each tick of each holder writes it
+        self._busy = 0
+        self._watchers: dict[object, Callable[[], None]] = {}
+
+    def touch(self) -> None:
+        """Restart the clock."""
+        self.touched = trio.current_time()
+
+    @property
+    def idle_for(self) -> float:
+        """Seconds since the last touch; 0 while a holder is busy or before the first touch."""
+        if self._busy or self.touched == -math.inf:
+            return 0.0
+        return trio.current_time() - self.touched
+
+    @property
+    def deadline(self) -> float:
+        """When the clock runs out, on trio's clock; infinity while a holder is busy or before the first touch."""
+        if self._busy or self.touched == -math.inf:
+            return math.inf
+        return self.touched + self._seconds
+
+    @property
+    def seconds(self) -> float:
+        """The limit."""
+        return self._seconds
+
+    @seconds.setter
+    def seconds(self, seconds: float) -> None:
+        self._seconds = check.positive_seconds("seconds", seconds)
+        self._tell_watchers()
+
+    def busy(self) -> AbstractContextManager[None]:
+        """Stop the clock for all holders while the block runs; it restarts from zero at the end of the last such block."""
+        return _Busy(self)
+
+    def _work_begins(self) -> None:
+        self._busy += 1
+
+    def _work_ends(self) -> None:
+        self._busy -= 1
+        self.touch()
+        self._tell_watchers()
+
+    def watch(self, token: object, changed: Callable[[], None]) -> None:
+        """Call `changed` when the deadline may have come nearer, until `unwatch(token)`; touches only move it away."""
+        self._watchers[token] = changed
+
+    def unwatch(self, token: object) -> None:
+        """Forget a watcher."""
+        self._watchers.pop(token, None)
+
+    def _tell_watchers(self) -> None:
+        for changed in tuple(self._watchers.values()):
+            changed()
+
+    def __repr__(self) -> str:
+        return f"<IdleClock {self._seconds:g} s>"
+
+
+@final
+class _Busy:
+    """The block of `IdleClock.busy`; a class, as what goes through a generator may come out changed."""
+
+    __slots__ = ("_clock",)
+
+    def __init__(self, clock: IdleClock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._clock._work_begins()
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._clock._work_ends()

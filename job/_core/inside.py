@@ -1,0 +1,104 @@
+"""What can be seen of a running job from outside of it: for the rooms that look into a program, from any thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ReferenceType
+
+import trio
+
+from .context import reference_in
+from .registry import running_heads
+from .run.lifecycle import Lifecycle
+from .task import Task
+from .trio.drive import go_on
+from .trio.time_slice import Turns
+
+if TYPE_CHECKING:
+    from .job import Job
+
+RUN_OF_A_JOB: Final = Lifecycle.live.__code__
+"""The frame in which a trio task runs a job to its end, as the job's host."""
+
+RUN_OF_A_TASK: Final = Lifecycle._live_task.__code__
+"""The frame in which a trio task runs a task, from its init to its exits."""
+
+DRIVEN_BY_HAND: Final = go_on.__code__
+"""The generator that stands between an awaiting frame and the coroutine it awaits."""
+
+
+def roots() -> tuple[Job[Any], ...]:
+    """Return the running jobs without a running parent, the oldest first.
+
+    May be called from any thread and from within a handler of a signal. A job is found from the moment its `run` starts until
+    it has ended; it is not kept alive by being found, once the caller drops it.
+    """
+    return tuple(job for job in running_heads() if (above := job.parent) is None or above._life is None)
+
+
+def children(job: Job[Any]) -> list[Job[Any]]:
+    """Return the children of a job that run, the oldest first: not as they were made, as they were started."""
+    found = job._children
+    return [] if found is None else sorted(found.started(), key=_start)
+
+
+def _start(job: Job[Any]) -> float:
+    return job._started_at or 0.0
+
+
+def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
+    """Give a job and all that run below it, each with the position of its parent among them (its own for the first)."""
+    level = [(job, 0)]
+    position = 0
+    while level:
+        below: list[tuple[Job[Any], int]] = []
+        for each, above in level:
+            yield each, above
+            if each._children is not None:
+                below += [(child, position) for child in children(each)]
+            position += 1
+        level = below
+
+
+def turns_of(job: Job[Any]) -> Turns | None:
+    """Return what a thread needs to reach the trio run of a job: its clock and its token; None where it does not run."""
+    life = job._life
+    return None if life is None else life._turns
+
+
+def now_in(job: Job[Any]) -> float | None:
+    """Return the time on the clock of the job's trio run; when it ended for one that has, None for one that is new."""
+    turns = turns_of(job)
+    if turns is not None:
+        return turns.clock.current_time()
+    return job._ended_at if job.ended else None
+
+
+def age(job: Job[Any]) -> float | None:
+    """Return for how many seconds a job has run, None before it does."""
+    now, started_at = now_in(job), job._started_at
+    return None if now is None or started_at is None else now - started_at
+
+
+def idle_left(task: Task, now: float | None) -> float | None:
+    """Return the seconds until a task's idle timeout; None without one, or where the job does not run."""
+    clock = task._idle
+    return None if clock is None or now is None else clock.deadline - now
+
+
+def trio_task_of(task: Task) -> trio.lowlevel.Task | None:
+    """Return the trio task in which a task lives just now."""
+    return task._home
+
+
+def task_in(trio_task: trio.lowlevel.Task) -> Task | Job[Any] | None:
+    """Return the task, or else the job, whose code a trio task runs: the innermost one."""
+    found = None
+    for root in roots():
+        for job, _ in family(root):
+            found = next((task for task in job.tasks if task._home is trio_task), found)
+    if found is not None:
+        return found
+    reference: ReferenceType[Any] | None = reference_in(trio_task.context)
+    return None if reference is None else reference()

@@ -1,0 +1,54 @@
+"""What a program shows of itself on a signal: the tree of its jobs, and where each waits."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import CodeType, FrameType
+from typing import Any, Final, final
+
+from ..instrumentation._tree import tree
+from ..instrumentation._where import running
+from .job import Job
+from .trio.signals import line, open_signals
+
+_SHOW: Final = getattr(signal, "SIGUSR1", None)  # not on every system
+
+
+@final
+class Look:
+    """Tells of a job from within a handler of a signal, also while a step of it blocks the loop.
+
+    Args:
+        job: what the program runs.
+        write: writes a text to stderr, soon; a reader that has stopped must not hold it up.
+        below: the code in which the program runs the job; what has called that is not the job's.
+    """
+
+    __slots__ = ("_below", "_job", "_write")
+
+    def __init__(self, job: Job[Any], write: Callable[[str], None], *, below: CodeType) -> None:
+        self._job = job
+        self._write = write
+        self._below = below
+
+    @contextmanager
+    def on_signal(self) -> Iterator[None]:
+        """Write the tree on SIGUSR1 while the block runs, unless the signal has a handler already."""
+        if _SHOW is None or signal.getsignal(_SHOW) is not signal.SIG_DFL:
+            yield
+            return
+        with open_signals(self._caught, _SHOW):
+            yield
+
+    def tell(self, frame: FrameType | None) -> tuple[str, str]:
+        """Return where in the user's code a signal has struck, and the tree of the job."""
+        struck = running(frame, self._below)
+        return "" if struck is None else f", in {struck}", tree(jobs=[self._job], where=True)
+
+    def _caught(self, number: int, frame: FrameType | None) -> None:
+        if line(number).shared:
+            return  # a task listens to it
+        struck = running(frame, self._below)
+        self._write(tree(where=True) + ("\n" if struck is None else f"\nruns just now: {struck}\n"))

@@ -1,0 +1,113 @@
+"""The observers of jobs: those registered for all, those of one, each isolated from the job and the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, final
+
+from . import check
+from .words.events import Event, Observer
+from .words.user_code import shown
+
+if TYPE_CHECKING:
+    from ..log import JobLog
+
+
+class Seat:
+    """The place of one registered observer, and whether its fault has been reported."""
+
+    __slots__ = ("faulty", "observer")
+
+    def __init__(self, observer: Observer) -> None:
+        self.observer = observer
+        self.faulty = False
+
+
+# In the order of registration; a dict, as the same observer may be registered twice and each taken back by itself.
+_seats_for_all: dict[Seat, None] = {}
+
+
+def register_observer(observer: Observer) -> Callable[[], None]:
+    """Let `observer` hear the events of every job that starts from now on.
+
+    Returns:
+        A function that takes the registration back; jobs that already run keep the observer until they end. Calling it
+        twice is harmless.
+
+    Raises:
+        TypeError: `observer` has no callable `on_event`.
+    """
+    check_observer("observer", observer)
+    seat = Seat(observer)
+    _seats_for_all[seat] = None
+
+    def unregister() -> None:
+        _seats_for_all.pop(seat, None)
+
+    return unregister
+
+
+def seats_of(observers: Iterable[Observer]) -> tuple[Seat, ...]:
+    """Return the places of a job's own observers."""
+    try:
+        found = tuple(observers)
+    except TypeError:
+        raise TypeError(f"observers must be a list of observers, or the like, got {observers!r}") from None
+    for each in found:
+        check_observer("each of observers", each)
+    return tuple(map(Seat, found))
+
+
+def seats_for_all() -> tuple[Seat, ...]:
+    """Return the observers that a job starting now has to serve."""
+    return tuple(_seats_for_all)
+
+
+def check_observer(name: str, observer: object) -> None:
+    """Refuse what cannot listen."""
+    on_event = getattr(observer, "on_event", None)
+    if not callable(on_event):
+        raise TypeError(f"{name} must have a method on_event(event), got {observer!r}")
+    check.plain(f"on_event of {name}", on_event)
+
+
+@final
+class Audience:
+    """The observers of one job. A job that nobody observes has none of these, and makes no records."""
+
+    __slots__ = ("_log", "_seats")
+
+    def __init__(self, seats: Iterable[Seat], log: JobLog) -> None:
+        self._seats = tuple(seats)
+        self._log = log
+
+    @property
+    def seats(self) -> tuple[Seat, ...]:
+        """The places of all who listen."""
+        return self._seats
+
+    def join(self, seats: Iterable[Seat]) -> None:
+        """Let more observers hear what comes from now on."""
+        self._seats = (*self._seats, *seats)
+
+    def hear(self, event: Event) -> BaseException | None:
+        """Tell every observer. The first Exception of each is logged, and all of them are without effect.
+
+        Returns:
+            The first BaseException that is no Exception, where there was one: an order to the job.
+        """
+        order = None
+        for seat in self._seats:
+            try:
+                self._tell(seat, event)
+            except BaseException as error:
+                order = order or error
+        return order
+
+    def _tell(self, seat: Seat, event: Event) -> None:
+        try:
+            seat.observer.on_event(event)
+        except Exception as error:
+            if not seat.faulty:
+                seat.faulty = True
+                self._log.error("observer.failed", observer=shown(seat.observer), error=shown(error), exc_info=error)

@@ -1,0 +1,121 @@
+"""What a job writes to its log by itself: one wide `job.ended` record, and a line for each failure that it survived."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import trio
+
+from ..log import DEBUG, MORE
+from .words.exceptions import JobError
+from .words.groups import holds_for
+from .words.records import TaskError
+from .words.states import Phase
+from .words.user_code import shown
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .task import Task
+
+# Of `job.ended`, whether or not it says them: a field called error is no error of the job.
+_KEYS: Final = frozenset({"state", "code", "seconds", "steps", "error"})
+
+
+def report_loudly(job: Job[Any], error: BaseException) -> None:
+    """Take the latest error for a fault of our own in what is written of it, whatever types are quiet."""
+    job._loud = error
+
+
+def _is_quiet(job: Job[Any], error: BaseException) -> bool:
+    return error is not job._loud and holds_for(job._quiet, error)
+
+
+def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
+    """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
+    fields: dict[str, Any] = {
+        "error": _shown(job, failure.error),
+        "phase": failure.phase.value if failure.phase else None,
+    }
+    if _is_quiet(job, failure.error):
+        task.log._write_own("info", "task.failed", fields)
+    else:
+        task.log._write_own("warning", "task.failed", {**fields, **_traceback(job, [failure])})
+
+
+def report_stalled(task: Task, since: float) -> None:
+    """Write that a task has been working for longer than it was thought to."""
+    task.log._write_own("warning", "task.stalled", {"seconds": round(trio.current_time() - since, 6)})
+
+
+def report_end(job: Job[Any], *, contained: bool) -> None:
+    """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody.
+
+    contained: the job's failure is not raised.
+    """
+    errors = job._ending.errors
+    unseen = errors and _unseen(job, errors, _raised(job, contained=contained))
+    if unseen:
+        job.log._write_own("warning", "job.ended", {**_summary(job), **_traceback(job, unseen)}, _KEYS)
+    elif job._loggers.wants(MORE):
+        job.log._write_own("info", "job.ended", _summary(job), _KEYS)
+
+
+def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
+    """Return the error that the job raises, if any."""
+    if contained and not job._from_above:
+        return None
+    cause = job._ending.cause
+    return job._ending.fatal or (cause.error if cause is not None else None)
+
+
+def _unseen(job: Job[Any], errors: Sequence[TaskError], raised: BaseException | None) -> list[TaskError]:
+    return [failure for failure in errors if failure.error is not raised and not _is_quiet(job, failure.error)]
+
+
+def _summary(job: Job[Any]) -> dict[str, Any]:
+    verdict = job.verdict
+    assert verdict is not None
+    cause = verdict.cause
+    fields: dict[str, Any] = {"state": verdict.state.value, "code": verdict.code}
+    if verdict.started_at is not None and verdict.ended_at is not None:
+        fields["seconds"] = round(verdict.ended_at - verdict.started_at, 6)
+    fields["steps"] = job._steps
+    if cause.error is not None:
+        fields["error"] = _shown(job, cause.error)
+    if verdict.cut:
+        fields["cut"] = [task.name for task in verdict.cut]
+    later = [_shown(job, failure.error) for failure in verdict.errors if failure.error is not cause.error]
+    if later:
+        fields["other_errors"] = later
+    return fields
+
+
+def _shown(job: Job[Any], error: BaseException) -> str:
+    try:
+        if isinstance(error, OSError) and error.filename is not None:  # its repr leaves out the file, or the address
+            return f"{type(error).__name__}{shown((error.errno, error.strerror, error.filename))}"
+        return shown(error)
+    except BaseException as order:  # out of its repr: the record is written all the same
+        job._obey(order)
+        return f"<{type(error).__name__}>"
+
+
+def _traceback(job: Job[Any], failures: Sequence[TaskError]) -> dict[str, Any]:
+    faults = [failure.error for failure in failures if not _says_it_all(job, failure)]
+    return {"exc_info": faults[0]} if faults else {}
+
+
+def _says_it_all(job: Job[Any], failure: TaskError) -> bool:
+    """Whether one line will do: a limit was reached, an assertion failed, or the system refused what a start asked for.
+
+    A traceback is for faults of the code; of a refused start it is shown to those who debug.
+    """
+    if holds_for(JobError, failure.error):
+        return True
+    return isinstance(failure.error, OSError) and _at_start(failure) and not job._loggers.wants(DEBUG)
+
+
+def _at_start(failure: TaskError) -> bool:
+    oneshot = failure.task is not None and failure.task.index == 0
+    return failure.phase is Phase.INIT or (oneshot and failure.phase is Phase.RUN)

@@ -1,0 +1,109 @@
+"""How often to try again, and how long to wait before it: arithmetic only, whoever tries does the waiting."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from . import check
+from .words.groups import holds_for
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """A wait that grows with each failure in a row: `initial * factor ** n`, `maximum` at most.
+
+    For a wait that stays the same give plain seconds instead.
+
+    Args:
+        initial: seconds after the first failure.
+        maximum: seconds that the wait never exceeds; infinity is no cap.
+        factor: by which each wait is longer than the one before it, 1 or more.
+        jitter: the fraction of each wait, 0 to 1, of which a random part is taken off, so that those who failed together do
+            not come back together.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+
+    initial: float
+    maximum: float
+    factor: float = 2.0
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        check.positive_seconds("initial", self.initial)
+        if check.seconds("maximum", self.maximum) < self.initial:
+            raise ValueError(f"maximum must be initial ({self.initial!r}) or more, got {self.maximum!r}")
+        if not 1 <= check.number("factor", self.factor) < math.inf:
+            raise ValueError(f"factor must be 1 or more, got {self.factor!r}")
+        if not 0 <= check.number("jitter", self.jitter) <= 1:
+            raise ValueError(f"jitter must be a fraction from 0 to 1, got {self.jitter!r}")
+
+    def after(self, failures: int, chance: Callable[[], float] = random.random) -> float:
+        """Return the seconds to wait after this many failures in a row, the first being 1; `chance` gives 0 to 1."""
+        try:
+            full = min(self.maximum, self.initial * float(self.factor) ** (failures - 1))
+        except OverflowError:
+            full = self.maximum
+        return full * (1 - self.jitter * chance()) if self.jitter else full
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """When a call that failed is made again.
+
+    Args:
+        attempts: calls in all, the first one included; `math.inf` for as often as it takes.
+        wait: seconds between two of them, or a `Backoff`.
+        on: the exception type that another attempt may mend, or several of them; kept as a tuple. It also holds for a group
+            all of whose errors it holds for.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+
+    attempts: float
+    wait: float | Backoff = 0.0
+    on: type[Exception] | tuple[type[Exception], ...] = Exception
+
+    def __post_init__(self) -> None:
+        check.times("attempts", self.attempts)
+        check_wait("wait", self.wait)
+        object.__setattr__(self, "on", _mendable("on", self.on))
+
+    def again_in(
+        self, failures: int, error: BaseException, chance: Callable[[], float] = random.random
+    ) -> float | None:
+        """Return the seconds until the next attempt after this many failures, the last of them `error`; None to give up."""
+        if failures >= self.attempts or not holds_for(self.on, error):
+            return None
+        return wait_after(self.wait, failures, chance)
+
+
+def wait_after(wait: float | Backoff, failures: int, chance: Callable[[], float] = random.random) -> float:
+    """Return the seconds to wait after this many failures in a row, where `wait` may be given either way."""
+    return wait.after(failures, chance) if isinstance(wait, Backoff) else wait
+
+
+def check_wait(name: str, wait: object) -> None:
+    """Refuse what is neither seconds nor a `Backoff`."""
+    if isinstance(wait, Backoff):
+        return
+    if isinstance(wait, bool) or not isinstance(wait, (int, float)):
+        raise TypeError(f"{name} must be a number of seconds or a Backoff, got {wait!r}")
+    check.seconds(name, wait)
+
+
+def _mendable(name: str, value: object) -> tuple[type[BaseException], ...]:
+    types = check.exception_types(name, value)
+    for each in types:
+        if not issubclass(each, Exception):
+            # A cancellation or a KeyboardInterrupt is an order, which nobody may answer with another attempt.
+            raise TypeError(f"{name} must hold subclasses of Exception, got {each!r}")
+    return types

@@ -1,0 +1,1 @@
+"""One run of a job, from the first init to the last finalizer."""

@@ -1,0 +1,147 @@
+"""How a task ends before its time: what came out of its routines, whose doing it was, and what its policy makes of it.
+
+Recorded in the trio task where it arises, before anything is cancelled (G5). Where a Cancelled came from is never told by its
+type: the job looks at its own scope, then outside of it; if neither is cancelled, a scope of the task has died.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from ..task import BETWEEN, DONE, Task
+from ..trio.calls import without_cancelled
+from ..words.exceptions import JobCancelledError, UnexpectedStopError
+from ..words.records import Cause, CauseKind, TaskError
+from ..words.states import FINISHED, STRICT, Phase, StopPolicy, TaskState
+from .stop import Stop
+from .stop_record import Ending, idle_error, is_fatal, kind_of
+
+if TYPE_CHECKING:
+    from ..job import Job
+
+
+@final
+class Failures:
+    """Records how the tasks of one job end before their time."""
+
+    __slots__ = ("_ending", "_job", "_stop")
+
+    def __init__(self, job: Job[Any], ending: Ending, stop: Stop) -> None:
+        self._job = job
+        self._ending = ending
+        self._stop = stop
+
+    def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+        """Record what ended a task; no phase: it struck the engine's own wait."""
+        self.explain(task, phase, exc)
+        if not task.ended:
+            task._move(TaskState.CANCELLED if task._failure is None else TaskState.FAILED)
+
+    def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+        """Record what struck a task, in whatever state it is."""
+        error = without_cancelled(exc)
+        self._stop.look_outside()
+        if error is not None:
+            self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
+        elif self._ending.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):
+            self._scope_died(task, phase or Phase.RUN)
+        elif self._ending.cause is None and task._failure is None and phase is not None:
+            self._cut(task, phase)
+        elif self._ending.outside and task._home is self._stop.nursery.parent_task and isinstance(exc, trio.Cancelled):
+            self._ending.cancelled = exc
+
+    def _cut(self, task: Task, phase: Phase) -> None:
+        if task._step == BETWEEN:
+            task._move(FINISHED)
+        elif not task._cut_alone:
+            self._ending.cut.append((task, phase))
+
+    def fail(
+        self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, mapped: bool = True
+    ) -> TaskError:
+        """Record an error of a task, and let its policy decide."""
+        contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
+        record = self._contain if contained else partial(self._stop.interrupt, kind, mapped=mapped)
+        failure = record(task, phase, error)
+        if task._failure is None:
+            task._failed_with(failure)
+        self._job._task_failed(task, failure, survived=contained)
+        return failure
+
+    def _contain(self, task: Task, phase: Phase, error: BaseException) -> TaskError:
+        # A transient task leaves the job, and its error with it: observers and the log have heard of it.
+        return TaskError(task, phase, error) if task.transient else self._ending.add(task, phase, error)
+
+    def note(self, task: Task, phase: Phase, error: Exception) -> None:
+        """Record an error of a task that does not change the job's end."""
+        failure = self._contain(task, phase, error)
+        self._job._task_failed(task, failure, survived=task.policy is StopPolicy.CONTAIN)
+
+    def loop_returned(self, task: Task) -> None:
+        """Record that a task's run loop has come to its end by itself, or was stopped at a step."""
+        if task.policy is STRICT and task._step == DONE and not self._ending.stopping:
+            error = UnexpectedStopError(
+                f"task {task.name!r} with StopPolicy.STRICT was done before the job was stopping"
+            )
+            self.fail(task, Phase.RUN, error, CauseKind.UNEXPECTED_STOP)
+        if task._failure is not None:
+            task._move(TaskState.FAILED)
+        else:
+            # Not every loop suspends after the job was cancelled: one may find that out between two steps.
+            cut = self._ending.cause is not None and task._step != DONE
+            task._move(TaskState.CANCELLED if cut else FINISHED)
+
+    def idle_expired(self, task: Task) -> None:
+        """Record that a task's idle clock ran out; where it is contained, cancel its loop alone."""
+        if self._stop.halted:  # by another holder of the same clock: this one is cancelled like all the others
+            return
+        assert task._idle is not None
+        self.fail(task, Phase.RUN, idle_error(task, task._idle.seconds), CauseKind.IDLE)
+        if task._loop_scope is not None:
+            task._loop_scope.cancel()
+
+    def finalizer_failed(self, task: Task, error: BaseException) -> None:
+        """Record an error of a finalizer or an exit; alone it makes the job CANCELLED."""
+        contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
+        stand_in, task._stand_in = task._stand_in, None
+        if stand_in is not None and (contained or self._ending.caused_by(stand_in)):
+            failure = self._ending.replace(stand_in, Phase.FINALIZE, error)
+            task._failed_with(failure)
+        elif contained:
+            failure = self._contain(task, Phase.FINALIZE, error)
+        elif self._ending.cause is None and self._stop.sealed:
+            at = trio.current_time()
+            failure = self._ending.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
+        else:  # before the finalizers of the job it is a transient task's, and the others are to hear of it
+            failure = self._stop.interrupt(CauseKind.FINALIZE, task, Phase.FINALIZE, error)
+        if task._failure is None:
+            task._failed_with(failure)
+        self._job._task_failed(task, failure, survived=contained)
+
+    def came_last(self, error: BaseException) -> None:
+        """Record what came when all was over; alone it makes the job CANCELLED."""
+        if self._ending.cause is None:
+            self._ending.interrupt(Cause(CauseKind.ERROR, error=error, at=trio.current_time()), mapped=False)
+        else:
+            self._ending.add(None, None, error)
+
+    def _scope_died(self, task: Task, phase: Phase) -> None:
+        error = JobCancelledError("a scope of the task was cancelled")
+        explained = task._baton is not None and not task.transient  # later, by what the finalizer and the exits raise
+        failure = self.fail(task, phase, error, CauseKind.ERROR, mapped=not explained)
+        if explained:
+            task._stand_in = failure
+
+    def unexplained(self, task: Task, dead: TaskError) -> None:
+        """Let the error that stood for a dead scope be the real one: the finalizer and the exits had nothing to tell."""
+        if self._ending.caused_by(dead):
+            failure = self._ending.replace(dead, dead.phase, dead.error)
+            task._failed_with(failure)
+
+
+def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
+    """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
+    return task._cut_alone or task._struck or (phase is None and task._failure is not None)

@@ -1,0 +1,551 @@
+"""One run of a job, from the first init to the last finalizer.
+
+The layout of trio tasks: the caller's own (the host) runs the oneshot and, where nothing forbids it, the first recurrent loop,
+and the next one if that has ended without ever suspending; every other task has a trio task in one nursery, for its init, its
+loop and its finalizer (G4). Nobody supervises: the trio task that takes a step of the life cycle starts the next one. An init
+that has passed starts the next init, the last one opens the gate for all loops, the loop that exits last begins the
+finalizers, and each finalizer hands the turn to the one before it. So a job pays for no coordinator, and the order (G1) is the
+order of these calls.
+
+Errors never reach the nursery: each is recorded in the trio task where it arises, before anything is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from contextvars import Context, copy_context
+from math import inf
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, Final, final
+from weakref import ref
+
+import trio
+from trio import open_nursery
+from trio.lowlevel import current_task, enable_ki_protection
+
+from ..context import make_current
+from ..task import BETWEEN, DONE, Task
+from ..trio.calls import call
+from ..trio.drive import OVER, go_on
+from ..trio.scopes import abandon_scopes_in, forget_deadlines, has_opened, is_cancelled
+from ..trio.time_slice import turns
+from ..trio.wakeup import Park, always, never
+from ..words.records import CauseKind
+from ..words.states import (
+    CANCELLED,
+    FINALIZING,
+    FINISHED,
+    ONESHOT_RUNNING,
+    RECURRENT_RUNNING,
+    RUN,
+    RUNNING,
+    STOP_GROUP,
+    STRICT,
+    Phase,
+)
+from .failures import Failures
+from .idle_watch import IdleWatch
+from .stop import Stop
+from .stop_record import Ending
+from .task_loop import run_loop
+from .teardown import Finalizers, Shutdown
+
+if TYPE_CHECKING:
+    from ..idle_clock import IdleClock
+    from ..job import Job
+
+_index: Final = attrgetter("index")
+
+
+@final
+class Lifecycle:
+    """The engine of one job; the job holds it while it runs."""
+
+    __slots__ = (
+        "_context",
+        "_due",
+        "_ending",
+        "_failures",
+        "_finalizers",
+        "_gate",
+        "_held",
+        "_host_free",
+        "_host_park",
+        "_idle",
+        "_initialising",
+        "_job",
+        "_kept",
+        "_open",
+        "_open_group",
+        "_over",
+        "_queue",
+        "_ready",
+        "_released",
+        "_turns",
+        "stop",
+    )
+
+    _context: Context
+
+    def __init__(self, job: Job[Any], ending: Ending, *, held: bool) -> None:
+        """Make the engine of a job that starts now; `held`: a block keeps it up until `release_block`."""
+        self._job = job
+        self._ending = ending
+        self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
+        if job._oneshot is not None:
+            self._queue.append(job._oneshot)
+        self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
+        self._gate: list[Park] = []  # the others that wait for the gate
+        self._released = False  # the gate is open: all inits of the start have passed
+        self._initialising = False
+        self._kept: int = job._keep_open  # holds that a stop ends
+        self._held: int = held  # holds of a block, which a failure of the job has to wait for
+        # What keeps the job up: loops that have not exited, and holds.
+        self._open = len(self._queue) + self._kept + self._held
+        self._open_group = sum(map(_in_group, self._queue)) if job._has_group else 0  # tasks of it that are not done
+        self._host_free = True  # to run loops, one after another
+        self._host_park: Park | None = None
+        self._over = False  # the last finalizer has ended
+        self._idle: IdleWatch | None = None
+        self._failures: Failures | None = None
+        self._finalizers: Finalizers | None = None
+        self._due: list[Task] = []  # that have something to clean up
+        self._turns = turns()
+        self.stop = Stop(job, ending, self)
+
+    def is_here(self) -> bool:
+        """Whether the caller is in the trio run in which the job runs."""
+        try:
+            return turns() is self._turns
+        except RuntimeError:
+            return False
+
+    # -- the host
+
+    @enable_ki_protection
+    async def live(self, *, contained: bool) -> None:
+        """Run the job to its verdict. What happened is in the ending, nothing is raised."""
+        try:
+            async with open_nursery() as nursery:
+                self.stop.arm(nursery)
+                try:
+                    self._context = copy_context()
+                    task = self._first()
+                    while task is not None:
+                        # In the host's trio task, but not in its context.
+                        context = self._context.copy() if task._context is None else task._context
+                        steps = self._live_task(task).__await__()
+                        trap = context.run(next, steps, OVER)
+                        if trap is not OVER:
+                            self._spawn_ready()
+                            await go_on(context.run, steps, trap)
+                        del context, steps, trap  # and what they hold: the host may live long after this task
+                        task = self._next_ready()
+                    self._host_free = False
+                    if self._job._watches_idle and not self.stop.winding_up and not self._idle_watch().sleeping:
+                        await self._idle_watch().run()
+                    if not self._over:
+                        await self._wait_for_the_rest(self._deaf)
+                except BaseException as exc:
+                    self._host_struck(exc)
+                if not self._over:
+                    await self._wait_for_the_rest(always)
+        except BaseExceptionGroup as group:
+            # Nothing but trio itself adds to the nursery: a KeyboardInterrupt that came while it closed.
+            for error in group.exceptions:
+                self.failures.came_last(error)
+        finally:
+            self._job._conclude(contained=contained)
+            del (
+                self.stop,
+                self._failures,
+                self._finalizers,
+                self._idle,
+            )  # cycles, and work for the garbage collector else
+
+    def _first(self) -> Task | None:
+        """Begin; return what the host is to run first: the oneshot, else a plain loop, else nothing."""
+        job = self._job
+        oneshot = job._oneshot
+        job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
+        # Its parent may be stopping, or its scope cancelled, and no routine need ever look.
+        if job._parent is not None and (parent := job._running_parent()) is not None:
+            if parent.is_here():
+                parent.stop.child_started(job)
+            else:
+                job._detach()
+        if job._children is not None:
+            job._children.leave_other_runs()
+        self.stop.look_again()
+        if oneshot is not None:
+            return self._queue.pop() if self._queue else None  # else it was dropped: the job is cancelled already
+        self._advance()
+        self.close_if_empty()
+        return self._next_ready()
+
+    def _next_ready(self) -> Task | None:
+        """Take a plain loop whose gate is open."""
+        return self._ready.pop(0) if self._released and self._ready else None
+
+    def _wait_for_the_rest(self, deaf: Callable[[], bool]) -> Awaitable[None]:
+        self._host_park = Park()
+        return self._host_park.wait(deaf)
+
+    def _host_struck(self, exc: BaseException) -> None:
+        if not isinstance(exc, trio.Cancelled):
+            self.stop.interrupt(CauseKind.ERROR, None, None, exc)
+        elif self._ending.cause is None and not self.stop.expired():
+            self._ending.cancelled = exc
+            self.stop.struck_from_outside()
+
+    # -- starting
+
+    def add(self, task: Task) -> None:
+        """Take a task that is added while the job runs."""
+        task._context = copy_context()
+        self._queue.insert(0, task)
+        self._open += 1
+        self._open_group += _in_group(task)
+        try:
+            if self.stop.halted:  # by the task's own factory
+                self.drop_queue()
+                self.close_if_empty()
+            elif self._released and not self._initialising:
+                self._advance()
+        except BaseException as fault:
+            self.stop.engine_failed(fault)
+            raise
+
+    def _advance(self) -> None:
+        """Start the next init; past the last one open the gate."""
+        self._initialising = False
+        queue, stop = self._queue, self.stop
+        while queue and not stop.halted:
+            task = queue.pop()
+            if task._init is not None:
+                self._initialising = True
+                self._spawn(task)
+                return
+            if task._finalize is None and not self._released:
+                self._ready.append(task)
+            else:
+                task._due = True
+                self._spawn(task)
+        if not self._released and not stop.halted:
+            self._release()
+
+    def _release(self) -> None:
+        """Open the gate: all run loops start."""
+        self._released = self._job._ready = True
+        for park in self._gate:
+            park.wake()
+        # The watch needs the host more than a loop does: either way it is one trio task less.
+        if self._job._watches_idle or not self._host_free:
+            self._spawn_ready()
+        if self._job._oneshot is None and self._open:  # an empty job has ended before anybody looks
+            self._job._set_ready()
+        if self._job._has_group:
+            self._check_group()
+
+    def _spawn_ready(self) -> None:
+        """Start the loops that the host cannot run: it is about to be busy for longer."""
+        while self._released and self._ready:
+            self._spawn(self._ready.pop(0))
+
+    def _spawn(self, task: Task) -> None:
+        # In the context of the code that added it, and nothing in it of the task that happens to run here.
+        context = self._context if task._context is None else task._context
+        try:
+            context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
+        except BaseException:  # a fault of the engine: the task must not be waited for
+            task._state = CANCELLED
+            task._counted = False
+            self._open -= 1
+            raise
+
+    # -- living
+
+    @enable_ki_protection
+    async def _live_task(self, task: Task) -> None:
+        """One task from init to finalizer, in the trio task and the context that it was given."""
+        make_current(ref(task))
+        home = task._home = current_task()
+        exc = None
+        try:
+            if task._init is not None or task._finalize is not None or task._loop_scope is not None:
+                exc = await self._set_up(task)
+            if exc is None and self._enter_loop(task):
+                try:
+                    if task._run is not None:
+                        loop = run_loop(task, task._run, self._ending, self._turns)
+                        await (loop if task._idle is None else self._watched(task, task._idle, loop))
+                    if task._step == DONE and task._failure is None and task.policy is not STRICT:
+                        task._move(FINISHED)  # as nearly every loop does
+                    else:
+                        self.failures.loop_returned(task)
+                except BaseException as error:
+                    exc = error
+                    self.failures.ended_by(task, task._phase, error)
+            self._leave_loop(task)
+            if task._baton is not None:
+                await self._clean_up(task, home, task._baton, exc)
+            elif has_opened(home, self.stop.scope):
+                self._close_scopes(task, home)
+        except BaseException as fault:
+            await self._salvage(task, home, fault)
+        finally:
+            if task._counted or task._baton is not None:
+                self._count_out(task)
+            task._run = task._home = None
+            del exc  # its traceback refers to this frame
+
+    async def _salvage(self, task: Task, home: trio.lowlevel.Task, fault: BaseException) -> None:
+        """End the job with a fault of the engine itself, and clean up the task in which it arose as far as that is left."""
+        self.stop.engine_failed(fault)
+        if not task.ended:
+            task._state = CANCELLED  # past its observers, who may be what has failed
+        if task._counted:
+            self._leave_loop(task)
+        if task._baton is not None and task._due:
+            await self._clean_up(task, home, task._baton, fault)
+
+    def _count_out(self, task: Task) -> None:
+        """Let the job go on without a task that leaves its trio task now, whatever has happened to it."""
+        if task._counted:
+            task._counted = False
+            self._open -= 1
+            if task.transient:
+                self._job._forget(task)
+            self.close_if_empty()
+        if self._finalizers is not None and self._finalizers.turn is task:
+            self._finalizers.next()
+        if task._baton is not None:
+            task._retire()
+
+    async def _set_up(self, task: Task) -> BaseException | None:
+        """Take a task up to its run loop; return what ended it before."""
+        if self.stop.halted and not task._due:
+            task._init = task._finalize = None
+            return None
+        if task._loop_scope is not None:
+            task._loop_scope.__enter__()
+        if task._init is not None or task._finalize is not None:
+            task._baton = Park()
+        task._due = True
+        exc = None
+        if task._init is not None:
+            task._move(RUNNING)
+            try:
+                await call(task._init, task)
+            except BaseException as error:
+                exc = error
+                self.failures.ended_by(task, Phase.INIT, error)
+            if task.index != 0:
+                self._advance()
+        if exc is None and task.index != 0 and not self._released:
+            exc = await self._wait_at_gate(task)
+        return exc
+
+    async def _wait_at_gate(self, task: Task) -> BaseException | None:
+        if not self.stop.halted:
+            park = Park()
+            self._gate.append(park)
+            try:
+                await park.wait(never)
+            except BaseException as exc:
+                self.failures.ended_by(task, None, exc)
+                return exc
+        return None
+
+    def _enter_loop(self, task: Task) -> bool:
+        """Whether the task may begin its run loop: not in a job that is cancelled by now."""
+        if self.stop.halted:
+            task._move(CANCELLED)
+            return False
+        if task._init is None:
+            task._move(RUNNING)
+        else:
+            task._phase = RUN
+        return True
+
+    async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
+        """Run a loop that has an idle timeout."""
+        watch = self._idle_watch()
+        if not watch.sleeping:
+            self.stop.help(watch.run)
+            watch.sleeping = True
+        watch.add(task, clock)
+        # What `trio.current_time` comes to, for a third of its price.
+        task._now = trio.lowlevel.current_clock().current_time
+        try:
+            await loop
+        finally:
+            watch.remove(task)
+
+    def _idle_watch(self) -> IdleWatch:
+        if self._idle is None:
+            self._idle = IdleWatch(self.failures.idle_expired)
+        return self._idle
+
+    def _leave_loop(self, task: Task) -> None:
+        if self._job._notices is not None:
+            self._job._notices.loop_ended(task)
+        if task.transient:
+            return  # counts until it is gone
+        if task._baton is not None:
+            self._due.append(task)
+        task._counted = False
+        self._open -= 1
+        if task.index == 0:
+            self._oneshot_ended(task)
+        if self._job._has_group and _in_group(task):
+            self._open_group -= 1
+            self._check_group()
+        if self._open == 0:
+            self.close_if_empty()
+
+    def _oneshot_ended(self, task: Task) -> None:
+        self.stop.look_again()  # before an init is entered
+        # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
+        passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
+        if passed and task._state is FINISHED and not self._ending.no_inits and not self.stop.halted:
+            if not self._ending.stopping:
+                self._job._move(RECURRENT_RUNNING)
+            self._job._set_ready()
+            self._host_free = task._baton is None
+            self._advance()
+        else:
+            self.drop_queue()
+
+    def _check_group(self) -> None:
+        if self._released and self._job._has_group and self._open_group == 0 and not self._ending.stopping:
+            self._job.finish()
+
+    @property
+    def failures(self) -> Failures:
+        """Those of the job's tasks; made when there is the first of them, or what is not quite a good end."""
+        if self._failures is None:
+            self._failures = Failures(self._job, self._ending, self.stop)
+        return self._failures
+
+    # -- cleaning up
+
+    @property
+    def finalizers(self) -> Finalizers:
+        """Those of the job; made when the first of them, or its bound, is needed."""
+        if self._finalizers is None:
+            seconds = self._job._limits.finalize_timeout
+            self._finalizers = Finalizers(self.stop.scope, seconds, self._finalizer_failed, self._all_over)
+        return self._finalizers
+
+    def _finalizer_failed(self, task: Task, error: BaseException) -> None:
+        self.failures.finalizer_failed(task, error)  # asked for here, so that they are made only then
+
+    async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
+        if task.transient:
+            task._due = False
+            await self.finalizers.clean_up(task, exc)
+            return
+        if not baton.woken:
+            # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
+            # Nor is it one whose deadline, meant for the run, comes only now (G4).
+            closed = exc is None and is_cancelled(home)
+            if exc is None:
+                forget_deadlines(home, self.stop.scope)
+            try:
+                await baton.wait(always if closed else self._deaf)
+            except BaseException as struck:
+                self.failures.explain(task, None, struck)
+                if not baton.woken:
+                    await baton.wait(always)
+        task._due = False
+        await self.finalizers.clean_up(task, exc)
+        if task._stand_in is not None:
+            self.failures.unexplained(task, task._stand_in)
+
+    def _close_scopes(self, task: Task, home: trio.lowlevel.Task) -> None:
+        """Take a task without a finalizer out of its own scope, and of those that it has left open."""
+        if task._loop_scope is None:
+            abandon_scopes_in(home, self.stop.scope)
+        else:
+            self.finalizers.close(task, home)
+            task._retire()
+
+    def _deaf(self) -> bool:
+        """Whether a cancellation would tell nothing new."""
+        return self.stop.halted or self.stop.sealed
+
+    def close_if_empty(self) -> None:
+        """Go on to the finalizers where no loop is left."""
+        if self._open == 0 and not self.stop.winding_up:
+            self.stop.wind_up()
+            if self._idle is not None:
+                self._idle.close()
+            job, children = self._job, self._job._children
+            if (
+                job._on_shutdown is None
+                and job._limits.stop_timeout == inf
+                and (children is None or not children.started())
+            ):
+                self._finalize()
+            else:
+                shutdown = Shutdown(job, self.stop, self.finalizers, self._finalize)
+                self._context.copy().run(shutdown.begin, self.stop.nursery)  # not in that of the task that ended last
+
+    def _finalize(self) -> None:
+        """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
+        self.stop.seal()
+        self._job._move(FINALIZING)
+        if self._due:
+            self._due.sort(key=_index)
+            self.finalizers.begin(self._due)
+        else:
+            self._all_over()
+
+    def _all_over(self) -> None:
+        self._over = True
+        if self._host_park is not None:
+            self._host_park.wake()
+
+    # -- stopping, as the stop asks for it
+
+    def drop_queue(self) -> None:
+        """Give up the tasks that were never started."""
+        dropped = [*reversed(self._queue), *self._ready]
+        self._queue.clear()
+        self._ready.clear()
+        self._open -= len(dropped)
+        for task in dropped:
+            task._counted = False
+            task._move(CANCELLED)
+
+    def clear_gate(self) -> None:
+        """Let go the tasks that wait for the gate behind a shield of their own: the cancellation has not reached them."""
+        for park in self._gate:
+            if park.waiting:
+                park.wake()
+
+    def release_hold(self) -> None:
+        """Let the job end when its loops have exited."""
+        self._open -= self._kept
+        self._kept = 0
+        if self._ending.cause is None or self._job._block is None or not self._job._block.entered:
+            self.release_block()  # after a finish it goes on by itself; after a failure it will not be entered
+        self.close_if_empty()
+
+    def release_block(self) -> None:
+        """Let go what a block held."""
+        self._open -= self._held
+        self._held = 0
+        self.close_if_empty()
+
+    def expire(self) -> None:
+        """End the budget of the stop: the parent's is over."""
+        self.stop.halt()
+        self.finalizers.expire()
+        if self.stop.children is not None:
+            self.stop.children.expire()
+
+
+def _in_group(task: Task) -> bool:
+    return task.policy is STOP_GROUP and task._run is not None

@@ -1,0 +1,332 @@
+"""All that can bring a running job to its end: errors, timeouts, a finish, a parent, an outer scope.
+
+Each records the cause first and cancels second (G5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterator
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol, final
+
+import trio
+from trio.lowlevel import enable_ki_protection
+
+from ..family import Children
+from ..task import Task
+from ..trio.scopes import is_cancelled_around
+from ..words.blocks import contextmanager
+from ..words.exceptions import JobCancelledError
+from ..words.records import Cause, CauseKind, TaskError
+from ..words.states import JobState, Phase
+from .stop_record import Ending, is_fatal, timeout_error
+
+if TYPE_CHECKING:
+    from ..job import Job
+
+
+class Stoppable(Protocol):
+    """What a stop ends at once: a scope, or what else is to hear of it."""
+
+    def cancel(self) -> None:
+        """End it; a plain call, which raises nothing."""
+        ...
+
+
+class Loops(Protocol):
+    """What a stop needs of the life cycle."""
+
+    def drop_queue(self) -> None:
+        """Give up the tasks that were never started."""
+        ...
+
+    def clear_gate(self) -> None:
+        """Let go the tasks that wait for the gate and have not heard of the cancellation."""
+        ...
+
+    def release_hold(self) -> None:
+        """Let the job end when its loops have exited."""
+        ...
+
+    def close_if_empty(self) -> None:
+        """Go on to the finalizers where no loop is left."""
+        ...
+
+
+@final
+class Stop:
+    """Decides whether and how a running job stops."""
+
+    __slots__ = (
+        "_helpers",
+        "_job",
+        "_loops",
+        "children",
+        "ending",
+        "halted",
+        "nursery",
+        "scope",
+        "scopes",
+        "sealed",
+        "timeout_at",
+        "waits",
+        "winding_up",
+    )
+
+    nursery: trio.Nursery
+    scope: trio.CancelScope
+
+    def __init__(self, job: Job[Any], ending: Ending, loops: Loops) -> None:
+        self._job = job
+        self._loops = loops
+        self._helpers: list[trio.CancelScope] = []
+        self.ending = ending
+        self.children: Children | None = job._children
+        self.scopes: dict[Stoppable, None] = {}  # of waits that a stop ends at once
+        self.waits: dict[trio.CancelScope, None] | None = None  # for peers, which only a cancellation ends
+        self.timeout_at = inf
+        self.halted = False  # all loops are cancelled: enter nothing more
+        self.winding_up = False  # all run loops have exited
+        self.sealed = False  # finalizers have begun: the cause stands
+
+    def arm(self, nursery: trio.Nursery) -> None:
+        """Take the nursery whose scope bounds all run loops, and start the job's timeout."""
+        self.nursery = nursery
+        self.scope = nursery.cancel_scope
+        timeout = self._job._limits.timeout
+        if timeout != inf:
+            self.timeout_at = trio.current_time() + timeout
+            self.scope.deadline = self.timeout_at
+
+    # -- asked from inside and outside
+
+    def interrupt(
+        self,
+        kind: CauseKind,
+        task: Task | None,
+        phase: Phase | None,
+        error: BaseException,
+        *,
+        parent: Cause | None = None,
+        mapped: bool = True,
+        outside: bool = False,
+    ) -> TaskError:
+        """Record an error; where it is the first, cancel the job."""
+        if kind is not CauseKind.TIMEOUT and not outside:
+            self.look_outside()
+        if self.ending.interrupted or (self.sealed and not is_fatal(error)):
+            return self.ending.add(task, phase, error)
+        cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
+        failure = self.ending.interrupt(cause, mapped=mapped)
+        self.ending.outside = outside
+        if not self.sealed:
+            self._announce()
+            if kind is not CauseKind.PARENT:  # else it is told below this job by the one that tells this one
+                self._cancel_children()
+            self.halt()
+            self._loops.release_hold()
+        return failure
+
+    def obey(self, order: BaseException) -> None:
+        """Take an order (SystemExit, say) that came out of code of the user's which the engine had called on its way."""
+        self.interrupt(CauseKind.ERROR, None, None, order)
+
+    def engine_failed(self, fault: BaseException) -> None:
+        """Record a fault of the engine itself, and end the job with it: whatever else has happened, none shall wait."""
+        if self.ending.interrupted or self.sealed:
+            self.ending.add(None, None, fault)
+        else:
+            cause = Cause(CauseKind.ERROR, None, None, fault, trio.current_time())
+            self.ending.interrupt(cause, mapped=False)
+        if not self.sealed:
+            self.halt()
+            self._loops.release_hold()
+            self._cancel_children()
+
+    def _cancel_children(self) -> None:
+        if self.children is not None and self.ending.cause is not None:
+            self.children.cancel(self.ending.cause)
+
+    def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> bool:
+        """End the job well, within `grace` seconds; its children are for the caller to finish, where this returns True.
+
+        (A call from job to job would end with Python's stack.)
+        """
+        self.expired()
+        first = not self.ending.stopping
+        self.ending.no_inits = self.ending.no_inits or no_inits
+        if self.sealed or not self.ending.ask(cause, trio.current_time() + grace):
+            return False
+        if first:
+            self._announce()
+        if self.children is not None and self.children.that_finish():
+            self.help(self._cut_after_children)
+        elif grace <= 0:
+            self.halt()
+        else:
+            self._arm_cut()
+        if first:
+            self._loops.release_hold()
+        return True
+
+    def child_started(self, child: Job[Any]) -> None:
+        """Tell a child that starts while this job stops."""
+        ending, children = self.ending, self.children
+        assert children is not None
+        if ending.cause is not None:
+            children.cancel_one(child, ending.cause)
+        elif child._closed_by_task:
+            return
+        elif ending.asked is not None:
+            children.finish_one(child, ending.asked, max(0.0, ending.cut_at - trio.current_time()))
+            self.scope.deadline = self.timeout_at
+            self.help(self._cut_after_children)
+        elif self.winding_up:
+            natural_end = Cause(CauseKind.FINISHED, at=trio.current_time())
+            children.finish_one(child, natural_end, self._job._limits.grace)
+
+    def halt(self) -> None:
+        """Cancel all run loops."""
+        self.halted = True
+        self._loops.drop_queue()
+        self.scope.cancel()
+        self._loops.clear_gate()
+        self._loops.close_if_empty()
+
+    def hurry(self) -> None:
+        """Wait for no peer any longer: the job was cancelled, be it in its finalizers, where that changes nothing else."""
+        self.ending.hurried = True
+        for scope in tuple(self.waits or ()):
+            scope.cancel()
+
+    @contextmanager
+    def hurrying(self, scope: trio.CancelScope) -> Iterator[None]:
+        """Cancel `scope` when the job is cancelled while the block runs, be it in its finalizers; at once, if it has been."""
+        if self.ending.hurried:
+            scope.cancel()
+        if self.waits is None:
+            self.waits = {}
+        self.waits[scope] = None
+        try:
+            yield
+        finally:
+            del self.waits[scope]
+
+    def wind_up(self) -> None:
+        """The last run loop has exited: nothing is left that could be cut."""
+        self.winding_up = True
+        self.look_again()
+        if self.ending.asked is not None:
+            self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
+            self.scope.deadline = self.timeout_at
+        for helper in self._helpers:
+            helper.cancel()
+
+    def seal(self) -> None:
+        """The finalizers begin: nothing can interrupt the job any more."""
+        self.sealed = True
+        if self.timeout_at != inf:
+            self.scope.deadline = inf
+
+    def _announce(self) -> None:
+        if self._job.state is not JobState.STOPPING:
+            self._job._move(JobState.STOPPING)
+        self._job._tell_stopping()
+        for scope in tuple(self.scopes):
+            scope.cancel()
+
+    def _arm_cut(self) -> None:
+        self.scope.deadline = min(self.timeout_at, self.ending.cut_at)
+
+    async def _cut_after_children(self) -> None:
+        """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
+        await trio.sleep_until(self.ending.cut_at)
+        if self.children is not None:
+            await self.children.ended(Children.that_finish)
+        self.halt()
+
+    def help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run a part of the engine beside the tasks, until all run loops have exited."""
+        if not self.winding_up:
+            self.nursery.start_soon(self._helping, work)
+
+    @enable_ki_protection
+    async def _helping(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        # Not only its own scope may be cancelled: the host sees to that, and the nursery need not hear of it again.
+        with trio.CancelScope() as scope:
+            self._helpers.append(scope)
+            try:
+                if not self.winding_up:
+                    await work()
+            except trio.Cancelled:
+                pass
+            except BaseException as fault:
+                self.engine_failed(fault)
+
+    # -- noticed
+
+    def expired(self) -> bool:
+        """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""
+        if not self.scope.cancel_called:
+            return False
+        if self.ending.cause is None and not self.halted:
+            if self.scope.deadline == self.ending.cut_at:
+                self.halt()
+            else:
+                job = self._job
+                error = timeout_error(job.name, job._limits.timeout)
+                self.interrupt(CauseKind.TIMEOUT, None, None, error)
+        return True
+
+    def look_outside(self) -> None:
+        """Record what struck the job from outside, if anything did: whatever comes now is later than that."""
+        self.expired()
+        if self.ending.cause is None and not self.sealed and is_cancelled_around(self.scope):
+            self.struck_from_outside()
+
+    def block_cancelled(self) -> None:
+        """Record that the job's block was cancelled; from outside as a rule, but any Cancelled may come out of a block."""
+        self.look_outside()
+        if not self.ending.stopping:
+            self._record_outer_cancel()
+
+    def look_again(self) -> None:
+        """Look what a loop has not heard of, that was in a shield or never suspended, nor a host that runs such a loop."""
+        if self.timeout_at != inf or is_cancelled_around(self.scope):
+            self.look_outside()
+
+    def struck_from_outside(self) -> None:
+        """Record a cancellation by an outer scope, or by a job above whose time was up."""
+        if not self._struck_above() and self.ending.cause is None:
+            self._record_outer_cancel()
+
+    def _struck_above(self) -> bool:
+        """Let the jobs above, the outermost first, record what struck them; return whether the nearest is interrupted.
+
+        One that is interrupted tells those below it by itself.
+        """
+        struck = False
+        for above in reversed(self._line_above()):
+            if not struck:
+                above.expired()
+                if above.ending.cause is None and is_cancelled_around(above.scope):
+                    above._record_outer_cancel()
+            struck = above.ending.cause is not None
+        return struck
+
+    def _line_above(self) -> list[Stop]:
+        """Return the stops of the running jobs above, the nearest first, up to one that is interrupted.
+
+        One that cleans up is none of them: what it was interrupted by is over, and its shield is between.
+        """
+        line: list[Stop] = []
+        parent = self._job._running_parent()
+        while parent is not None and not parent.stop.sealed:
+            line.append(parent.stop)
+            parent = None if parent.stop.ending.interrupted else parent.stop._job._running_parent()
+        return line
+
+    def _record_outer_cancel(self) -> None:
+        error = JobCancelledError("an outer cancel scope was cancelled")
+        self.hurry()
+        self.interrupt(CauseKind.CANCEL, None, None, error, mapped=False, outside=True)

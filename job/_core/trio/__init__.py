@@ -1,0 +1,1 @@
+"""Small tools on trio, each usable by itself."""

@@ -1,0 +1,94 @@
+"""The time slice that the spinning loops of a trio run share.
+
+A run loop whose `run` never awaits would starve everybody and outlive every deadline. A checkpoint for each step is the plain
+cure and costs some twenty times the step itself; a checkpoint whenever a slice of time is used up cures as well. The slice is
+one for all loops that are spinning at the time: a hundred of them delay the others no longer than one does.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import monotonic
+
+import trio
+from trio.lowlevel import RunVar
+
+SLICE = 0.001
+"""Seconds of processor time between two rounds of trio's scheduler, spent by all spinning loops together."""
+
+_HERE = object()  # in the sleep data of a trio task that is in its turn; trio takes that out whenever the task suspends
+
+
+class Turns:
+    """The loops of one trio run that wait for their next share of the slice; and how a thread reaches that run."""
+
+    __slots__ = ("_seen", "_seen_before", "_seen_until", "clock", "slice", "slice_ends", "token", "waiting")
+
+    def __init__(self) -> None:
+        # A mock clock means a test that looks at each step: there every tick is a checkpoint.
+        self.slice = 0.0 if clock_is_mocked() else SLICE
+        self.clock = trio.lowlevel.current_clock()
+        self.token = trio.lowlevel.current_trio_token()
+        self.waiting = 0
+        self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
+        self._seen = self._seen_before = (
+            0  # loops that came by after a suspension of their own, in this slice and the last
+        )
+        self._seen_until = 0.0
+
+    async def give_way(self) -> float:
+        """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again.
+
+        Where the present slice is not used up, the caller goes on at once: a short job need not suspend at all. The same where
+        the caller has suspended since it was here, on its own account: then it only looks whether it is cancelled.
+        """
+        now = monotonic()
+        if now < self.slice_ends:
+            return self.slice_ends
+        task = trio.lowlevel.current_task()
+        if self.slice and task.custom_sleep_data is not _HERE:
+            await trio.lowlevel.checkpoint_if_cancelled()
+            until = now + self._share_of_the_woken(now)
+        else:
+            until = await self._checkpoint()
+        task.custom_sleep_data = _HERE
+        return until
+
+    def _share_of_the_woken(self, now: float) -> float:
+        # Any number of loops may be woken at once by what they waited for, and all of them may spin from now on.
+        if now >= self._seen_until:
+            self._seen_until = now + self.slice
+            self._seen, self._seen_before = 0, self._seen
+        self._seen += 1
+        return self.slice / max(self._seen, self._seen_before)
+
+    async def _checkpoint(self) -> float:
+        self.waiting += 1
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            share = self.slice / self.waiting
+            self.waiting -= 1
+        self.slice_ends = monotonic() + share
+        return self.slice_ends
+
+
+_turns: RunVar[Turns] = RunVar("job turns")
+
+
+def turns() -> Turns:
+    """Return the turns of this trio run."""
+    try:
+        return _turns.get()
+    except LookupError:
+        fresh = Turns()
+        _turns.set(fresh)
+        return fresh
+
+
+def clock_is_mocked() -> bool:
+    """Whether the present trio run is on a `trio.testing.MockClock`."""
+    # Not imported for this: it brings pytest with it where that is installed, a quarter of a second at each program's start.
+    # And as long as nobody else has imported it, there is no such clock.
+    testing = sys.modules.get("trio.testing")
+    return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)

@@ -1,0 +1,46 @@
+"""Who waits for a job to stop, to end, or for its tasks to be done. A job that nobody waits for has none of these."""
+
+from __future__ import annotations
+
+import math
+from typing import final
+
+import trio
+
+from .task import Task
+
+
+@final
+class Notices:
+    """The waiters of one job."""
+
+    __slots__ = ("_channels", "ended", "stopping")
+
+    def __init__(self) -> None:
+        self.stopping = trio.Event()
+        self.ended = trio.Event()
+        self._channels: list[trio.MemorySendChannel[Task]] = []
+
+    def subscribe(self) -> trio.MemoryReceiveChannel[Task]:
+        """Return a channel that gets each task from now on; without a bound, so that the job never waits for its reader."""
+        send, receive = trio.open_memory_channel[Task](math.inf)
+        self._channels = [*filter(_is_read, self._channels), send]  # no channel says by itself that its reader has gone
+        return receive
+
+    def loop_ended(self, task: Task) -> None:
+        """Send a task whose run loop has ended."""
+        self._channels = list(filter(_is_read, self._channels))
+        for channel in self._channels:
+            channel.send_nowait(task)
+
+    def job_ended(self) -> None:
+        """Wake everybody, and close the channels."""
+        self.stopping.set()
+        self.ended.set()
+        for channel in self._channels:
+            channel.close()
+        self._channels.clear()
+
+
+def _is_read(channel: trio.MemorySendChannel[Task]) -> bool:
+    return channel.statistics().open_receive_channels > 0

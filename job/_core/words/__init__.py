@@ -1,0 +1,1 @@
+"""Enums, tables and records: the standard library only."""

@@ -1,0 +1,134 @@
+"""The states of jobs and tasks, and the one table of legal moves for each.
+
+The tables are the truth: the engine refuses a move that they do not have, the documentation draws its diagrams from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from types import MappingProxyType
+from typing import Final
+
+
+class _State(Enum):
+    moves: frozenset[Enum]  # what the tables below have for it
+
+    # Enum hashes by name in Python code; identity is as good for members and several times faster in the tables below.
+    __hash__ = object.__hash__
+
+
+class JobState(_State):
+    """Where a job is in its life. `CANCELLED` and `DONE` are terminal."""
+
+    NEW = "new"
+    ONESHOT_RUNNING = "oneshot running"
+    RECURRENT_RUNNING = "recurrent running"
+    STOPPING = "stopping"
+    FINALIZING = "finalizing"
+    CANCELLED = "cancelled"
+    DONE = "done"
+
+
+class TaskState(_State):
+    """Where a task is in its life.
+
+    `FINISHED`: done, or stopped at a step by `finish`. `FAILED`: ended by an error of its own. `CANCELLED`: cut short of a
+    step by whatever cause, or never started.
+    """
+
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Phase(_State):
+    """The routine of a task that was running."""
+
+    INIT = "init"
+    RUN = "run"
+    FINALIZE = "finalize"
+
+
+# Members that the engine needs for each job. Until Python 3.12 looking one up in its Enum takes twenty times as long as this:
+# the metaclass has a `__getattr__`.
+NEW: Final = JobState.NEW
+
+ONESHOT_RUNNING: Final = JobState.ONESHOT_RUNNING
+
+RECURRENT_RUNNING: Final = JobState.RECURRENT_RUNNING
+
+FINALIZING: Final = JobState.FINALIZING
+
+JOB_DONE: Final = JobState.DONE
+
+PENDING: Final = TaskState.PENDING
+
+RUNNING: Final = TaskState.RUNNING
+
+FINISHED: Final = TaskState.FINISHED
+
+CANCELLED: Final = TaskState.CANCELLED
+
+INIT: Final = Phase.INIT
+
+RUN: Final = Phase.RUN
+
+JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
+    {
+        JobState.NEW: frozenset(
+            {JobState.ONESHOT_RUNNING, JobState.RECURRENT_RUNNING, JobState.CANCELLED, JobState.DONE}
+        ),
+        JobState.ONESHOT_RUNNING: frozenset({JobState.RECURRENT_RUNNING, JobState.STOPPING}),
+        JobState.RECURRENT_RUNNING: frozenset({JobState.STOPPING, JobState.FINALIZING}),
+        JobState.STOPPING: frozenset({JobState.FINALIZING}),
+        JobState.FINALIZING: frozenset({JobState.CANCELLED, JobState.DONE}),
+        JobState.CANCELLED: frozenset(),
+        JobState.DONE: frozenset(),
+    }
+)
+
+TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = MappingProxyType(
+    {
+        TaskState.PENDING: frozenset({TaskState.RUNNING, TaskState.CANCELLED}),
+        TaskState.RUNNING: frozenset({TaskState.FINISHED, TaskState.FAILED, TaskState.CANCELLED}),
+        TaskState.FINISHED: frozenset(),
+        TaskState.FAILED: frozenset(),
+        TaskState.CANCELLED: frozenset(),
+    }
+)
+
+for _moves in (JOB_MOVES, TASK_MOVES):
+    for _state, _next in _moves.items():
+        _state.moves = _next
+
+
+def illegal_move(old: Enum, new: Enum) -> AssertionError:
+    """Return the error for a move that the table does not have: a bug of the engine, never of the user."""
+    return AssertionError(f"illegal move {old} -> {new}")
+
+
+class StopPolicy(Enum):
+    """What a job does when a task with this policy ends.
+
+    A listener or a cron task, which never ends by itself, does not hold up a job whose real work is a `STOP_GROUP`.
+    """
+
+    ERROR = "error"
+    """An error cancels the job; done is fine."""
+    STRICT = "strict"
+    """As ERROR, and a done before the job is stopping is an error too (`UnexpectedStopError`)."""
+    STOP_GROUP = "stop group"
+    """As ERROR, and when all tasks of the group are done the job finishes."""
+    CONTAIN = "contain"
+    """An error is recorded and reported; nobody else is stopped, and the job's end is not changed by it."""
+
+
+# Asked for in each task: why these are not looked up in their Enum, `states` says.
+ERROR: Final = StopPolicy.ERROR
+
+STRICT: Final = StopPolicy.STRICT
+
+STOP_GROUP: Final = StopPolicy.STOP_GROUP

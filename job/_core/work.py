@@ -1,0 +1,69 @@
+"""A function of the user's, with its arguments, as the work of a task; and what is done when that fails."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, final
+
+from . import check
+from .forms import form_name
+from .retry import Retry
+from .task import Task
+from .words.records import TaskError
+from .words.states import Phase
+
+
+@final
+class Work:
+    """A function that is not called yet: `async def` or plain, an awaitable result of a plain one is awaited.
+
+    Raises:
+        TypeError: `fn` cannot be called. The usual slip is to call it where it is handed over; that coroutine is closed.
+    """
+
+    __slots__ = ("_args", "_fn", "name")
+
+    def __init__(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
+        check.uncalled("fn", fn)
+        self._fn = fn
+        self._args = args
+        self.name = form_name(fn)
+
+    async def __call__(self) -> Any:
+        """Do it, and return its result."""
+        result = self._fn(*self._args)
+        return await result if inspect.isawaitable(result) else result
+
+
+async def attempt(
+    task: Task, work: Callable[[], Awaitable[Any]], retry: Retry | None, pause: Callable[[float], Awaitable[bool]]
+) -> Any:
+    """Do `work` until it succeeds, each failure but the last reported as survived; return its result.
+
+    Args:
+        task: whose work it is.
+        work: called anew for each attempt.
+        retry: how often and when; None for a single attempt.
+        pause: waits between two attempts, and tells whether to make the next; if not, the result is None.
+
+    Raises:
+        Exception: that of the last attempt.
+    """
+    failures = 0
+    while True:
+        try:
+            return await work()
+        except Exception as error:
+            failures += 1
+            seconds = None if retry is None else retry.again_in(failures, error)
+            if seconds is None:
+                raise
+            survive(task, error)
+        if not await pause(seconds):
+            return None
+
+
+def survive(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
+    """Report an error of a task that goes on in spite of it, to observers and the log; it goes nowhere else."""
+    task.job._task_failed(task, TaskError(task, phase, error), survived=True)

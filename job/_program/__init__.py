@@ -1,0 +1,1 @@
+"""A job as a program: signals, log output, exit code, the command line."""

@@ -1,0 +1,133 @@
+"""The command line, as `job` and as `python -m job`: `job run module:factory`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Final, NoReturn, final
+
+from .._core.words.exceptions import JobStateError
+from ..log import ALWAYS, DEBUG, MORE
+from .log import FORMATS
+from .run import run_program
+from .target import Target, TargetError
+
+NOT_RUN: Final = 2
+"""The exit code where a command could not be carried out, as argparse has it."""
+
+_INTERRUPTED: Final = 130
+
+_LEVELS: Final = {"0": ALWAYS, "1": MORE, "2": DEBUG, "warning": ALWAYS, "info": MORE, "debug": DEBUG}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one command.
+
+    Args:
+        arguments: those of the process by default.
+
+    Returns:
+        The exit code: that of `job.run`; 2 where nothing was run, and stderr says why in one line; 130 where Ctrl-C came before
+        the job began.
+
+    Raises:
+        SystemExit: the arguments are wrong (2), or help or the version was asked for (0).
+    """
+    options = _parser().parse_args(arguments)
+    code: int = options.command(options)
+    return code
+
+
+@final
+class Parser(argparse.ArgumentParser):
+    """An argument parser that complains in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with exit code 2."""
+        self.exit(NOT_RUN, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+@final
+class Version(argparse.Action):
+    """Looks the version up when it is asked for, not at each start."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
+        """Print it and leave."""
+        print(f"job {metadata.version('trio-job')}")
+        parser.exit()
+
+
+def _parser() -> Parser:
+    parser = Parser(prog="job", description="Jobs of tasks on trio.", allow_abbrev=False)
+    parser.add_argument("--version", action=Version, nargs=0, help="show the version and leave")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_run(commands)
+    return parser
+
+
+# -- job run
+
+
+def _add_run(commands: argparse._SubParsersAction[Parser]) -> None:
+    parser = commands.add_parser(
+        "run",
+        help="run a job as a program",
+        description="Run a job as a program: SIGINT, SIGTERM or SIGHUP finishes it within its grace, a second one cancels it, "
+        "a third ends the process.",
+        epilog="Exit codes: 0 done, 1 failed, 2 not begun, 130, 143 or 129 cut by a second signal.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "target",
+        type=_target,
+        metavar="MODULE:FACTORY",
+        help="a function without arguments that returns a Job, or a Job",
+    )
+    parser.add_argument(
+        "--log-format", choices=FORMATS, help="auto (the default): console on a terminal, else json; to stderr"
+    )
+    parser.add_argument(
+        "--log-level",
+        choices=_LEVELS,
+        help="0 or warning: warnings and the like, 1 or info (the default): also how jobs ended, 2 or debug: everything",
+    )
+    parser.add_argument("--traceback", action="store_true", help="if MODULE or FACTORY raises, show all of it")
+    parser.set_defaults(command=_run)
+
+
+def _target(text: str) -> Target:
+    try:
+        return Target(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        job = options.target.load()
+    except TargetError as error:
+        if options.traceback and error.__cause__ is not None:
+            _say("".join(traceback.format_exception(error.__cause__)).rstrip())
+        return _refuse(error)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    # What is asked for on the command line goes before what the program registers by itself, and that before the defaults.
+    try:
+        return run_program(job, options.log_format, _LEVELS.get(options.log_level))
+    except JobStateError:
+        return _refuse(
+            f'{options.target} has been run already; has the module a job.run() outside of `if __name__ == "__main__"`?'
+        )
+
+
+def _refuse(reason: object) -> int:
+    _say(f"job run: {reason}")
+    return NOT_RUN
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:  # print would take stdout for it
+        print(text, file=sys.stderr)

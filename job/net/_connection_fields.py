@@ -1,0 +1,95 @@
+"""The story of a connection: what the toolkit puts into the fields of its job, and so into its `job.ended`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, final
+from weakref import WeakKeyDictionary
+
+import trio
+
+from .._core.words.blocks import contextmanager
+from ._reason import end_reason, side_of
+
+if TYPE_CHECKING:
+    from .._core.job import Job
+    from ._streams.stream import Stream
+
+_NOTHING: Final = object()
+
+
+@final
+class Story:
+    """Fields of a job that are filled in, again and again if need be. What the program has set itself stays."""
+
+    __slots__ = ("_fields", "_told")
+
+    def __init__(self, j: Job[Any]) -> None:
+        self._fields = j.fields
+        self._told: dict[str, Any] = {}
+
+    def tell(self, **facts: Any) -> None:
+        """Fill in fields."""
+        for name, fact in facts.items():
+            if name not in self._fields or self._fields[name] is self._told.get(name, _NOTHING):
+                self._fields[name] = self._told[name] = fact
+
+
+@final
+class DialStory:
+    """How a job came to its upstream, or did not: which one, after how many dials, how many seconds these took."""
+
+    __slots__ = ("_attempts", "_seconds", "_story")
+
+    def __init__(self, j: Job[Any]) -> None:
+        self._story = Story(j)
+        self._attempts = 0
+        self._seconds = 0.0
+
+    @contextmanager
+    def attempt(self, upstream: str) -> Iterator[None]:
+        """Tell of the attempt to connect that is made in this block, however it ends."""
+        started_at = trio.current_time()
+        self._attempts += 1
+        try:
+            yield
+        finally:
+            self._seconds += trio.current_time() - started_at
+            seconds = round(self._seconds, 6)
+            self._story.tell(upstream=upstream, attempts=self._attempts, connect_time=seconds)
+
+
+_dials: Final[WeakKeyDictionary[Job[Any], DialStory]] = WeakKeyDictionary()
+
+
+def dials_of(j: Job[Any]) -> DialStory:
+    """Return the story of all the dials that the tasks of a job make by hand; it is not to begin anew with each."""
+    story = _dials.get(j)
+    if story is None:
+        story = _dials[j] = DialStory(j)
+    return story
+
+
+@final
+class ConnectionEnd:
+    """Tells of the end of a connection. It has no reference to the job: that would be a cycle."""
+
+    __slots__ = ("stream",)
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+
+    def __call__(self, j: Job[Any]) -> None:
+        reason = end_reason(j)
+        side = side_of(reason)
+        story = Story(j)
+        if "reason" not in j.fields and side is not None:
+            story.tell(closed_by=side.value)
+        story.tell(reason=reason.value, bytes_up=self.stream.bytes_received, bytes_down=self.stream.bytes_sent)
+
+
+def tell_of_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:
+    """Tell who came, and where; once the job has ended, also why, by whom, and what was moved until then."""
+    Story(j).tell(client=stream.peer, listener=listener, queue_time=queue_time)
+
+    j._on_end = ConnectionEnd(stream)

@@ -1,0 +1,1 @@
+"""Endpoints: dialing, listening, serving."""

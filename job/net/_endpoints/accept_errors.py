@@ -1,0 +1,76 @@
+"""Which errors of an accept mean what, and who hears of them."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING, Final, final
+
+import trio
+
+from ..._core.words.user_code import shown
+
+if TYPE_CHECKING:
+    from ...log import JobLog
+    from .endpoint import Endpoint
+
+PASSED_OVER: Final = frozenset(
+    getattr(errno, name)
+    for name in ("ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH")
+    if hasattr(errno, name)
+)
+"""The client is gone again, or may not come in: the next one, please (accept(2))."""
+
+PAUSE: Final = 0.1
+"""Seconds to wait where nothing else can be done; trio's serve_listeners waits as long."""
+
+_LOG_INTERVAL: Final = 1.0
+_LIMIT_INTERVAL: Final = 10.0
+
+
+@final
+class ShortageLog:
+    """Writes of shortages, a line a second at most."""
+
+    __slots__ = ("_count", "_log", "_next")
+
+    def __init__(self, log: JobLog) -> None:
+        self._log = log
+        self._next = -float("inf")
+        self._count = 0
+
+    def note(self, error: OSError) -> None:
+        """Write of an error, or count it for the next line."""
+        self._count += 1
+        now = trio.current_time()
+        if now >= self._next:
+            self._log.warning("accept.failed", error=shown(error), times=self._count)
+            self._next = now + _LOG_INTERVAL
+            self._count = 0
+
+
+@final
+class LimitLog:
+    """Writes that clients find no place: at once, and then a line every ten seconds while it lasts."""
+
+    __slots__ = ("_endpoint", "_log", "_reached")
+
+    def __init__(self, log: JobLog, endpoint: Endpoint) -> None:
+        self._log = log
+        self._endpoint = endpoint
+        self._reached = trio.Event()
+
+    def note(self) -> None:
+        """A client finds no place."""
+        self._reached.set()
+
+    async def run(self) -> None:
+        """Write, until cancelled."""
+        endpoint = self._endpoint
+        limit, on_limit = endpoint._options.limit, endpoint._options.on_limit
+        while True:
+            await self._reached.wait()
+            self._reached = trio.Event()
+            self._log.warning("limit.reached", address=endpoint.address, limit=limit, on_limit=on_limit)
+            await trio.sleep(_LIMIT_INTERVAL)
+            if endpoint._slots.waiting:
+                self.note()

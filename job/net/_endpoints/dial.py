@@ -1,0 +1,178 @@
+"""Connect to an address: at once where it is a number, by happy eyeballs where it is a name."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import Any, Final, final
+
+import trio
+
+from .._addresses import Address, TcpAddress, UnixAddress, named
+from .._allow import Allow, Target, permitted
+from .._shortages import is_shortage
+from .._streams.socket_wire import SocketWire
+from .look_up import look_up
+
+_FULL_BACKLOG_PAUSE: Final = 0.01
+_NEXT_ATTEMPT_AFTER: Final = 0.25  # RFC 8305, 5; trio's open_tcp_stream has the same
+_UNDER_WAY: Final = frozenset({errno.EINPROGRESS, errno.EALREADY})
+_UP: Final = frozenset({0, errno.EISCONN})
+
+
+@final
+class Attempt:
+    """A connection on its way to an address that needs no look-up. It owns the socket until it has given the wire away."""
+
+    __slots__ = ("_address", "_family", "_name", "_sock")
+
+    def __init__(self, address: Address, family: int, name: Any) -> None:
+        self._address = address
+        self._family = family
+        self._name = name
+        self._sock = socket.socket(family)
+        self._sock.setblocking(False)
+
+    def result(self) -> SocketWire | None:
+        """Return the wire where the connection is up; None where that takes time.
+
+        Raises:
+            OSError: it failed, and the socket is closed.
+        """
+        try:
+            number = self._sock.connect_ex(self._name)
+            if number in _UNDER_WAY:
+                # Within a machine it is up by now, which only a second call tells.
+                number = self._sock.connect_ex(self._name)
+            if number in _UNDER_WAY or number == errno.EAGAIN:
+                return None
+            if number not in _UP:
+                raise OSError(number, os.strerror(number))
+        except OSError as error:
+            self._sock.close()
+            raise named(error, self._address) from None
+        return not_itself(SocketWire(self._sock, self._name, self._family), self._address)
+
+    async def wait(self) -> SocketWire:
+        """Wait for the connection.
+
+        Raises:
+            OSError: it failed, and the socket is closed.
+        """
+        while (wire := self.result()) is None:
+            try:
+                await self._wait()
+            except BaseException:
+                self._sock.close()
+                raise
+        return wire
+
+    async def _wait(self) -> None:
+        if isinstance(self._address, UnixAddress):
+            # Unlike TCP it is done at once, refused at once, or the backlog is full: then there is nothing to wait on.
+            await trio.sleep(_FULL_BACKLOG_PAUSE)
+        else:
+            await trio.lowlevel.wait_writable(self._sock)
+
+
+def not_itself(wire: SocketWire, address: object) -> SocketWire:
+    """Return the wire, unless both its ends are one socket.
+
+    A dial of a dead port of this machine may be given that very port as its own; the two SYNs then cross, and TCP calls
+    that a connection (RFC 9293, 3.5: simultaneous open).
+
+    Raises:
+        ConnectionRefusedError: they are, and it is closed: nobody listens there.
+    """
+    if wire.connects_to_itself:
+        wire.abandon()
+        raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED), str(address))
+    return wire
+
+
+def attempt(address: Address) -> Attempt | None:
+    """Begin to connect; None where the host is a name that has to be looked up first."""
+    if isinstance(address, UnixAddress):
+        return Attempt(address, socket.AF_UNIX, address.path)
+    numeric = address.numeric
+    return None if numeric is None else Attempt(address, *numeric)
+
+
+async def connect(address: Address, allow: Allow | None = None) -> SocketWire:
+    """Connect; `allow` is asked of what a look-up gives, a number was asked about before.
+
+    Raises:
+        OSError: why not, with the address in the message; of several attempts the first one's.
+    """
+    begun = attempt(address)
+    if begun is not None:
+        return await begun.wait()
+    assert isinstance(address, TcpAddress)
+    try:
+        targets = await look_up(address.host or "localhost", address.port)
+    except (OSError, UnicodeError) as error:
+        raise named(error, address) from None
+    return await Race(address).run(alternating(permitted(allow, address, targets)))
+
+
+def alternating(targets: list[Target]) -> list[Target]:
+    """Make the second target one of the other family, if there is one: where one is broken the other is soon tried."""
+    first = targets[0]
+    other = next((target for target in targets if target[0] != first[0]), first)
+    return list(dict.fromkeys((first, other, *targets)))
+
+
+@final
+class Race:
+    """Happy eyeballs (RFC 8305): an attempt a quarter of a second, or as soon as the one before has failed; the first wins."""
+
+    __slots__ = ("_address", "_errors", "_winner")
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._errors: list[OSError] = []
+        self._winner: SocketWire | None = None
+
+    async def run(self, targets: list[Target]) -> SocketWire:
+        """Connect to whichever target answers first.
+
+        Raises:
+            OSError: none of them did; the error of the first that had one of its own.
+        """
+        try:
+            async with trio.open_nursery() as nursery:
+                for target in targets:
+                    failed = trio.Event()
+                    nursery.start_soon(self._try, target, failed, nursery.cancel_scope)
+                    with trio.move_on_after(_NEXT_ATTEMPT_AFTER):
+                        await failed.wait()
+        except BaseException:
+            if self._winner is not None:
+                self._winner.abandon()
+            raise
+        if self._winner is None:
+            raise self._telling()
+        return self._winner
+
+    async def _try(self, target: Target, failed: trio.Event, all_attempts: trio.CancelScope) -> None:
+        try:
+            wire = await Attempt(self._address, *target).wait()
+        except OSError as error:
+            self._errors.append(error)
+            failed.set()
+            return
+        if self._winner is None:
+            self._winner = wire
+            all_attempts.cancel()
+        else:
+            wire.abandon()
+
+    def _telling(self) -> OSError:
+        """Return the error that tells most: that there is no IPv6 here, say, tells nothing of a server with IPv4 as well."""
+        return next((error for error in self._errors if not is_shortage(error)), self._errors[0])
+
+
+def adopt(stream: trio.SocketStream) -> SocketWire:
+    """Take the socket out of a stream of trio's."""
+    return SocketWire(socket.socket(fileno=stream.socket.detach()))

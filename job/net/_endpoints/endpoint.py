@@ -1,0 +1,409 @@
+"""An address, and all there is to do with it: dial it, listen on it, count what happens."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import AsyncExitStack
+from ipaddress import IPv4Network, IPv6Network
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from ..._core.forms import Routines
+from ..._core.registry import announce_figures
+from ..._core.task import Task
+from ..._core.words.blocks import asynccontextmanager, contextmanager
+from .._addresses import UNKNOWN, Address, host_of, parse_address
+from .._allow import Allow, check_at_once
+from .._connection_fields import DialStory, Story, dials_of
+from .._errors import ConnectTimeoutError
+from .._options import OnLimit, Options, Transport
+from .._shortages import tell_shortage
+from .._streams.codec import PayloadCodec, framing_of
+from .._streams.socket_wire import SocketWire
+from .._streams.stream import Stream
+from .._streams.tls_context import check_server, server_name
+from .._streams.tls_wire import over_tls
+from .._streams.wire import Wire
+from .closing import close, closing
+from .dial import Attempt, attempt, connect, not_itself
+from .figures import endpoint_figures
+from .listeners import Doors, accept_one, close_doors, door_of, open_doors, wire_over
+from .listening import Listening
+from .pool import Pool
+from .slots import Slots
+from .statistics import EndpointStatistics, Tally
+
+if TYPE_CHECKING:
+    from ..._core.job import Job
+    from .listeners import Door
+
+
+@final
+class Endpoint:
+    """An address to dial or to listen on, with its limits and timeouts.
+
+    It holds no connection and no socket of its own, but for those that wait to be reused (`max_idle`), and may be made
+    before trio runs. One that serves many clients goes to `serve`.
+
+    Args:
+        address: "host:port", ":port" (all interfaces), "[::1]:port", "unix:path". Port 0 finds one, see `addresses`.
+        limit: how many accepted connections there may be at once; None for any number.
+        on_limit: what happens beyond: "wait" leaves clients in the kernel's queue, "queue" accepts them and holds them up to
+            `queue_timeout`, "reject" accepts and closes.
+        queue_timeout: seconds that "queue" holds a client.
+        connect_timeout: seconds for a dial, and for a TLS handshake either way.
+        close_timeout: seconds that closing a stream waits for the peer.
+        read_size: the most bytes in one chunk.
+        ssl_context: TLS, on either side; a client's for dialing, a server's for listening.
+        server_hostname: whose certificate a dial expects; the address's host by default. A path, and a place of a transport
+            that is no host, has none: there it must be given, unless the context checks no names.
+        codec: makes messages of bytes, a `frames.Codec` or any object with `encode(payload) -> bytes`, `decode(bytes) ->
+            payload` and, if need be, a `max_frame`; without one a message is a chunk.
+        max_idle: how many released streams are kept for the next dial.
+        max_idle_age: seconds that one is kept; an older one is closed when a dial or a release comes next.
+        allow: which addresses a dial may connect to: a function `(ip_address, port) -> bool`, or networks
+            (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, before anything connects to
+            it: of the one that is really connected to (127.0.0.1 for 0.0.0.0, an IPv4 address for its IPv6 form). Where
+            none is left the dial fails with `PermissionError`, as does one of a unix socket, which has no such address.
+            The names of a transport are its own affair.
+        transport: another network: async `dial(address)` gives a trio stream, `listen(address)` trio listeners.
+
+    Raises:
+        TypeError, ValueError: an argument is not as described; the message names it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_address",
+        "_binding",
+        "_doors",
+        "_framing",
+        "_inbound",
+        "_listeners",
+        "_options",
+        "_pool",
+        "_slots",
+        "_tally",
+        "_target",
+    )
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        limit: int | None = None,
+        on_limit: OnLimit = "wait",
+        queue_timeout: float = 5,
+        connect_timeout: float = 10,
+        close_timeout: float = 5,
+        read_size: int = 65536,
+        ssl_context: ssl.SSLContext | None = None,
+        server_hostname: str | None = None,
+        codec: PayloadCodec | None = None,
+        max_idle: int = 0,
+        max_idle_age: float = 60,
+        allow: Allow | Iterable[IPv4Network | IPv6Network | str] | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        self._options = Options(
+            limit,
+            on_limit,
+            queue_timeout,
+            connect_timeout,
+            close_timeout,
+            read_size,
+            ssl_context,
+            server_hostname,
+            max_idle,
+            max_idle_age,
+            allow,
+            transport,
+        )
+        self._framing = framing_of(codec)
+        self._target = self._parse(address)
+        self._address = address
+        self._slots = Slots(limit)
+        self._tally = Tally()
+        self._pool = Pool(max_idle, max_idle_age)
+        self._doors: Doors = ()
+        self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
+        self._listeners = 0
+        self._binding = trio.Lock()
+        announce_figures(self, endpoint_figures)
+
+    def _parse(self, address: str) -> Address | str:
+        """Read an address; a transport may have names of its own for its places."""
+        try:
+            return parse_address(address)
+        except ValueError:
+            if self._options.transport is None or not address:
+                raise
+            return address
+
+    # -- dialing
+
+    def connect_task(self, j: Job[Any]) -> Routines:
+        """Be a oneshot task that dials and leaves the `Stream` in `j.value`; its finalizer closes that.
+
+        The job's `fields` get upstream, attempts and connect_time, also where the dial fails.
+        """
+        return connect_routines(self, j)
+
+    async def connect(self, task: Task, address: str | None = None) -> Stream:
+        """Do in a task of your own what `connect_task` does: dial, leave the stream in the job's value, close it at the end.
+
+        For a oneshot that learns only in its run where to go. The job's `fields` get upstream, attempts (of all such calls
+        of the job's tasks) and connect_time; the stream is closed right after the task's finalizer.
+
+        Args:
+            task: the task that calls this, from its own trio task.
+            address: another address to dial with the same options.
+
+        Raises:
+            OSError, ConnectTimeoutError: as `dial` does.
+            JobStateError: it was called from another trio task than the task's own.
+        """
+        return await connect_in(task, self, address)
+
+    async def dial(self, address: str | None = None) -> Stream:
+        """Connect, TLS handshake included; the caller closes the stream. A kept connection is used where there is one.
+
+        Args:
+            address: another address to dial with the same options.
+
+        Raises:
+            ValueError: TLS with a context of a server, or without a name to check.
+            OSError: it failed: refused, unreachable, unknown host, failed handshake (ssl.SSLError).
+            PermissionError: `allow` refuses all addresses that it has.
+            ConnectTimeoutError: it was not up within `connect_timeout`.
+        """
+        name = self._address if address is None else address
+        target = self._target if address is None else self._parse(address)
+        self._server_name(name)
+        wire = await self._pool.get(name) if self._pool else None
+        if wire is None:
+            wire = await self._connect(target, name)
+        return self._dialed(wire, name)
+
+    async def _dial_anew(self) -> Stream:
+        """Connect, whatever connections are kept."""
+        return self._dialed(await self._connect(self._target, self._address), self._address)
+
+    def _dialed(self, wire: Wire, name: str) -> Stream:
+        self._tally.outbound += 1
+        return Stream(wire, self, dialed=name)
+
+    async def _connect(self, target: Address | str, name: str) -> Wire:
+        await trio.lowlevel.checkpoint()
+        try:
+            check_at_once(self._options.allow, target)
+            begun = self._begin(target)
+            wire: Wire | None = None if begun is None else begun.result()
+            if wire is None:
+                wire = await self._connect_in_time(begun, target, name)
+        except Exception as error:
+            self._tally.dial_failures += 1
+            tell_shortage(error)
+            raise
+        self._tally.dialed += 1
+        return wire
+
+    def _begin(self, target: Address | str) -> Attempt | None:
+        """Begin to connect, where that may be all there is to do: a scope for the timeout costs more than the call."""
+        if isinstance(target, str) or self._options.transport is not None or self._options.ssl_context is not None:
+            return None
+        return attempt(target)
+
+    async def _connect_in_time(self, begun: Attempt | None, target: Address | str, name: str) -> Wire:
+        seconds = self._options.connect_timeout
+        with trio.move_on_after(seconds):
+            wire = await self._reach(target, name) if begun is None else await begun.wait()
+            return await self._secure(wire, self._server_name(name))
+        raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
+
+    async def _reach(self, target: Address | str, name: str) -> Wire:
+        transport = self._options.transport
+        if transport is not None:
+            wire = wire_over(await transport.dial(name), local=UNKNOWN, peer=name, patience=self.close_timeout)
+            return not_itself(wire, name) if isinstance(wire, SocketWire) else wire
+        assert not isinstance(target, str)
+        return await connect(target, self._options.allow)
+
+    def _server_name(self, name: str) -> str | None:
+        """Return whose certificate is expected at an address.
+
+        Raises:
+            ValueError: TLS cannot do without a name there, or the context is a server's.
+        """
+        context = self._options.ssl_context
+        if context is None:
+            return None
+        return server_name(context, self._options.server_hostname or host_of(name), name)
+
+    async def _secure(self, wire: Wire, hostname: str | None, *, server_side: bool = False) -> Wire:
+        context = self._options.ssl_context
+        if context is None:
+            return wire
+        return await over_tls(
+            wire, context, server_side=server_side, server_hostname=hostname, patience=self.close_timeout
+        )
+
+    def _keep(self, name: str, wire: Wire) -> bool:
+        """Keep a wire for the next dial of that name; return whether there was room."""
+        return self._pool.put(name, wire)
+
+    def _outbound_closed(self) -> None:
+        self._tally.outbound -= 1
+
+    # -- listening
+
+    def accept_task(self, j: Job[Any]) -> Routines:
+        """Be a oneshot task that accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
+
+        It listens from its init to its finalizer; several such jobs at once share the listener, also with `serve`. The
+        client takes a place of the `limit`, and the task waits for one.
+        """
+        return accept_routines(self, j)
+
+    @asynccontextmanager
+    async def _listening(self) -> AsyncIterator[Doors]:
+        """Listen for the length of the block; blocks at the same time share the listeners."""
+        if self._options.ssl_context is not None:
+            check_server(self._options.ssl_context)
+        async with self._binding:
+            if not self._listeners:
+                self._doors = await self._open_doors()
+            self._listeners += 1
+        try:
+            yield self._doors
+        finally:
+            self._listeners -= 1
+            if not self._listeners:
+                doors, self._doors = self._doors, ()
+                await close_doors(doors)
+
+    async def _open_doors(self) -> Doors:
+        transport = self._options.transport
+        if transport is None:
+            assert not isinstance(self._target, str)
+            return await open_doors(self._target)
+        return [door_of(each, self._address, self.close_timeout) for each in await transport.listen(self._address)]
+
+    @contextmanager
+    def _counted(self, stream: Stream) -> Iterator[None]:
+        """Count an accepted stream among the open ones while the block runs: while it has a job."""
+        self._inbound[stream] = None
+        try:
+            yield
+        finally:
+            del self._inbound[stream]
+
+    async def _welcome(self, wire: Wire) -> Stream:
+        """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
+        if self._options.ssl_context is None:
+            return Stream(wire, self)
+        seconds = self._options.connect_timeout
+        with trio.move_on_after(seconds):
+            return Stream(await self._secure(wire, None, server_side=True), self)
+        raise ConnectTimeoutError(f"{wire.peer}: no TLS handshake within {seconds:g} s")
+
+    # -- what it is
+
+    @property
+    def address(self) -> str:
+        """The address as given."""
+        return self._address
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens, in the form of the argument; empty when it does not."""
+        return tuple(door.address for door in self._doors)
+
+    @property
+    def close_timeout(self) -> float:
+        """Seconds that closing a stream waits for the peer."""
+        return self._options.close_timeout
+
+    def statistics(self) -> EndpointStatistics:
+        """Return a frozen snapshot of what was counted."""
+        return self._tally.snapshot(
+            inbound=len(self._inbound), idle=len(self._pool), limit=self._options.limit, taken=self._slots.taken
+        )
+
+    @property
+    def connections(self) -> tuple[Stream, ...]:
+        """The accepted streams that are open now and have a job, the oldest first."""
+        return tuple(stream for stream in self._inbound if not stream.closed)
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self._address}, {len(self._inbound)} inbound, {self._tally.outbound} outbound>"
+
+
+def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
+    """Return the routines that dial."""
+    story = DialStory(j)
+    dialed: Stream | None = None
+
+    async def run(task: Task) -> None:
+        nonlocal dialed
+        with story.attempt(endpoint.address):
+            dialed = j.value = await endpoint.dial()
+        task.done()
+
+    async def finalize(task: Task) -> None:
+        if dialed is not None:
+            await close(dialed, j)
+
+    return Routines(None, run, finalize)
+
+
+async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Stream:
+    """Do what `Endpoint.connect` promises."""
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be a Task, got {task!r}")
+    with dials_of(task.job).attempt(endpoint.address if address is None else address):
+        stream = await endpoint.dial(address)
+    try:
+        await task.enter(closing(stream, task.job))
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+    task.job.value = stream
+    return stream
+
+
+def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
+    """Return the routines that accept one client."""
+    listening, client = Listening(endpoint), AsyncExitStack()
+
+    async def accept(task: Task) -> tuple[Wire, Door]:
+        doors = await listening.doors(task)
+        try:
+            return await accept_one(doors)
+        except OSError as error:
+            listening.broke(task, error)
+            raise
+
+    async def run(task: Task) -> None:
+        # What the client takes is given back where it does not get through its handshake: this may be called again.
+        async with AsyncExitStack() as taken:
+            await endpoint._slots.take()
+            taken.callback(endpoint._slots.give_back)
+            wire, door = await accept(task)
+            endpoint._tally.accepted += 1
+            Story(j).tell(client=wire.peer, listener=door.address)
+            stream = j.value = await endpoint._welcome(wire)
+            taken.enter_context(endpoint._counted(stream))
+            taken.push_async_callback(close, stream, j)
+            client.push_async_exit(taken.pop_all())
+        task.done()
+
+    async def finalize(task: Task) -> None:
+        try:
+            await client.aclose()
+        finally:
+            await listening.aclose()
+
+    return Routines(listening.init, run, finalize)

@@ -1,0 +1,270 @@
+"""Listeners: sockets of our own, or those of a transport. A door lets one client in at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from typing import Any, Final, Protocol, TypeAlias, final
+
+import trio
+
+from .._addresses import UNKNOWN, Address, TcpAddress, UnixAddress, named, written
+from .._streams.socket_wire import SocketWire
+from .._streams.stream_wire import ForeignWire
+from .accept_errors import PASSED_OVER
+from .dial import adopt
+from .look_up import look_up
+from .unix import BACKLOG, SocketFile, listen_unix
+
+_PORT_ATTEMPTS: Final = 8
+_NO_INTERFACE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})  # IPv6, on a machine that has none
+
+AcceptedWire: TypeAlias = SocketWire | ForeignWire
+"""What a client comes in by; TLS is laid over it later."""
+
+
+class Door(Protocol):
+    """One listener."""
+
+    @property
+    def address(self) -> str:
+        """Where it is."""
+        ...
+
+    async def wait(self) -> None:
+        """Wait until there may be a client, where that can be known before it is let in."""
+        ...
+
+    async def accept(self) -> AcceptedWire | None:
+        """Let a client in; None where there was none after all."""
+        ...
+
+    def turn_away(self) -> bool:
+        """Let a client in and close, though no descriptor is left; return whether that was possible.
+
+        Raises:
+            trio.WouldBlock: there is no client.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let nobody in any more."""
+        ...
+
+
+@final
+class SocketDoor:
+    """A listening socket. Its `accept` does not wait, so that a client can be left in the kernel's queue."""
+
+    __slots__ = ("_family", "_file", "_listener", "_sock", "_spare", "_watched", "_watchers", "address")
+
+    def __init__(
+        self, sock: socket.socket, *, file: SocketFile | None = None, listener: trio.SocketListener | None = None
+    ) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._family = int(sock.family)
+        self._file = file
+        self._listener = listener
+        self._watched = False
+        self._watchers = trio.lowlevel.ParkingLot()
+        self._spare: int | None = None
+        self._reserve()
+        self.address = written(sock.family, sock.getsockname())
+
+    async def wait(self) -> None:
+        """Wait for a client. Several may wait, and all wake up; trio allows one for each socket."""
+        if self._watched:
+            await self._watchers.park()
+            return
+        self._watched = True
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+        finally:
+            self._watched = False
+            self._watchers.unpark_all()
+
+    async def accept(self) -> AcceptedWire | None:
+        """Let one in if there is one; no checkpoint."""
+        try:
+            sock, peer = self._sock.accept()
+        except BlockingIOError:
+            return None
+        return SocketWire(sock, peer, self._family)
+
+    def turn_away(self) -> bool:
+        """Give up the spare descriptor for a moment: better a quick end for the client than a long wait."""
+        if self._spare is None:
+            self._reserve()
+        if self._spare is None:
+            return False
+        os.close(self._spare)
+        self._spare = None
+        try:
+            self._sock.accept()[0].close()
+        except BlockingIOError:
+            raise trio.WouldBlock from None
+        except OSError:  # somebody else has taken the descriptor
+            return False
+        finally:
+            self._reserve()
+        return True
+
+    def _reserve(self) -> None:
+        with suppress(OSError):
+            self._spare = os.open(os.devnull, os.O_RDONLY)
+
+    async def aclose(self) -> None:
+        """Close the socket, and remove its file."""
+        trio.lowlevel.notify_closing(self._sock)
+        if self._file is not None:
+            self._file.remove()
+        self._sock.close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+        if self._listener is not None:
+            await self._listener.aclose()
+
+
+@final
+class ForeignDoor:
+    """A listener of a transport. Only one with a `wait_for_client`, as that in memory, tells of a client beforehand."""
+
+    __slots__ = ("_listener", "_patience", "address")
+
+    def __init__(self, listener: trio.abc.Listener[Any], address: str, patience: float) -> None:
+        self._listener = listener
+        self._patience = patience
+        self.address = str(getattr(listener, "address", address))
+
+    async def wait(self) -> None:
+        """Wait for a client where the listener can, else go on to `accept`."""
+        wait_for_client = getattr(self._listener, "wait_for_client", None)
+        if wait_for_client is not None:
+            await wait_for_client()
+
+    async def accept(self) -> AcceptedWire | None:
+        """Wait for a client and let it in."""
+        stream = await self._listener.accept()
+        return wire_over(stream, local=self.address, peer=UNKNOWN, patience=self._patience)
+
+    def turn_away(self) -> bool:
+        """There is no way."""
+        return False
+
+    async def aclose(self) -> None:
+        """Close the listener."""
+        await self._listener.aclose()
+
+
+Doors: TypeAlias = Sequence[Door]
+
+
+def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> AcceptedWire:
+    """Return a wire over a stream of a transport; a plain socket is taken out of it."""
+    if type(stream) is trio.SocketStream:
+        return adopt(stream)
+    return ForeignWire(stream, local=local, peer=peer, patience=patience)
+
+
+def door_of(listener: trio.abc.Listener[Any], address: str, patience: float) -> Door:
+    """Return a door over a listener of a transport; one that is a plain socket is used directly."""
+    if type(listener) is trio.SocketListener:
+        # A descriptor of our own on the same socket: the program's stays good for whatever it is used for.
+        return SocketDoor(socket.socket(fileno=os.dup(listener.socket.fileno())), listener=listener)
+    return ForeignDoor(listener, address, patience)
+
+
+async def open_doors(address: Address) -> Doors:
+    """Bind and listen.
+
+    Raises:
+        OSError: it cannot be done on all interfaces of the address, which is in the message; nothing is left open.
+    """
+    try:
+        return await _open(address)
+    except (OSError, UnicodeError) as error:
+        raise named(error, address) from None
+
+
+async def _open(address: Address) -> Doors:
+    if isinstance(address, UnixAddress):
+        sock, file = await listen_unix(address)
+        return [SocketDoor(sock, file=file)]
+    return _open_tcp(address, await look_up(address.host, address.port, flags=socket.AI_PASSIVE))
+
+
+def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
+    if address.port == 0:
+        # The first socket finds a port, which must then be free for the others, too.
+        for _ in range(_PORT_ATTEMPTS):
+            try:
+                return _open_all(targets, 0)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+    return _open_all(targets, address.port)
+
+
+def _open_all(targets: list[tuple[int, Any]], port: int) -> Doors:
+    missing: OSError | None = None
+    with ExitStack() as undo:
+        socks: list[socket.socket] = []
+        for family, (host, _, *rest) in targets:
+            try:
+                # It knows which options each system needs.
+                sock = socket.create_server((host, port, *rest), family=family, backlog=BACKLOG)
+            except OSError as error:
+                if error.errno not in _NO_INTERFACE:
+                    raise
+                missing = error
+            else:
+                socks.append(undo.enter_context(sock))
+                port = sock.getsockname()[1]
+        if missing is not None and not socks:
+            raise missing
+        undo.pop_all()
+    return [SocketDoor(sock) for sock in socks]
+
+
+async def close_doors(doors: Doors) -> None:
+    """Close all of them, whatever one of them raises."""
+    async with AsyncExitStack() as stack:
+        for door in doors:
+            stack.push_async_callback(door.aclose)
+
+
+async def accept_one(doors: Doors) -> tuple[AcceptedWire, Door]:
+    """Let one client in, through whichever door it comes; return which one that was, too."""
+    while True:
+        door = await _first_ready(doors)
+        try:
+            wire = await door.accept()
+        except OSError as error:
+            if error.errno not in PASSED_OVER:
+                raise
+            await trio.lowlevel.checkpoint()
+        else:
+            if wire is not None:
+                return wire, door
+
+
+async def _first_ready(doors: Doors) -> Door:
+    if len(doors) == 1:
+        await doors[0].wait()
+        return doors[0]
+    ready: list[Door] = []
+
+    async def wait_at(door: Door) -> None:
+        await door.wait()
+        ready.append(door)
+        nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for door in doors:
+            nursery.start_soon(wait_at, door)
+    return ready[0]

@@ -1,0 +1,67 @@
+"""The listeners of a task, from its init to its finalizer; opened anew where they have broken and the task is run again."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, final
+
+from ..._core.report import report_loudly
+from .._shortages import SHORTAGES, is_shortage
+
+if TYPE_CHECKING:
+    from ..._core.task import Task
+    from .endpoint import Endpoint
+    from .listeners import Doors
+
+
+@final
+class Listening:
+    """Listens at an endpoint, for the routines of `serve` and `accept_task`.
+
+    That there is no listening is no fault of a client's: the log tells of it whatever is quiet.
+
+    Args:
+        endpoint: where to listen.
+        announced: whether the log tells where, too.
+    """
+
+    __slots__ = ("_announced", "_broken", "_doors", "_endpoint", "_opened")
+
+    def __init__(self, endpoint: Endpoint, *, announced: bool = False) -> None:
+        self._endpoint = endpoint
+        self._announced = announced
+        self._opened = AsyncExitStack()
+        self._doors: Doors = ()
+        self._broken = False
+
+    async def init(self, task: Task) -> None:
+        """Listen: the init of the task."""
+        try:
+            self._doors = await self._opened.enter_async_context(self._endpoint._listening())
+        except OSError as error:
+            report_loudly(task.job, error)
+            raise
+        self._broken = False
+        if self._announced:
+            task.log.info("listening", addresses=self._endpoint.addresses)
+
+    async def doors(self, task: Task) -> Doors:
+        """Return the listeners, anew where those at hand are broken: a restart calls init before, a retry only run."""
+        if self._broken:
+            await self.aclose()
+            await self.init(task)
+        return self._doors
+
+    def broke(self, task: Task, error: BaseException) -> None:
+        """Take note that a listener has failed; one that found no descriptor for a client is as good as before."""
+        self._broken = not is_shortage(error, SHORTAGES)
+        report_loudly(task.job, error)
+
+    async def aclose(self) -> None:
+        """Close the listeners; harmless the second time."""
+        self._doors = ()
+        await self._opened.aclose()
+
+    async def finalize(self, task: Task) -> None:
+        """Close the listeners: the finalizer of the task, or part of it."""
+        await self.aclose()

@@ -1,0 +1,192 @@
+"""Serve clients: accept them within the limit, and give each a job of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from ..._core.check import plain, seconds
+from ..._core.forms import Factory, Routines
+from ..._core.job import Job
+from .._shortages import SHORTAGES
+from .accept_errors import PASSED_OVER, PAUSE, LimitLog, ShortageLog
+from .clients import BuildJob, Clients
+from .endpoint import Endpoint
+from .listening import Listening
+
+if TYPE_CHECKING:
+    from ..._core.task import Task
+    from .listeners import AcceptedWire, Door, Doors
+
+_BATCH: Final = 64
+_ROUNDS: Final = 3  # of the scheduler, in which whoever accepts has surely had a turn
+_LAST_TURNS: Final = 64  # a flood must not hold up a stop
+
+
+def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> Factory:
+    """Return a factory for a task that accepts clients and runs a job for each, contained, as a child of the task's job.
+
+    Its init binds, so that a bad address fails the job before anything is up. When its job is asked to stop it goes on
+    accepting for `lame_duck` seconds, so that a balancer in front has time to notice; then it lets in who is in the queue
+    and finds a place, closes the listeners, and is done when the last connection has ended. The connections' jobs are
+    finished with the grace of the task's job.
+
+    A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
+    `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS` and `NoUpstreamError`, but not
+    about what this machine lacks. An error of `build_job` is logged with its traceback, and closes that client only;
+    `Reject`, returned or raised, closes it with one quiet line. A client that has reset its connection while it had to wait
+    for a place gets none.
+
+    It may be run again: by `restart` and `reload_on_signal`, which cut its connections and listen anew, and by `retry`.
+
+    The jobs' `fields` get, where the program has not set them itself: client, listener and queue_time, and at the end
+    reason, closed_by, bytes_up and bytes_down, unless a relay has told them.
+
+    Args:
+        endpoint: where to listen, and with what limit.
+        build_job: makes the job of a connection, which is run here, or a `Reject`. Plain and quick: no client is accepted
+            meanwhile.
+        lame_duck: seconds of the grace in which clients are still accepted.
+
+    Raises, in the task:
+        OSError: the endpoint cannot be bound, or its listener broke.
+    """
+    if not isinstance(endpoint, Endpoint):
+        raise TypeError(f"endpoint must be an Endpoint, got {endpoint!r}")
+    if not callable(build_job):
+        raise TypeError(f"build_job must be callable, got {build_job!r}")
+    plain("build_job", build_job)
+    seconds("lame_duck", lame_duck)
+
+    def serve_task(j: Job[Any]) -> Routines:
+        listening = Listening(endpoint, announced=True)
+
+        async def run(task: Task) -> None:
+            doors = await listening.doors(task)
+            await _Server(endpoint, build_job, task).run(doors, lame_duck, listening)
+            task.done()
+
+        return Routines(listening.init, run, listening.finalize)
+
+    return serve_task
+
+
+@final
+class _Server:
+    """One run of `serve`. Nothing but Cancelled goes through its nurseries: they would make groups of it."""
+
+    __slots__ = ("_clients", "_connections", "_endpoint", "_failure", "_limit", "_shortages", "_task")
+
+    def __init__(self, endpoint: Endpoint, build_job: BuildJob, task: Task) -> None:
+        self._endpoint = endpoint
+        self._task = task
+        self._shortages = ShortageLog(task.log)
+        self._limit = LimitLog(task.log, endpoint)
+        self._clients = Clients(endpoint, build_job, task, self._limit)
+        self._failure: BaseException | None = None
+        self._connections: trio.Nursery
+
+    async def run(self, doors: Doors, lame_duck: float, listening: Listening) -> None:
+        """Serve until the job is asked to stop, and then until the last connection has ended."""
+        async with trio.open_nursery() as self._connections:
+            async with trio.open_nursery() as accepting:
+                accepting.start_soon(self._limit.run)
+                for door in doors:
+                    accepting.start_soon(self._guarded, self._accept_from, door)
+                await self._task.job.wait_stopping()
+                await trio.sleep(lame_duck)
+                await self._empty_queues()
+                accepting.cancel_scope.cancel()
+            await listening.aclose()
+        if self._failure is not None:
+            listening.broke(self._task, self._failure)
+            raise self._failure
+
+    async def _empty_queues(self) -> None:
+        """Let in who is there already: the kernel has told them that they are connected, and would reset them."""
+        tally, before, turns = self._endpoint._tally, -1, 0
+        while tally.accepted != before and turns < _LAST_TURNS:
+            before = tally.accepted
+            turns += 1
+            for _ in range(_ROUNDS):
+                await trio.lowlevel.checkpoint()
+
+    async def _guarded(self, work: Callable[..., Any], *args: Any) -> None:
+        """Keep an error out of the nursery: the first one ends the serving."""
+        try:
+            await work(*args)
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            self._failure = self._failure or error
+            self._connections.cancel_scope.cancel()
+
+    # -- accepting
+
+    async def _accept_from(self, door: Door) -> None:
+        admit = self._admit_within_limit if self._endpoint._options.on_limit == "wait" else self._admit_all
+        while True:
+            await door.wait()
+            for _ in range(_BATCH):  # then the others may have their turn
+                if not await self._try(admit, door):
+                    break
+
+    async def _try(self, admit: Callable[[Door], Any], door: Door) -> bool:
+        """Let one client in; return whether it is worth to go on at once."""
+        try:
+            return bool(await admit(door))
+        except OSError as error:
+            if error.errno in PASSED_OVER:
+                await trio.lowlevel.checkpoint()
+                return True
+            if error.errno not in SHORTAGES:
+                raise
+            return await self._turn_away(door, error)
+
+    async def _turn_away(self, door: Door, shortage: OSError) -> bool:
+        try:
+            turned_away = door.turn_away()
+        except trio.WouldBlock:  # the kernel looks for a descriptor first, and only then for a client
+            return False
+        self._shortages.note(shortage)
+        if turned_away:
+            self._endpoint._tally.accepted += 1
+            self._endpoint._tally.rejected += 1
+            await trio.lowlevel.checkpoint()
+        else:
+            await trio.sleep(PAUSE)
+        return turned_away
+
+    async def _admit_within_limit(self, door: Door) -> bool:
+        """Take a place first: who finds none stays in the kernel's queue."""
+        slots = self._endpoint._slots
+        if not slots.take_nowait():
+            await door.wait()  # a server that is full is worth a line only where that keeps a client waiting
+            if not slots.take_nowait():
+                self._limit.note()
+                await slots.take()
+        wire = None
+        try:
+            wire = await door.accept()
+        finally:
+            if wire is None:
+                slots.give_back()
+        if wire is None:
+            return False
+        self._start(wire, door, placed=True)
+        return True
+
+    async def _admit_all(self, door: Door) -> bool:
+        """Let everybody in, and see who has a place."""
+        wire = await door.accept()
+        if wire is None:
+            return False
+        placed = self._endpoint._slots.take_nowait()
+        self._start(wire, door, placed=placed)
+        return True
+
+    def _start(self, wire: AcceptedWire, door: Door, *, placed: bool) -> None:
+        self._endpoint._tally.accepted += 1
+        self._connections.start_soon(self._guarded, self._clients.serve, wire, door.address, placed)

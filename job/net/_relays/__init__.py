@@ -1,0 +1,1 @@
+"""Relays: bytes both ways between two streams."""

@@ -1,0 +1,335 @@
+"""The course of one relay: two pumps under one clock, and what has come to their end so far."""
+
+from __future__ import annotations
+
+import errno
+import math
+from collections.abc import Awaitable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from typing import Final, final
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
+
+from ..._core.context import current_task
+from ..._core.trio.rounds import let_all_catch_up
+from ..._core.words.groups import holds_for
+from .._endpoints.closing import calling_on_stop, give_up_at, is_cut_by_finish, patience
+from .._errors import PEER_FAULTS
+from .._reason import EndReason, Side, reason_of_fault
+from .engine import AVAILABLE
+from .engine_pump import Driven, EnginePump
+from .leg import End
+from .limits import Limits
+from .pump import Pump
+from .task_pumps import SocketPump, StreamPump, TaskPump
+from .timers import Alarm, ScopeAlarm, SharedAlarm
+from .tls_pump import TlsPump
+
+_WHOLE: Final = frozenset({EndReason.EOF, EndReason.DRAINED})
+"""Reasons of an end at which each peer has all there was; one who is told of it is told the truth."""
+
+
+@final
+class Relaying:
+    """Moves bytes both ways between two streams until there is no more, or the relay is ended.
+
+    The pumps are shielded; the caller's trio task, with which they live, stands watch over them: for the timeouts, for what
+    they tell, and for a cancellation from outside.
+
+    However it ends but by an EOF, or at rest by a stop, nothing more is taken from that moment on, what was taken is given
+    within what time there is, and then both streams are aborted: a peer must not take a part for the whole.
+
+    Attributes:
+        reason: why it ended, once it has; None also where it was cancelled.
+        closed_by: the side that ended it.
+        error: what a peer did wrong, or we.
+    """
+
+    __slots__ = (
+        "_alarm",
+        "_busy_at",
+        "_down",
+        "_ended_at",
+        "_eof_is_one",
+        "_fault",
+        "_first_eof",
+        "_give_up_at",
+        "_job",
+        "_limits",
+        "_moved_at",
+        "_started_at",
+        "_task_clock",
+        "_up",
+        "closed_by",
+        "error",
+        "reason",
+    )
+
+    def __init__(self, client: End, upstream: End, limits: Limits) -> None:
+        kind = _kind_of_pump(client, upstream)
+        self._up = kind(client, upstream, self)
+        self._down = kind(upstream, client, self)
+        self._limits = limits
+        self._first_eof: Pump | None = None
+        self._eof_is_one = True  # what comes now as an EOF is not what the kernel says after a reset
+        self._fault: BaseException | None = None
+        self._give_up_at: float | None = None  # it is being ended, and what is not given until then is lost
+        self._alarm: Alarm
+        self._started_at = self._moved_at = self._busy_at = trio.current_time()
+        self._ended_at: float | None = None
+        # Each chunk is a heartbeat of the task. Not by tick(), which would also be a step: a run that forgets to take one
+        # after its relay would be called again, for ever.
+        task = current_task()
+        self._task_clock = None if task is None else task._idle
+        self._job = None if task is None else task.job
+        self.reason: EndReason | None = None
+        self.closed_by = Side.PROXY
+        self.error: BaseException | None = None
+
+    @enable_ki_protection
+    async def run(self) -> None:
+        """Relay until the end.
+
+        Raises:
+            trio.Cancelled: the relay was cancelled.
+            BaseException: a fault of our own.
+        """
+        struck: BaseException | None = None
+        try:
+            await checkpoint_if_cancelled()
+            try:
+                struck = await self._move()
+            finally:
+                await self._abort_unless_whole()
+        finally:
+            self._ended_at = trio.current_time()
+            self._forget()
+        try:
+            if (fault := self._fault or struck) is not None:
+                raise fault
+        finally:
+            fault = struck = None
+
+    async def _abort_unless_whole(self) -> None:
+        # A stream that is in use elsewhere, by another relay say, was never this one's to cut.
+        if self.reason not in _WHOLE and not isinstance(self._fault, trio.BusyResourceError):
+            await self._up.source.abort()
+            await self._down.source.abort()
+
+    def _forget(self) -> None:
+        """Let go of what refers to this one: a cycle is work for the garbage collector."""
+        self._up.forget_course()
+        self._down.forget_course()
+        self._job = None
+
+    def _move(self) -> Awaitable[BaseException | None]:
+        """Set the pumps going, and stand watch over them."""
+        up, down = self._up, self._down
+        if isinstance(up, EnginePump) and isinstance(down, EnginePump):
+            driven = Driven(up, down)
+            self._alarm = SharedAlarm(driven.engine.alarms)
+            return self._guard(driven)
+        assert isinstance(up, TaskPump)
+        assert isinstance(down, TaskPump)
+        self._alarm = ScopeAlarm()
+        return self._move_in_tasks(up, down)
+
+    async def _move_in_tasks(self, up: TaskPump, down: TaskPump) -> BaseException | None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(up.run)
+            nursery.start_soon(down.run)
+            return await self._guard(nullcontext())
+
+    @property
+    def bytes_up(self) -> int:
+        """Bytes that the upstream has taken."""
+        return self._up.bytes
+
+    @property
+    def bytes_down(self) -> int:
+        """Bytes that the client has taken."""
+        return self._down.bytes
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far."""
+        return (trio.current_time() if self._ended_at is None else self._ended_at) - self._started_at
+
+    # -- as the pumps tell
+
+    def moved(self, now: float) -> None:
+        """Put off both timeouts."""
+        self._moved_at = now
+        if self._task_clock is not None:
+            self._task_clock.touched = now
+
+    def changed(self) -> None:
+        """Wake the watch, or have it wake up at another time where that will do."""
+        if self._running:
+            self._alarm.move(self._deadline)
+        else:
+            self._alarm.wake()
+
+    def ended(self, pump: Pump) -> bool:
+        """Go on with the other direction alone; return whether the pump is to pass the EOF on."""
+        if not self._eof_is_one:
+            return False
+        self._first_eof = self._first_eof or pump
+        self.moved(trio.current_time())
+        return True
+
+    def failed(self, pump: Pump, error: BaseException) -> None:
+        """Tell a peer's fault, which is a reason, from our own, which is raised."""
+        if not holds_for(PEER_FAULTS, error):
+            self._fault = self._fault or error
+            self._conclude(EndReason.PROXY_ERROR, Side.PROXY, self._fault)
+            self._wind_up()
+        elif self.reason is None and not (self._up.eof and self._down.eof):
+            faulty = pump.sink if pump.sending else pump.source
+            self._conclude(reason_of_fault(error), faulty.side, error)
+            self._lose(faulty, error)
+
+    def _lose(self, gone: End, error: BaseException) -> None:
+        """Take nothing more for an end that is gone. Its last words, which may have come before, are for the other one."""
+        cause = error.__cause__
+        # To one who sends, the kernel says EPIPE where the peer had ended in good order before.
+        self._eof_is_one = not (isinstance(cause, OSError) and cause.errno != errno.EPIPE)
+        self._set_give_up()
+        (self._up if self._up.sink is gone else self._down).cut()
+
+    # -- the watch
+
+    async def _guard(self, driven: AbstractContextManager[None]) -> BaseException | None:
+        """Stand watch; return the cancellation, or the interrupt, that struck meanwhile."""
+        with driven:
+            try:
+                with self._hearing_of_a_stop():
+                    await self._see_through()
+            except BaseException as struck:
+                if isinstance(struck, trio.Cancelled):
+                    await self._drain()
+                return struck
+            finally:
+                if self.reason is None and not self._running and self._up.eof and self._down.eof:
+                    self._conclude_eof()
+                self._up.cut()
+                self._down.cut()
+        return None
+
+    async def _see_through(self) -> None:
+        """Wait until the pumps have ended, and where the relay is cut until what they gave has arrived."""
+        while self._running:
+            await self._alarm.sleep(self._deadline)
+            if self._is_late:
+                await self._look_again()
+                if self._is_late:
+                    self._expire()
+        if self._give_up_at is not None and self.reason is not EndReason.EOF:
+            with trio.CancelScope(deadline=self._give_up_at):
+                await (self._say_eof() if self.reason is EndReason.DRAINED else self._wait_delivered())
+
+    async def _drain(self) -> None:
+        """Give what was taken, where it was a finish that struck."""
+        j = self._job
+        if j is not None and is_cut_by_finish(j):
+            self._wind_up()
+            assert self._give_up_at is not None
+            with patience(j, self._give_up_at):
+                await self._see_through()
+
+    async def _look_again(self) -> None:
+        """Let the pumps see whether something came in the very moment that the time was up, or before this woke up, late."""
+        await let_all_catch_up()
+        self._up.look_again()
+        self._down.look_again()
+        while self._up.poked or self._down.poked:
+            await self._alarm.sleep(math.inf)
+
+    def _hearing_of_a_stop(self) -> AbstractContextManager[object]:
+        """Look at the time anew when the job is asked to stop, where that shortens it."""
+        j = self._job
+        if j is None or self._limits.drain_idle == math.inf:
+            return nullcontext()
+        return calling_on_stop(j, self.changed)
+
+    @property
+    def _running(self) -> bool:
+        return self._up.running or self._down.running
+
+    @property
+    def _is_late(self) -> bool:
+        return self._running and trio.current_time() >= self._deadline
+
+    @property
+    def _deadline(self) -> float:
+        if self._give_up_at is not None:
+            return self._give_up_at
+        seconds, reason = self._limit
+        return seconds + (max(self._busy_at, self._moved_at) if reason is EndReason.DRAINED else self._moved_at)
+
+    @property
+    def _limit(self) -> tuple[float, EndReason]:
+        draining = self._job is not None and self._job.stopping
+        return self._limits.of(self._up, self._down, draining=draining)
+
+    # -- the end
+
+    def _expire(self) -> None:
+        if self._give_up_at is not None:
+            self._up.cut()
+            self._down.cut()
+            return
+        reason, holding = self._limit[1], self._up.holding or self._down.holding
+        if reason is EndReason.DRAINED and holding:
+            self._busy_at = trio.current_time()  # it is not at rest, its reader is slow
+            return
+        if reason is EndReason.EOF and not holding:
+            self._conclude_eof()
+        else:
+            self._conclude(EndReason.TIMEOUT_HALF_CLOSE if reason is EndReason.EOF else reason, Side.PROXY, None)
+        self._wind_up()
+
+    def _wind_up(self) -> None:
+        """Take nothing more; what was taken is given within what time there is."""
+        self._set_give_up()
+        self._up.stop()
+        self._down.stop()
+
+    def _set_give_up(self) -> None:
+        if self._give_up_at is None:
+            seconds = max(self._up.source.close_timeout, self._down.source.close_timeout)
+            self._give_up_at = give_up_at(self._job, seconds)
+            self.changed()
+
+    async def _wait_delivered(self) -> None:
+        """Wait until both peers have what was given: an abort takes back what has not arrived."""
+        await self._up.sink.wait_delivered()
+        await self._down.sink.wait_delivered()
+
+    async def _say_eof(self) -> None:
+        """Close a relay that is at rest in good order."""
+        for sink in (self._up.sink, self._down.sink):
+            with suppress(*PEER_FAULTS):
+                await sink.send_eof()
+
+    def _conclude_eof(self) -> None:
+        assert self._first_eof is not None
+        self._conclude(EndReason.EOF, self._first_eof.source.side, None)
+
+    def _conclude(self, reason: EndReason, closed_by: Side, error: BaseException | None) -> None:
+        self.reason = reason
+        self.closed_by = closed_by
+        self.error = error
+
+
+def _kind_of_pump(client: End, upstream: End) -> type[EnginePump | SocketPump | StreamPump]:
+    driven = AVAILABLE and _is_ours(client) and _is_ours(upstream)
+    if client.plain is None or upstream.plain is None:
+        return TlsPump if driven else StreamPump
+    return EnginePump if driven else SocketPump
+
+
+def _is_ours(end: End) -> bool:
+    """Whether the engine can have the end: it is one of our streams, on a socket, so that we hear of its close."""
+    return end.link is not None and (end.plain or end.secured) is not None

@@ -1,0 +1,241 @@
+"""The pumps that have a trio task each: for any stream, and for two plain sockets."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Final, NoReturn, final
+
+import trio
+from trio.lowlevel import RunVar
+
+from ..._core.trio.time_slice import turns
+from .leg import End
+from .pump import Course, Pump
+
+
+class TaskPump(Pump):
+    """One direction in a trio task of its own."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        super().__init__(source, sink, course)
+        # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it,
+        # and knows whether what was taken is to be given nevertheless.
+        self._scope = trio.CancelScope(shield=True)
+
+    @property
+    def holding(self) -> bool:
+        """Whether it is about to give what it has taken."""
+        return self.running and self.sending
+
+    async def run(self) -> None:
+        """Move bytes until the source has no more, the relay stops or something fails; raise nothing."""
+        try:
+            with self._scope:
+                await self._run()
+        except BaseException as error:
+            self._course.failed(self, error)
+        finally:
+            self.running = self.poked = False
+            self._course.changed()
+
+    def cut(self) -> None:
+        """End it."""
+        self._scope.cancel()
+
+    def stop(self) -> None:
+        """End it, when it has given what it holds."""
+        self.stopping = True
+        if self.running and not self.sending:
+            self._interrupt()
+
+    def look_again(self) -> None:
+        """Interrupt its wait, if it is that for the source."""
+        if self.running and not self.sending:
+            self.poked = True
+            self._interrupt()
+
+    @abstractmethod
+    async def _run(self) -> None: ...
+
+    @abstractmethod
+    def _interrupt(self) -> None:
+        """Interrupt the wait for the source, and nothing else."""
+
+    def _looked(self) -> None:
+        if self.poked:
+            self.poked = False
+            self._course.changed()
+
+    def _given(self, size: int) -> None:
+        self.bytes += size
+        self._course.moved(trio.current_time())
+
+    async def _pass_eof(self) -> None:
+        self.eof = self._course.ended(self)
+        if self.eof:
+            self.sending = True
+            await self.sink.send_eof()
+
+
+@final
+class StreamPump(TaskPump):
+    """Moves the bytes of any trio stream, by `receive_some` and `send_all`."""
+
+    __slots__ = ("_wait",)
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        super().__init__(source, sink, course)
+        self._wait = trio.CancelScope()
+
+    async def _run(self) -> None:
+        while (data := await self._receive()) is not None:
+            if not data:
+                await self._pass_eof()
+                return
+            self._course.moved(trio.current_time())
+            self.sending = True
+            await self.sink.stream.send_all(data)
+            self.sending = False
+            self._given(len(data))
+
+    async def _receive(self) -> bytes | bytearray | memoryview | None:
+        """Return the next chunk; None where it is to stop first."""
+        while not self.stopping:
+            try:
+                # Around the wait only: a chunk that came in the same moment as the interruption comes out unharmed.
+                with self._wait:
+                    return await self.source.stream.receive_some()
+            finally:
+                self._wait = trio.CancelScope()
+                self._looked()
+        return None
+
+    def _interrupt(self) -> None:
+        self._wait.cancel()
+
+
+CHUNK: Final = 65536
+"""Bytes taken at once, and so the most that a direction holds when its sink takes no more."""
+
+_buffer: RunVar[memoryview] = RunVar("job relay buffer")
+
+
+@final
+class SocketPump(TaskPump):
+    """Tries first and waits only where the kernel has nothing to give or no place to take it.
+
+    All pumps of a trio run share one buffer. None of them awaits between filling and emptying it: what the sink did not
+    take at once is copied out.
+    """
+
+    __slots__ = ("_from", "_to")
+
+    def __init__(self, source: End, sink: End, course: Course) -> None:
+        super().__init__(source, sink, course)
+        assert source.plain is not None
+        assert sink.plain is not None
+        self._from = source.plain
+        self._to = sink.plain
+
+    async def _run(self) -> None:
+        self.source.lend(self._source_closed)
+        try:
+            await self._flow()
+        finally:
+            self.source.take_back()
+
+    def _source_closed(self) -> None:
+        self._course.failed(self, trio.ClosedResourceError("this stream was closed while it was relayed"))
+
+    async def _flow(self) -> None:
+        if unread := self.source.take_unread():
+            await self._give_rest(unread)
+        buffer = shared_buffer()
+        until = 0.0
+        while not self.stopping:
+            size = self._take(buffer)
+            self._looked()
+            if size == 0:
+                await self._pass_eof()
+                return
+            if size is None or (await self._pass_on(buffer[:size]) and size < CHUNK):
+                # A chunk that is not full was the last there was. To try again would be in vain nearly always.
+                await _wait(trio.lowlevel.wait_readable, self._from)
+            elif monotonic() >= until:
+                until = await turns().give_way()
+
+    def _take(self, buffer: memoryview) -> int | None:
+        """Return how many bytes came, 0 at EOF; None where there is nothing yet."""
+        try:
+            return self._from.recv_into(buffer)
+        except BlockingIOError:
+            return None
+        except OSError as error:
+            raise_as_stream_error(error)
+
+    async def _pass_on(self, chunk: memoryview) -> bool:
+        """Give a chunk to the sink; return whether it took all of it at once."""
+        size = len(chunk)
+        self.source.count_received(size)
+        self.sending = True
+        sent = self._give(chunk)
+        if sent < size:
+            self._course.moved(trio.current_time())  # into our hands at least
+            await self._give_rest(bytes(chunk[sent:]))
+        self.sending = False
+        return sent == size
+
+    async def _give_rest(self, data: bytes) -> None:
+        self.sending = True
+        rest = memoryview(data)
+        while rest:
+            await _wait(trio.lowlevel.wait_writable, self._to)
+            rest = rest[self._give(rest) :]
+        self.sending = False
+
+    def _give(self, data: memoryview) -> int:
+        """Return how many bytes the sink took."""
+        try:
+            sent = self._to.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise_as_stream_error(error)
+        self.sink.count_sent(sent)
+        self._given(sent)
+        return sent
+
+    def _interrupt(self) -> None:
+        # Wakes whoever waits for this socket, to look again; a scope around each wait would cost more than the wait.
+        trio.lowlevel.notify_closing(self._from)
+
+
+def shared_buffer() -> memoryview:
+    """Return the buffer of this trio run."""
+    try:
+        return _buffer.get()
+    except LookupError:
+        fresh = memoryview(bytearray(CHUNK))
+        _buffer.set(fresh)
+        return fresh
+
+
+async def _wait(until_ready: Callable[[socket.socket], Awaitable[None]], plain: socket.socket) -> None:
+    """Wait for a socket. May return early: the next call on it tells."""
+    try:
+        await until_ready(plain)
+    except trio.ClosedResourceError:
+        return
+
+
+def raise_as_stream_error(error: OSError) -> NoReturn:
+    """Tell a socket that we have closed ourselves, which is a fault, from all that a peer can do."""
+    if error.errno == errno.EBADF:
+        raise trio.ClosedResourceError("this socket was already closed") from None
+    raise trio.BrokenResourceError(f"socket connection broken: {error}") from error

@@ -1,0 +1,1 @@
+"""A connection: stream, inbox and outbox, link, wire."""

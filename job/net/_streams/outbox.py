@@ -1,0 +1,197 @@
+"""The sending half of a stream: the queue of those who send, served in order, whoever does the writing."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import final
+
+import trio
+
+from .link import Link
+
+
+@final
+class _Letter:
+    """What one sender wants written. Settled means written, failed, or its sender's turn to write it."""
+
+    __slots__ = ("abandoned", "data", "error", "settled", "turn")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.turn = False
+        self.abandoned = False  # the sender was cancelled
+        self.error: Exception | None = None
+        self.settled = trio.Event()
+
+    def settle(self, error: Exception | None = None) -> None:
+        """Wake the sender."""
+        self.error = error
+        self.settled.set()
+
+
+@final
+class Outbox:
+    """Letters are written one at a time, whole. A writer, where there is one, writes them all; else each sender its own.
+
+    `rest` is what is left of a letter whose writing was cancelled half way. It goes out before anything else, or the peer
+    could not tell where the next letter begins.
+    """
+
+    __slots__ = ("_arrived", "_link", "_queue", "_writer", "_written", "broken", "rest", "spoiled", "writing")
+
+    def __init__(self, link: Link) -> None:
+        self._link = link
+        self._queue: deque[_Letter] = deque()
+        self._arrived = trio.lowlevel.ParkingLot()
+        self._writer = False  # a writer waits for letters
+        self._written = 0  # letters that their senders wrote
+        self.writing = False
+        self.rest = b""
+        self.broken = False  # a letter was cut, nobody knows where
+        self.spoiled = False  # raw bytes were cut
+
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is under way, nor was left half done."""
+        return not (self.writing or self._queue or self.rest or self.broken or self.spoiled)
+
+    # -- the senders
+
+    async def send(self, data: bytes) -> None:
+        """Have `data` written after all that is in the queue, and wait for it. Cancelled before its turn, it is not."""
+        letter = _Letter(data)
+        if self.writing or self._writer:
+            await self._queue_up(letter)
+            if not letter.turn:
+                return
+        await self._write_own(letter)
+
+    async def _queue_up(self, letter: _Letter) -> None:
+        self._queue.append(letter)
+        self._arrived.unpark_all()
+        try:
+            await letter.settled.wait()
+        except BaseException:
+            self._withdraw(letter)
+            raise
+        if letter.error is not None:
+            raise letter.error
+
+    def _withdraw(self, letter: _Letter) -> None:
+        letter.abandoned = True
+        if letter in self._queue:
+            self._queue.remove(letter)
+        elif letter.turn:
+            self._finish_writing()
+
+    async def _write_own(self, letter: _Letter) -> None:
+        self.writing = True
+        try:
+            await self._write(letter)
+            self._written += 1
+        finally:
+            self._finish_writing()
+
+    async def write_raw(self, data: memoryview) -> None:
+        """Write bytes that are no letter: cancelled half way, they are the caller's affair."""
+        self._begin_raw()
+        try:
+            await self._write(_Letter(b""))
+            while data:
+                data = data[await self._link.send_some(data) :]
+            await self._link.flush()
+        except trio.Cancelled:
+            self.spoiled = True
+            raise
+        finally:
+            self._finish_writing()
+
+    async def wait_for_room(self) -> None:
+        """Wait until the wire may take something."""
+        self._begin_raw()
+        try:
+            await self._link.wire.wait_send_all_might_not_block()
+        finally:
+            self._finish_writing()
+
+    def _begin_raw(self) -> None:
+        if self.writing or self._queue:
+            raise trio.BusyResourceError("another task is sending on this stream")
+        self.writing = True
+
+    # -- the writer
+
+    async def wait_for_letter(self) -> bool:
+        """Wait until there is something to write; return False where a sender has written meanwhile."""
+        before = self._written
+        self._writer = True
+        try:
+            while self.writing or not self._queue:
+                self._link.check_open()
+                await self._arrived.park()
+                if self._written != before and not self._queue:
+                    return False
+            self.writing = True
+        finally:
+            self._writer = False
+            self._pass_on()
+        return True
+
+    async def write_letter(self) -> None:
+        """Write the first letter, after a wait for it."""
+        letter = self._queue.popleft()
+        try:
+            await self._write(letter)
+        except trio.Cancelled:
+            if not letter.abandoned:
+                self._queue.appendleft(letter)  # its sender goes on from there
+            raise
+        except Exception as error:
+            letter.settle(error)
+            raise
+        else:
+            letter.settle()
+        finally:
+            self._finish_writing()
+
+    # -- both
+
+    async def _write(self, letter: _Letter) -> None:
+        """Write what was left behind, then the letter."""
+        if self.broken:
+            raise trio.BrokenResourceError("a send on this stream was cancelled half way")
+        left = memoryview(self.rest + letter.data if self.rest else letter.data)
+        try:
+            while left:
+                left = left[await self._link.send_some(left) :]
+            await self._link.flush()
+        except trio.Cancelled:
+            self._cut_short(letter, left)
+            raise
+        self.rest = b""
+
+    def _cut_short(self, letter: _Letter, left: memoryview) -> None:
+        self.broken = not self._link.wire.resumes
+        begun = len(left) < len(letter.data)
+        self.rest = bytes(left if begun else left[: len(left) - len(letter.data)])
+        if begun:
+            letter.data = b""
+
+    def _finish_writing(self) -> None:
+        self.writing = False
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        """Let the next one write: the writer if there is one, else the first in the queue."""
+        if self._writer:
+            self._arrived.unpark_all()
+        elif self._queue and not self.writing:
+            letter = self._queue.popleft()
+            letter.turn = self.writing = True
+            letter.settle()
+
+    def close(self) -> None:
+        """Turn everybody away."""
+        while self._queue:
+            self._queue.popleft().settle(trio.ClosedResourceError("this stream was closed"))
+        self._arrived.unpark_all()

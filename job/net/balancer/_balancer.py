@@ -1,0 +1,268 @@
+"""The balancer: who is a candidate, which one is chosen, and who has to wait."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import trio
+
+from ..._core.check import all_of, function, number, plain, positive_seconds, seconds, whole
+from ..._core.forms import Factory
+from ..._core.registry import announce_figures
+from .._endpoints.figures import balancer_figures
+from .._errors import NoUpstreamError
+from ._choice import power_of_two
+from ._roster import Roster, Rules
+from ._tasks import check_factory, connect_factory, connect_in
+from ._upstream import Lease, Upstream
+from ._wait_queue import Line
+
+if TYPE_CHECKING:
+    from ..._core.task import Task
+    from .._streams.stream import Stream
+
+
+Choose: TypeAlias = Callable[[Sequence[Upstream], Any, Random], Upstream]
+"""Chooses one of the candidates, at least one, for a key."""
+
+
+@final
+class Balancer:
+    """Chooses upstreams for connections, counts what each has, and leaves out those that fail.
+
+    Candidates are the upstreams that are healthy, not ejected and below their limit; backups where no other is. An
+    upstream is ejected after `fall` errors in a row, of traffic or of probes, which are counted apart. It is in again after
+    `rise` good reports in a row, those of probes alone where probes took it out, or after `eject_for` seconds, whichever
+    comes first; let in by time alone, it is out again at its next error. Each change is an event, `UpstreamChanged`, and a
+    line in the log, `upstream.down` or `upstream.up`; one by time comes when the balancer is asked for something next.
+
+    Args:
+        upstreams: at the start; no two of the same address. May be empty.
+        choose: one of the functions of this module, or your own: `(candidates, key, random) -> Upstream`.
+        rise: good reports in a row that end an ejection.
+        fall: errors in a row that start one, or start it anew.
+        eject_for: seconds that an ejection lasts.
+        max_ejected: the share of the upstreams, 0 to 1, up to which traffic may eject: a network that fails for a
+            moment must not take out everything. Probes may; an upstream that is out for either reason counts.
+        random: where chance comes from; one of its own by default.
+
+    Raises:
+        TypeError, ValueError: a wrong argument.
+    """
+
+    __slots__ = ("__weakref__", "_choose", "_line", "_random", "_roster")
+
+    def __init__(
+        self,
+        upstreams: Iterable[Upstream],
+        *,
+        choose: Choose = power_of_two,
+        rise: int = 2,
+        fall: int = 3,
+        eject_for: float = 30,
+        max_ejected: float = 0.5,
+        random: Random | None = None,
+    ) -> None:
+        self._choose = _checked_choose(choose)
+        self._random = _checked_random(random)
+        rules = Rules(
+            rise=whole("rise", rise),
+            fall=whole("fall", fall),
+            eject_for=seconds("eject_for", eject_for),
+            max_ejected=number("max_ejected", max_ejected, least=0, most=1),
+        )
+        self._roster = Roster(upstreams, rules)
+        self._line = Line(self._offer, self._roster.next_return)
+        announce_figures(self, balancer_figures)
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]:
+        """All upstreams, candidates or not, in the order given."""
+        return self._roster.upstreams
+
+    def replace(self, upstreams: Iterable[Upstream]) -> None:
+        """Put others in place of the upstreams; connections are not touched.
+
+        Where an address stays, its `Upstream` object stays, with its count and its health, and takes the weight, limit,
+        backup and options of the new one; so too one that comes back while connections of its are still open. Callers
+        that wait in `acquire` are served. Nothing changes where an argument is wrong.
+
+        Raises:
+            TypeError, ValueError: as for the constructor.
+        """
+        self._roster.replace(upstreams)
+        self._line.serve()
+
+    def pick(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Upstream | None:
+        """Choose an upstream without counting it; None where there is no candidate.
+
+        For a place that counts, and that others respect, take a `lease`.
+
+        Args:
+            key: what `rendezvous` goes by: the client's address, say.
+            exclude: upstreams not to choose, those already tried.
+        """
+        self._roster.tell_changes()
+        excluded = {upstream.address for upstream in all_of("exclude", Upstream, exclude)} if exclude else set()
+        candidates = self._roster.candidates(excluded)
+        if not candidates:
+            return None
+        chosen = self._choose(candidates, key, self._random)
+        if chosen not in candidates:
+            raise ValueError(f"choose must return one of the candidates, got {chosen!r}")
+        return chosen
+
+    def lease(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Lease:
+        """Choose an upstream and take a place on it: `with balancer.lease() as upstream:`. Never waits.
+
+        The place counts from this call until the block is left. Callers that wait in `acquire` are served first.
+
+        Raises:
+            NoUpstreamError: there is no candidate.
+        """
+        self._line.serve()
+        upstream = self.pick(key, exclude=exclude)
+        if upstream is None:
+            raise NoUpstreamError(f"no upstream to lease: {self._roster}")
+        return Lease(upstream, self._line.serve)
+
+    async def acquire(self, key: Any = None, *, timeout: float = math.inf) -> Lease:
+        """Take a place, waiting for one if need be: `with await balancer.acquire(timeout=5) as upstream:`.
+
+        First come, first served. A place may come from a lease given back, from good reports, from the end of an
+        ejection, and from `replace`, so that it also waits where there are no upstreams at all. When cancelled it holds
+        nothing: a place that it was just given goes to the next.
+
+        Args:
+            key: as for `pick`.
+            timeout: seconds to wait at most.
+
+        Raises:
+            NoUpstreamError: there was no place in time.
+            TypeError, ValueError: a wrong timeout.
+        """
+        deadline = trio.current_time() + seconds("timeout", timeout)
+        lease = await self._line.wait(key, deadline)
+        if lease is None:
+            raise NoUpstreamError(f"no upstream within {timeout:g} s: {self._roster}")
+        return lease
+
+    def report(self, upstream: Upstream, error: BaseException | None = None, *, probe: bool = False) -> None:
+        """Say how an attempt to use `upstream` went: well, or with an error. One that was replaced is passed over.
+
+        A shortage of our own, of descriptors or ports say, is not to be reported: it tells nothing of the upstream.
+
+        Args:
+            upstream: which one.
+            error: what went wrong; None: nothing did.
+            probe: True: this comes from a health check, and `max_ejected` does not hold it back.
+
+        Raises:
+            TypeError: `upstream` is no Upstream, or `error` neither None nor an exception.
+        """
+        if not isinstance(upstream, Upstream):
+            raise TypeError(f"upstream must be an Upstream, got {upstream!r}")
+        if error is not None and not isinstance(error, BaseException):
+            raise TypeError(f"error must be an exception or None, got {error!r}")
+        self._roster.tell_changes()  # one that time let in, and this error puts out, has changed twice
+        known = self._roster.find(upstream)
+        if known is None:
+            return
+        if error is None:
+            self._roster.record_success(known, probe=probe)
+        else:
+            self._roster.record_failure(known, probe=probe)
+        self._line.serve()
+        self._roster.tell_changes(known, error)
+
+    def connect_task(self, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Factory:
+        """Return a factory for a oneshot task that connects the job to one of the upstreams.
+
+        It leases an upstream, dials, reports, and leaves the Stream in `j.value`. Where a dial fails it tries another
+        upstream, never the same twice. Its finalizer closes the stream, then gives the lease back. The job's `fields` get
+        upstream, attempts and connect_time, also where all dials fail.
+
+        Args:
+            key: as for `pick`; by default the host of the job's client (its field `client`, which `serve` fills in), so
+                that under `rendezvous` a client comes to the same upstream again.
+            attempts: how many upstreams to try at most.
+            timeout: seconds for each attempt.
+
+        Raises, in the task:
+            NoUpstreamError: there was no candidate from the start.
+            OSError, ConnectTimeoutError: of the last dial, when all have failed.
+        """
+        return connect_factory(
+            self, key=key, attempts=whole("attempts", attempts), timeout=positive_seconds("timeout", timeout)
+        )
+
+    async def connect(self, task: Task, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Stream:
+        """Do what `connect_task` does, from a oneshot of your own that learns only then what the key is.
+
+        The stream is left in the job's value, and closed, its place then given back, right after the task's finalizer. The
+        job's `fields` get upstream, attempts and connect_time, of all the dials of its tasks.
+
+        Args:
+            task: the task that this is called in.
+            key, attempts, timeout: as for `connect_task`.
+
+        Raises:
+            NoUpstreamError: there was no candidate from the start.
+            OSError, ConnectTimeoutError: of the last dial, when all have failed.
+            JobStateError: called from another trio task than the task's own.
+            TypeError, ValueError: a wrong argument.
+        """
+        attempts = whole("attempts", attempts)
+        seconds_each = positive_seconds("timeout", timeout)
+        return await connect_in(task, self, key=key, attempts=attempts, timeout=seconds_each)
+
+    def check_task(
+        self,
+        *,
+        interval: float = 2,
+        timeout: float = 1,
+        probe: Callable[[Upstream], Awaitable[object]] | None = None,
+    ) -> Factory:
+        """Return a factory for a task that probes all upstreams at once, at every point of a fixed grid, and reports.
+
+        The first point is the task's start. Probes that take longer than the interval make points be skipped, never
+        bunched. When the job is asked to stop, probes under way are abandoned, unreported.
+
+        Args:
+            interval: seconds from point to point.
+            timeout: seconds for each probe; one that takes longer has failed.
+            probe: `await probe(upstream)` returns if the upstream is well and raises if not, best one of `PEER_FAULTS`:
+                other exceptions count the same but are also logged with a traceback, as faults of our own. By default a
+                connection of its own is made and closed; those that wait in the endpoint's pool are left alone.
+        """
+        return check_factory(
+            self,
+            interval=positive_seconds("interval", interval),
+            timeout=positive_seconds("timeout", timeout),
+            probe=probe if probe is None else function("probe", probe),
+        )
+
+    def __repr__(self) -> str:
+        return f"<Balancer: {self._roster}, {len(self._line)} waiting>"
+
+    def _offer(self, key: Any) -> Lease | None:
+        upstream = self.pick(key)
+        return None if upstream is None else Lease(upstream, self._line.serve)
+
+
+def _checked_choose(choose: Choose) -> Choose:
+    # A class is callable too, but RoundRobin for RoundRobin() would fail only at the first pick.
+    if isinstance(choose, type) or not callable(choose):
+        raise TypeError(f"choose must be a function (candidates, key, random) -> Upstream, got {choose!r}")
+    return plain("choose", choose)
+
+
+def _checked_random(random: Random | None) -> Random:
+    if random is None:
+        return Random()
+    if not isinstance(random, Random):
+        raise TypeError(f"random must be a random.Random or None, got {random!r}")
+    return random

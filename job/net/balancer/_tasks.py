@@ -1,0 +1,260 @@
+"""The two task factories of a balancer: one connects a job to an upstream, the other checks the upstreams' health."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import trio
+
+from ..._core.forms import Factory, Routines
+from ..._core.task import Task
+from ..._core.words.blocks import asynccontextmanager
+from ..._core.words.groups import holds_for, leaves
+from ..._core.words.user_code import shown
+from .._addresses import host_of
+from .._connection_fields import DialStory, dials_of
+from .._endpoints.closing import closing
+from .._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
+from .._shortages import SHORTAGES, is_shortage
+from ._upstream import Lease, Upstream
+
+if TYPE_CHECKING:
+    from ..._core.job import Job
+    from .._streams.stream import Stream
+    from ._balancer import Balancer
+
+Probe: TypeAlias = Callable[[Upstream], Awaitable[object]]
+FindFault: TypeAlias = Callable[[Upstream], Awaitable[Exception | None]]
+
+
+def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Factory:
+    """Return what `Balancer.connect_task` promises."""
+
+    def connect_task(j: Job[Any]) -> Routines:
+        connection = _Connection(balancer, DialStory(j), attempts, timeout)
+
+        async def run(task: Task) -> None:
+            j.value = await connection.open(_affinity(j) if key is None else key)
+            task.done()
+
+        async def finalize(task: Task) -> None:
+            await connection.close_with(j)
+
+        return Routines(None, run, finalize)
+
+    return connect_task
+
+
+async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Stream:
+    """Do what `Balancer.connect` promises."""
+    if not isinstance(task, Task):
+        raise TypeError(f"task must be a Task, got {task!r}")
+    connection = _Connection(balancer, dials_of(task.job), attempts, timeout)
+    try:
+        stream = await connection.open(_affinity(task.job) if key is None else key)
+        await task.enter(connection.held(task.job))
+    except BaseException:
+        connection.abort()
+        raise
+    task.job.value = stream
+    return stream
+
+
+@final
+class _Connection:
+    """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
+
+    __slots__ = ("_attempts", "_balancer", "_held", "_story", "_timeout")
+
+    def __init__(self, balancer: Balancer, story: DialStory, attempts: int, timeout: float) -> None:
+        self._balancer = balancer
+        self._story = story
+        self._attempts = attempts
+        self._timeout = timeout
+        self._held: tuple[Stream, Lease] | None = None
+
+    async def open(self, key: Any) -> Stream:
+        """Dial upstreams until one answers."""
+        lease = self._balancer.lease(key)
+        tried: list[Upstream] = []
+        while True:
+            tried.append(lease.upstream)
+            try:
+                return await self._try(lease)
+            except Exception as error:
+                if not holds_for(PEER_FAULTS, error) or is_shortage(error, SHORTAGES):
+                    raise
+                another = self._another(key, tried)
+                if another is None:
+                    raise
+                lease = another
+
+    @asynccontextmanager
+    async def held(self, j: Job[Any]) -> AsyncIterator[None]:
+        """Hold both for the length of the block, of a task of the job; the place is free only when the socket is gone."""
+        if self._held is None:
+            yield
+        else:
+            (stream, lease), self._held = self._held, None
+            with lease:
+                async with closing(stream, j):
+                    yield
+
+    async def close_with(self, j: Job[Any]) -> None:
+        """Close the stream as the job has ended, then give the place back."""
+        async with self.held(j):
+            pass
+
+    def abort(self) -> None:
+        """Give up both at once."""
+        if self._held is not None:
+            (stream, lease), self._held = self._held, None
+            with lease:
+                stream.abort()
+
+    def _another(self, key: Any, tried: list[Upstream]) -> Lease | None:
+        if len(tried) == self._attempts:
+            return None
+        try:
+            return self._balancer.lease(key, exclude=tried)
+        except NoUpstreamError:
+            return None
+
+    async def _try(self, lease: Lease) -> Stream:
+        with ExitStack() as undo:
+            upstream = undo.enter_context(lease)
+            try:
+                with self._story.attempt(upstream.address):
+                    stream = await _dial(upstream, self._timeout)
+            except Exception as error:
+                # Before the place is free, or the next in line would be sent to an upstream that is just being ejected.
+                if holds_for(PEER_FAULTS, error):
+                    _report(self._balancer, upstream, error)
+                raise
+            undo.pop_all()
+        self._held = stream, lease
+        _report(self._balancer, upstream, None)
+        return stream
+
+
+def _affinity(j: Job[Any]) -> str | None:
+    """Return the host of the job's client, which is what affinity goes by; None for a job that has none."""
+    client = j.fields.get("client")
+    return host_of(client) or client if isinstance(client, str) else None
+
+
+async def _dial(upstream: Upstream, timeout: float) -> Stream:
+    with trio.move_on_after(timeout):
+        return await upstream.endpoint.dial()
+    raise ConnectTimeoutError(f"{upstream.address}: no connection within {timeout:g} s")
+
+
+def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe: Probe | None) -> Factory:
+    """Return what `Balancer.check_task` promises."""
+
+    def check_task(j: Job[Any]) -> Routines:
+        grid: Grid | None = None
+        find_fault = partial(_fault, probe=probe or _connect, timeout=timeout)
+
+        async def run(task: Task) -> None:
+            nonlocal grid
+            now = trio.current_time()
+            if grid is None:  # not in init: by now its first point would have passed
+                grid = Grid(interval)
+                grid.start(now)
+            with task.cancel_on_stop(), balancer._roster.checked_by(task):
+                await trio.sleep_until(grid.next_point(now))
+                await _check_all(task, balancer, find_fault)
+            task.tick()
+
+        return Routines(run=run)
+
+    return check_task
+
+
+async def _check_all(task: Task, balancer: Balancer, find_fault: FindFault) -> None:
+    """Probe every upstream.
+
+    Raises:
+        BaseException: what a probe raised that is no Exception, bare; the other probes are abandoned.
+    """
+    orders: list[BaseException] = []
+
+    async def check(upstream: Upstream) -> None:
+        try:
+            await _check(task, balancer, upstream, find_fault)
+        except BaseException as order:
+            if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(order)):
+                raise  # it belongs inside of its scope
+            orders.append(order)
+            nursery.cancel_scope.cancel()
+
+    async with trio.open_nursery() as nursery:
+        for upstream in balancer.upstreams:
+            nursery.start_soon(check, upstream)
+    if orders:
+        raise orders[0]
+
+
+class Grid:
+    """Points in time at a fixed distance. One that has passed before it was asked for is skipped."""
+
+    __slots__ = ("_interval", "_passed", "_start")
+
+    def __init__(self, interval: float) -> None:
+        self._interval = interval
+        self.start(0.0)
+
+    def start(self, now: float) -> None:
+        """Make `now` the first point."""
+        self._start = now
+        self._passed = -1
+
+    def next_point(self, now: float) -> float:
+        """Return the next point, `now` at the earliest."""
+        # Counted, as now - start may be a hair less than a whole number of intervals and the same point would come
+        # twice. The billionth forgives a hair more.
+        upcoming = math.ceil((now - self._start) / self._interval - 1e-9)
+        self._passed = max(self._passed + 1, upcoming)
+        return self._start + self._passed * self._interval
+
+
+async def _check(task: Task, balancer: Balancer, upstream: Upstream, find_fault: FindFault) -> None:
+    try:
+        error = await find_fault(upstream)
+    except Exception as fault:
+        task.log.exception("probe.failed", upstream=upstream.address, error=shown(fault))
+        error = fault
+    _report(balancer, upstream, error, probe=True)
+
+
+async def _fault(upstream: Upstream, probe: Probe, timeout: float) -> Exception | None:
+    """Probe, and return what the peer did wrong, if anything."""
+    deadline = trio.current_time() + timeout
+    # The try is outside of the scope: a probe with a nursery in it can leave the scope with an error and a Cancelled at
+    # once.
+    try:
+        with trio.CancelScope(deadline=deadline):
+            await probe(upstream)
+            # By the clock: a probe in a thread, or in a shield, does not hear that its time is over.
+            if trio.current_time() <= deadline:
+                return None
+    except Exception as error:
+        if not holds_for(PEER_FAULTS, error):
+            raise
+        return error
+    return ConnectTimeoutError(f"{upstream.address}: no answer to a probe within {timeout:g} s")
+
+
+async def _connect(upstream: Upstream) -> None:
+    # Nothing was sent that could be lost, so there is nothing to linger for.
+    await trio.aclose_forcefully(await upstream.endpoint._dial_anew())
+
+
+def _report(balancer: Balancer, upstream: Upstream, error: Exception | None, *, probe: bool = False) -> None:
+    if error is None or not is_shortage(error):
+        balancer.report(upstream, error, probe=probe)
