@@ -17,16 +17,7 @@ from job import (
     Task,
     TaskState,
 )
-
-
-async def done(task: Task) -> None:
-    """Be done at the first step."""
-    task.done()
-
-
-async def forever(task: Task) -> None:
-    """Never come to a step."""
-    await trio.sleep_forever()
+from tests.journal import done, forever
 
 
 async def run_alone(run: object) -> Task:

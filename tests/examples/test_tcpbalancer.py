@@ -23,6 +23,7 @@ from examples.tcpbalancer import images
 from examples.tcpbalancer.__main__ import main
 from examples.tcpbalancer.options import parse
 from examples.tcpbalancer.work import TRIES, Report, Work
+from tests.examples.programs import free_port
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -529,12 +530,6 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
     out = io.BytesIO()
     image.save(out, form, **options)
     return out.getvalue()
-
-
-def free_port() -> int:
-    """Return a port where nobody listens."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def hang_up_on_everybody(listener: socket.socket) -> None:

@@ -1,7 +1,6 @@
 """The relay engine: who is served, in what turns, and what is left of it."""
 
 import errno
-import os
 import random
 import socket
 import struct
@@ -22,6 +21,7 @@ from job.net._relays.engine import Engine, engine
 from job.net._relays.engine_pump import Driven, EnginePump
 from job.net._relays.leg import End
 from job.net._relays.pump import Pump
+from tests.net.servers import descriptors
 
 MIB = 1 << 20
 
@@ -450,8 +450,3 @@ def test_runs_in_threads() -> None:
     trio.run(main)
     assert len(done) == 6
     assert descriptors() == before
-
-
-def descriptors() -> int:
-    """Count the open descriptors of the process."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208

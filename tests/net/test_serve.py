@@ -22,23 +22,9 @@ from job.net._endpoints.listeners import SocketDoor
 from job.net._endpoints.serve import _Server
 from job.net._endpoints.slots import Slots
 from job.testing import MemoryStream, MemoryTransport
+from tests.net.servers import echo
 
 Lines = list[tuple[str, dict[str, Any]]]
-
-
-def echo(stream: net.Stream) -> job.Job[net.Stream]:
-    """Return a job that sends back what it receives, until EOF."""
-    j = job.Job(stream, name="echo")
-
-    async def answer(task: job.Task) -> None:
-        data = await stream.receive_some()
-        if not data:
-            return task.done()
-        await stream.send_all(data)
-        return task.tick()
-
-    j.add_task(answer)
-    return j
 
 
 class Served:

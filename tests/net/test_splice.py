@@ -1,6 +1,5 @@
 """Pipes to splice through: what is in them, who has them, and what is left of them."""
 
-import os
 import resource
 import socket
 from collections.abc import Iterator
@@ -8,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from job.net._relays.splice import SIZE, Pipe, Pipes
+from tests.net.servers import descriptors
 
 
 @pytest.fixture
@@ -112,8 +112,3 @@ def test_size(pipes: Pipes, pair: tuple[socket.socket, socket.socket]) -> None:
     far.send(bytes(SIZE + 1))
     assert 0 < pipe.fill(near.fileno()) <= SIZE
     pipes.give_back(pipe)
-
-
-def descriptors() -> int:
-    """Count the open descriptors of the process."""
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208

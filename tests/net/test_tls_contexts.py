@@ -14,6 +14,7 @@ from job.net._streams.tls_context import check_server
 from job.testing import MemoryTransport
 from tests.net.certificates import AUTHORITY, client_context, server_context
 from tests.net.pairs import connected
+from tests.net.servers import echo
 
 
 def server_for(name: str) -> ssl.SSLContext:
@@ -21,20 +22,6 @@ def server_for(name: str) -> ssl.SSLContext:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     AUTHORITY.issue_cert(name).configure_cert(context)
     return context
-
-
-def echo(stream: net.Stream) -> job.Job[net.Stream]:
-    """Return a job that echoes."""
-    j = job.Job(stream)
-
-    async def run(task: job.Task) -> None:
-        if not (data := await stream.receive_some()):
-            return task.done()
-        await stream.send_all(data)
-        return task.tick()
-
-    j.add_task(run)
-    return j
 
 
 async def is_answered(server: net.Endpoint, client: net.Endpoint) -> bool:
