@@ -117,7 +117,7 @@ class Block:
         error = None if raised is None else without_cancelled(raised)
         if life is None:
             if error is not None and job._failed_before(error):
-                job._ending.add(None, None, error)
+                job._stop_record.add(None, None, error)
             return
         if raised is None:
             job.finish()

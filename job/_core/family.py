@@ -65,7 +65,7 @@ class Children:
         while pending:
             each, cause = pending.popleft()
             each._cancelled_by_parent(cause)
-            if each._children is not None and (theirs := each._ending.cause) is not None:
+            if each._children is not None and (theirs := each._stop_record.cause) is not None:
                 pending.extend((below, theirs) for below in each._children.started())
 
     def finish(self, cause: Cause, grace: float) -> None:

@@ -28,7 +28,7 @@ from .report import report_end, report_stalled, report_survived
 from .run.held_signals import Act, HeldSignals
 from .run.lifecycle import Lifecycle
 from .run.stop import Stoppable
-from .run.stop_record import Ending, ErrorWrapper, as_error
+from .run.stop_record import ErrorWrapper, StopRecord, as_error
 from .task import Task
 from .trio.tracebacks import begin_with_user_code
 from .waiters import Notices
@@ -83,7 +83,6 @@ class Job(Generic[V]):
         "_detached",
         "_ended",
         "_ended_at",
-        "_ending",
         "_fields",
         "_has_group",
         "_hidden",
@@ -109,6 +108,7 @@ class Job(Generic[V]):
         "_started_at",
         "_state",
         "_steps_of_gone",
+        "_stop_record",
         "_tasks",
         "_verdict",
         "_watches_idle",
@@ -150,7 +150,7 @@ class Job(Generic[V]):
         self._last_index = 0
         self._has_group = False
         self._watches_idle = False
-        self._ending = Ending(
+        self._stop_record = StopRecord(
             error_wrapper
             if error_wrapper is None
             else check.plain("error_wrapper", check.function("error_wrapper", error_wrapper))
@@ -278,7 +278,7 @@ class Job(Generic[V]):
         if self._life is not None:
             self._check_run("add_task")
             reserve_stack()
-        if (self._state is not NEW or self._ending.stopping) and self._takes_no_more():
+        if (self._state is not NEW or self._stop_record.stopping) and self._takes_no_more():
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
@@ -301,7 +301,7 @@ class Job(Generic[V]):
         return task
 
     def _takes_no_more(self) -> bool:
-        return self._ending.stopping or self._ended or (self._life is not None and self._life.stop.winding_up)
+        return self._stop_record.stopping or self._ended or (self._life is not None and self._life.stop.winding_up)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -337,7 +337,7 @@ class Job(Generic[V]):
         await self._live()
         if self._on_ready is not None and not self._failed:
             self._set_ready()
-        if not self._ending.errors:
+        if not self._stop_record.errors:
             return self._state
         error = await self._outcome()
         if error is None:
@@ -416,7 +416,7 @@ class Job(Generic[V]):
         self._on_ready = partial(self._tell_state, task_status)
         await self._live(contained=True)
         self._set_ready()
-        if self._ending.fatal is not None or self._from_above:
+        if self._stop_record.fatal is not None or self._from_above:
             error = await self._outcome()
             if error is not None:
                 try:
@@ -432,12 +432,12 @@ class Job(Generic[V]):
 
     def _error_from_parent(self) -> BaseException | None:
         """Return the error of a job that its parent cancelled from afar: a block was cut short, and nothing else says so."""
-        cause = self._ending.cause
+        cause = self._stop_record.cause
         return None if cause is None or cause.error is None else self._noted(cause.error)
 
     def _failed_before(self, raised: BaseException) -> bool:
         """Whether the job has an error to raise that came before the block raised this one, or that is an order."""
-        cause, order = self._ending.cause, self._ending.fatal
+        cause, order = self._stop_record.cause, self._stop_record.fatal
         if order is not None and (isinstance(raised, (Exception, trio.Cancelled))):
             return True
         return cause is not None and not self._from_above and cause.error is not raised
@@ -455,7 +455,7 @@ class Job(Generic[V]):
             try:
                 self._begin(held=held)
             except BaseException as fault:  # an order of an observer, or a signal that cannot be held
-                self._ending.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
+                self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
                 self._end_unrun()
         if self._life is None:  # it was cancelled or finished before its run
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
@@ -468,45 +468,45 @@ class Job(Generic[V]):
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
-        self._life = Lifecycle(self, self._ending, held=held)
+        self._life = Lifecycle(self, self._stop_record, held=held)
         if (self._parent is None or self._running_parent() is None) and not self._hidden:
             job_started(self)
 
     async def _outcome(self) -> BaseException | None:
         """Return what the job has to raise, if anything."""
-        ending = self._ending
-        cancelled, ending.cancelled = ending.cancelled, None
-        if ending.fatal is not None:
-            return self._noted(ending.fatal)
-        if ending.cause is None:
+        record = self._stop_record
+        cancelled, record.cancelled = record.cancelled, None
+        if record.fatal is not None:
+            return self._noted(record.fatal)
+        if record.cause is None:
             return None
         if self._from_above:
             if cancelled is None:
                 await trio.lowlevel.checkpoint_if_cancelled()
             return cancelled
-        assert ending.cause.error is not None
-        return self._noted(ending.cause.error)
+        assert record.cause.error is not None
+        return self._noted(record.cause.error)
 
     def _noted(self, error: BaseException) -> BaseException:
         place = f"in job {self.name!r}"
-        for failure in self._ending.errors:
+        for failure in self._stop_record.errors:
             if failure.error is error and failure.task is not None and failure.phase is not None:
                 place += f", task {failure.task.name!r}, {failure.phase.value}"
         try:
             add_note(error, place)
         except BaseException as order:  # SystemExit, say, out of an add_note of its own
             self._obey(order)
-        return self._ending.fatal or error
+        return self._stop_record.fatal or error
 
     @property
     def _failed(self) -> bool:
-        return self._ending.cause is not None
+        return self._stop_record.cause is not None
 
     @property
     def _from_above(self) -> bool:
         """Whether an outer scope or the parent cancelled the job: then no error of its own is to be raised."""
-        cause = self._ending.cause
-        return cause is not None and (self._ending.outside or cause.kind is CauseKind.PARENT)
+        cause = self._stop_record.cause
+        return cause is not None and (self._stop_record.outside or cause.kind is CauseKind.PARENT)
 
     # -- stopping
 
@@ -533,7 +533,7 @@ class Job(Generic[V]):
             if not self._life.stop.sealed:
                 self._life.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
         else:
-            self._ending.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
+            self._stop_record.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
             self._end_unrun()
 
     @enable_ki_protection
@@ -558,7 +558,7 @@ class Job(Generic[V]):
         if self.ended:
             return
         if self._life is None:
-            self._ending.ask(cause, -math.inf)
+            self._stop_record.ask(cause, -math.inf)
             self._end_unrun()
         elif self._finish_alone(cause, grace) and self._children is not None:
             self._children.finish(cause, grace)
@@ -630,7 +630,7 @@ class Job(Generic[V]):
     @property
     def stopping(self) -> bool:
         """Whether the job has been asked to stop; stays False at a natural end."""
-        return self._ending.stopping
+        return self._stop_record.stopping
 
     @property
     def completed(self) -> bool:
@@ -670,7 +670,7 @@ class Job(Generic[V]):
     @property
     def code(self) -> str | None:
         """The code of the first cause, or of what asked the job to finish, as the verdict spells it; None while neither is."""
-        return self.verdict.code if self.verdict is not None else self._ending.code()
+        return self.verdict.code if self.verdict is not None else self._stop_record.code()
 
     @property
     def interrupted_by(self) -> tuple[Task | None, BaseException | None]:
@@ -678,20 +678,20 @@ class Job(Generic[V]):
 
         task is None when `cancel`, the job timeout, the parent or an outer scope did it.
         """
-        cause = self._ending.cause
+        cause = self._stop_record.cause
         return (None, None) if cause is None else (cause.task, cause.error)
 
     @property
     def errors(self) -> tuple[TaskError, ...]:
         """Everything that went wrong, in the order it happened."""
-        return tuple(self._ending.errors)
+        return tuple(self._stop_record.errors)
 
     @property
     def verdict(self) -> Verdict | None:
         """Who ended the job, and why; None until it has ended."""
         # Made when somebody asks: most verdicts are good, and nobody does.
         if self._verdict is None and self._ended:
-            self._verdict = self._ending.verdict(self._started_at, self._ended_at)
+            self._verdict = self._stop_record.verdict(self._started_at, self._ended_at)
         return self._verdict
 
     def _conclude(self, *, contained: bool) -> None:
@@ -701,7 +701,7 @@ class Job(Generic[V]):
         if self._signals is not None:
             self._signals.close()
         now = self._ended_at = self.clock()
-        end = JOB_DONE if self._ending.cause is None else JobState.CANCELLED
+        end = JOB_DONE if self._stop_record.cause is None else JobState.CANCELLED
         if end not in self._state.moves:  # a fault of the engine has made it skip a state
             self._state = JobState.FINALIZING
         self._move(end)
@@ -834,8 +834,8 @@ class Job(Generic[V]):
         """Take an order (SystemExit, say) out of code of the user's that the engine has called: the job ends with it."""
         if self._life is not None:
             self._life.stop.obey(order)
-        elif self._ended or self._ending.stopping:
-            self._ending.add(None, None, order)
+        elif self._ended or self._stop_record.stopping:
+            self._stop_record.add(None, None, order)
             self._verdict = None  # to be made again, with this
         else:  # out of `add_task`, to its caller
             raise order

@@ -53,7 +53,7 @@ def report_end(job: Job[Any], *, contained: bool) -> None:
 
     contained: the job's failure is not raised.
     """
-    errors = job._ending.errors
+    errors = job._stop_record.errors
     unseen = errors and _unseen(job, errors, _raised(job, contained=contained))
     if unseen:
         job.log._write_own("warning", "job.ended", {**_summary(job), **_traceback(job, unseen)}, _KEYS)
@@ -65,8 +65,8 @@ def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
     """Return the error that the job raises, if any."""
     if contained and not job._from_above:
         return None
-    cause = job._ending.cause
-    return job._ending.fatal or (cause.error if cause is not None else None)
+    cause = job._stop_record.cause
+    return job._stop_record.fatal or (cause.error if cause is not None else None)
 
 
 def _unseen(job: Job[Any], errors: Sequence[TaskError], raised: BaseException | None) -> list[TaskError]:

@@ -74,8 +74,8 @@ async def _main(job: Job[Any], stop: ProgramStop) -> int:
     job._claim()
     stop.begin()
     await job._live(contained=True)
-    if job._ending.fatal is not None:
-        raise job._ending.fatal
+    if job._stop_record.fatal is not None:
+        raise job._stop_record.fatal
     if stop.cut_by is not None:
         return CODE_BASE + stop.cut_by
     return 1 if job._failed else 0

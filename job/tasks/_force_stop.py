@@ -82,10 +82,10 @@ class ForceStop:
         From a tick to the next run the shield is left up, as to lower it and put it up again costs more than the step; the
         watcher lowers it where that is called for.
         """
-        ending = task.job._ending
+        record = task.job._stop_record
         if not self._shielded:
             self._shield(self._shields)
-        if ending.stopping:
+        if record.stopping:
             self._arm(task)
         self._running = True
         try:
@@ -93,7 +93,7 @@ class ForceStop:
         except BaseException:
             self._leave(task)
             raise
-        if ending.stopping or task._step != TICK:
+        if record.stopping or task._step != TICK:
             self._leave(task)
         else:
             self._running = False
@@ -143,8 +143,8 @@ class ForceStop:
 
     def _arm(self, task: Task) -> None:
         """Set when the run has to have left, once that is known."""
-        ending = task.job._ending
-        stop = ending.asked or ending.cause
+        record = task.job._stop_record
+        stop = record.asked or record.cause
         if stop is not None and stop.at is not None:
             self._cut.deadline = stop.at + self._after
 

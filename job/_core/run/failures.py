@@ -17,7 +17,7 @@ from ..words.exceptions import JobCancelledError, UnexpectedStopError
 from ..words.records import Cause, CauseKind, TaskError
 from ..words.states import FINISHED, STRICT, Phase, StopPolicy, TaskState
 from .stop import Stop
-from .stop_record import Ending, idle_error, is_fatal, kind_of
+from .stop_record import StopRecord, idle_error, is_fatal, kind_of
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 class Failures:
     """Records how the tasks of one job end before their time."""
 
-    __slots__ = ("_ending", "_job", "_stop")
+    __slots__ = ("_job", "_stop", "_stop_record")
 
-    def __init__(self, job: Job[Any], ending: Ending, stop: Stop) -> None:
+    def __init__(self, job: Job[Any], record: StopRecord, stop: Stop) -> None:
         self._job = job
-        self._ending = ending
+        self._stop_record = record
         self._stop = stop
 
     def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
@@ -46,18 +46,22 @@ class Failures:
         self._stop.look_outside()
         if error is not None:
             self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
-        elif self._ending.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):
+        elif self._stop_record.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):
             self._scope_died(task, phase or Phase.RUN)
-        elif self._ending.cause is None and task._failure is None and phase is not None:
+        elif self._stop_record.cause is None and task._failure is None and phase is not None:
             self._cut(task, phase)
-        elif self._ending.outside and task._home is self._stop.nursery.parent_task and isinstance(exc, trio.Cancelled):
-            self._ending.cancelled = exc
+        elif (
+            self._stop_record.outside
+            and task._home is self._stop.nursery.parent_task
+            and isinstance(exc, trio.Cancelled)
+        ):
+            self._stop_record.cancelled = exc
 
     def _cut(self, task: Task, phase: Phase) -> None:
         if task._step == BETWEEN:
             task._move(FINISHED)
         elif not task._cut_alone:
-            self._ending.cut.append((task, phase))
+            self._stop_record.cut.append((task, phase))
 
     def fail(
         self, task: Task, phase: Phase, error: BaseException, kind: CauseKind, *, mapped: bool = True
@@ -73,7 +77,7 @@ class Failures:
 
     def _contain(self, task: Task, phase: Phase, error: BaseException) -> TaskError:
         # A transient task leaves the job, and its error with it: observers and the log have heard of it.
-        return TaskError(task, phase, error) if task.transient else self._ending.add(task, phase, error)
+        return TaskError(task, phase, error) if task.transient else self._stop_record.add(task, phase, error)
 
     def note(self, task: Task, phase: Phase, error: Exception) -> None:
         """Record an error of a task that does not change the job's end."""
@@ -82,7 +86,7 @@ class Failures:
 
     def loop_returned(self, task: Task) -> None:
         """Record that a task's run loop has come to its end by itself, or was stopped at a step."""
-        if task.policy is STRICT and task._step == DONE and not self._ending.stopping:
+        if task.policy is STRICT and task._step == DONE and not self._stop_record.stopping:
             error = UnexpectedStopError(
                 f"task {task.name!r} with StopPolicy.STRICT was done before the job was stopping"
             )
@@ -91,7 +95,7 @@ class Failures:
             task._move(TaskState.FAILED)
         else:
             # Not every loop suspends after the job was cancelled: one may find that out between two steps.
-            cut = self._ending.cause is not None and task._step != DONE
+            cut = self._stop_record.cause is not None and task._step != DONE
             task._move(TaskState.CANCELLED if cut else FINISHED)
 
     def idle_expired(self, task: Task) -> None:
@@ -107,14 +111,14 @@ class Failures:
         """Record an error of a finalizer or an exit; alone it makes the job CANCELLED."""
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
         stand_in, task._stand_in = task._stand_in, None
-        if stand_in is not None and (contained or self._ending.caused_by(stand_in)):
-            failure = self._ending.replace(stand_in, Phase.FINALIZE, error)
+        if stand_in is not None and (contained or self._stop_record.caused_by(stand_in)):
+            failure = self._stop_record.replace(stand_in, Phase.FINALIZE, error)
             task._failed_with(failure)
         elif contained:
             failure = self._contain(task, Phase.FINALIZE, error)
-        elif self._ending.cause is None and self._stop.sealed:
+        elif self._stop_record.cause is None and self._stop.sealed:
             at = trio.current_time()
-            failure = self._ending.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
+            failure = self._stop_record.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
         else:  # before the finalizers of the job it is a transient task's, and the others are to hear of it
             failure = self._stop.interrupt(CauseKind.FINALIZE, task, Phase.FINALIZE, error)
         if task._failure is None:
@@ -123,10 +127,10 @@ class Failures:
 
     def came_last(self, error: BaseException) -> None:
         """Record what came when all was over; alone it makes the job CANCELLED."""
-        if self._ending.cause is None:
-            self._ending.interrupt(Cause(CauseKind.ERROR, error=error, at=trio.current_time()), mapped=False)
+        if self._stop_record.cause is None:
+            self._stop_record.interrupt(Cause(CauseKind.ERROR, error=error, at=trio.current_time()), mapped=False)
         else:
-            self._ending.add(None, None, error)
+            self._stop_record.add(None, None, error)
 
     def _scope_died(self, task: Task, phase: Phase) -> None:
         error = JobCancelledError("a scope of the task was cancelled")
@@ -137,8 +141,8 @@ class Failures:
 
     def unexplained(self, task: Task, dead: TaskError) -> None:
         """Let the error that stood for a dead scope be the real one: the finalizer and the exits had nothing to tell."""
-        if self._ending.caused_by(dead):
-            failure = self._ending.replace(dead, dead.phase, dead.error)
+        if self._stop_record.caused_by(dead):
+            failure = self._stop_record.replace(dead, dead.phase, dead.error)
             task._failed_with(failure)
 
 

@@ -46,7 +46,7 @@ from ..words.states import (
 from .failures import Failures
 from .idle_watch import IdleWatch
 from .stop import Stop
-from .stop_record import Ending
+from .stop_record import StopRecord
 from .task_loop import run_loop
 from .teardown import Finalizers, Shutdown
 
@@ -64,7 +64,6 @@ class Lifecycle:
     __slots__ = (
         "_context",
         "_due",
-        "_ending",
         "_failures",
         "_finalizers",
         "_gate",
@@ -81,16 +80,17 @@ class Lifecycle:
         "_queue",
         "_ready",
         "_released",
+        "_stop_record",
         "_turns",
         "stop",
     )
 
     _context: Context
 
-    def __init__(self, job: Job[Any], ending: Ending, *, held: bool) -> None:
+    def __init__(self, job: Job[Any], record: StopRecord, *, held: bool) -> None:
         """Make the engine of a job that starts now; `held`: a block keeps it up until `release_block`."""
         self._job = job
-        self._ending = ending
+        self._stop_record = record
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
         if job._oneshot is not None:
             self._queue.append(job._oneshot)
@@ -111,7 +111,7 @@ class Lifecycle:
         self._finalizers: Finalizers | None = None
         self._due: list[Task] = []  # that have something to clean up
         self._turns = turns()
-        self.stop = Stop(job, ending, self)
+        self.stop = Stop(job, record, self)
 
     def is_here(self) -> bool:
         """Whether the caller is in the trio run in which the job runs."""
@@ -124,7 +124,7 @@ class Lifecycle:
 
     @enable_ki_protection
     async def live(self, *, contained: bool) -> None:
-        """Run the job to its verdict. What happened is in the ending, nothing is raised."""
+        """Run the job to its verdict. What happened is in the stop record; nothing is raised."""
         try:
             async with open_nursery() as nursery:
                 self.stop.arm(nursery)
@@ -194,8 +194,8 @@ class Lifecycle:
     def _host_struck(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
             self.stop.interrupt(CauseKind.ERROR, None, None, exc)
-        elif self._ending.cause is None and not self.stop.expired():
-            self._ending.cancelled = exc
+        elif self._stop_record.cause is None and not self.stop.expired():
+            self._stop_record.cancelled = exc
             self.stop.struck_from_outside()
 
     # -- starting
@@ -256,7 +256,8 @@ class Lifecycle:
         # In the context of the code that added it, and nothing in it of the task that happens to run here.
         context = self._context if task._context is None else task._context
         try:
-            context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]  # of PosArgT
+            # Of PosArgT
+            context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]
         except BaseException:  # a fault of the engine: the task must not be waited for
             task._state = CANCELLED
             task._counted = False
@@ -277,7 +278,7 @@ class Lifecycle:
             if exc is None and self._enter_loop(task):
                 try:
                     if task._run is not None:
-                        loop = run_loop(task, task._run, self._ending, self._turns)
+                        loop = run_loop(task, task._run, self._stop_record, self._turns)
                         await (loop if task._idle is None else self._watched(task, task._idle, loop))
                     if task._step == DONE and task._failure is None and task.policy is not STRICT:
                         task._move(FINISHED)  # as nearly every loop does
@@ -408,8 +409,8 @@ class Lifecycle:
         self.stop.look_again()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
-        if passed and task._state is FINISHED and not self._ending.no_inits and not self.stop.halted:
-            if not self._ending.stopping:
+        if passed and task._state is FINISHED and not self._stop_record.no_inits and not self.stop.halted:
+            if not self._stop_record.stopping:
                 self._job._move(RECURRENT_RUNNING)
             self._job._set_ready()
             self._host_free = task._baton is None
@@ -418,14 +419,14 @@ class Lifecycle:
             self.drop_queue()
 
     def _check_group(self) -> None:
-        if self._released and self._job._has_group and self._open_group == 0 and not self._ending.stopping:
+        if self._released and self._job._has_group and self._open_group == 0 and not self._stop_record.stopping:
             self._job.finish()
 
     @property
     def failures(self) -> Failures:
         """Those of the job's tasks; made when there is the first of them, or what is not quite a good end."""
         if self._failures is None:
-            self._failures = Failures(self._job, self._ending, self.stop)
+            self._failures = Failures(self._job, self._stop_record, self.stop)
         return self._failures
 
     # -- cleaning up
@@ -529,7 +530,7 @@ class Lifecycle:
         """Let the job end when its loops have exited."""
         self._open -= self._kept
         self._kept = 0
-        if self._ending.cause is None or self._job._block is None or not self._job._block.entered:
+        if self._stop_record.cause is None or self._job._block is None or not self._job._block.entered:
             self.release_block()  # after a finish it goes on by itself; after a failure it will not be entered
         self.close_if_empty()
 

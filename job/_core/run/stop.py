@@ -19,7 +19,7 @@ from ..words.blocks import contextmanager
 from ..words.exceptions import JobCancelledError
 from ..words.records import Cause, CauseKind, TaskError
 from ..words.states import JobState, Phase
-from .stop_record import Ending, is_fatal, timeout_error
+from .stop_record import StopRecord, is_fatal, timeout_error
 
 if TYPE_CHECKING:
     from ..job import Job
@@ -62,9 +62,9 @@ class Stop:
         "_job",
         "_loops",
         "children",
-        "ending",
         "halted",
         "nursery",
+        "record",
         "scope",
         "scopes",
         "sealed",
@@ -76,11 +76,11 @@ class Stop:
     nursery: trio.Nursery
     scope: trio.CancelScope
 
-    def __init__(self, job: Job[Any], ending: Ending, loops: Loops) -> None:
+    def __init__(self, job: Job[Any], record: StopRecord, loops: Loops) -> None:
         self._job = job
         self._loops = loops
         self._helpers: list[trio.CancelScope] = []
-        self.ending = ending
+        self.record = record
         self.children: Children | None = job._children
         self.scopes: dict[Stoppable, None] = {}  # of waits that a stop ends at once
         self.waits: dict[trio.CancelScope, None] | None = None  # for peers, which only a cancellation ends
@@ -114,11 +114,11 @@ class Stop:
         """Record an error; where it is the first, cancel the job."""
         if kind is not CauseKind.TIMEOUT and not outside:
             self.look_outside()
-        if self.ending.interrupted or (self.sealed and not is_fatal(error)):
-            return self.ending.add(task, phase, error)
+        if self.record.interrupted or (self.sealed and not is_fatal(error)):
+            return self.record.add(task, phase, error)
         cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
-        failure = self.ending.interrupt(cause, mapped=mapped)
-        self.ending.outside = outside
+        failure = self.record.interrupt(cause, mapped=mapped)
+        self.record.outside = outside
         if not self.sealed:
             self._announce()
             if kind is not CauseKind.PARENT:  # else it is told below this job by the one that tells this one
@@ -133,19 +133,19 @@ class Stop:
 
     def engine_failed(self, fault: BaseException) -> None:
         """Record a fault of the engine itself, and end the job with it: whatever else has happened, none shall wait."""
-        if self.ending.interrupted or self.sealed:
-            self.ending.add(None, None, fault)
+        if self.record.interrupted or self.sealed:
+            self.record.add(None, None, fault)
         else:
             cause = Cause(CauseKind.ERROR, None, None, fault, trio.current_time())
-            self.ending.interrupt(cause, mapped=False)
+            self.record.interrupt(cause, mapped=False)
         if not self.sealed:
             self.halt()
             self._loops.release_hold()
             self._cancel_children()
 
     def _cancel_children(self) -> None:
-        if self.children is not None and self.ending.cause is not None:
-            self.children.cancel(self.ending.cause)
+        if self.children is not None and self.record.cause is not None:
+            self.children.cancel(self.record.cause)
 
     def finish(self, cause: Cause, grace: float, *, no_inits: bool) -> bool:
         """End the job well, within `grace` seconds; its children are for the caller to finish, where this returns True.
@@ -153,9 +153,9 @@ class Stop:
         (A call from job to job would end with Python's stack.)
         """
         self.expired()
-        first = not self.ending.stopping
-        self.ending.no_inits = self.ending.no_inits or no_inits
-        if self.sealed or not self.ending.ask(cause, trio.current_time() + grace):
+        first = not self.record.stopping
+        self.record.no_inits = self.record.no_inits or no_inits
+        if self.sealed or not self.record.ask(cause, trio.current_time() + grace):
             return False
         if first:
             self._announce()
@@ -171,14 +171,14 @@ class Stop:
 
     def child_started(self, child: Job[Any]) -> None:
         """Tell a child that starts while this job stops."""
-        ending, children = self.ending, self.children
+        record, children = self.record, self.children
         assert children is not None
-        if ending.cause is not None:
-            children.cancel_one(child, ending.cause)
+        if record.cause is not None:
+            children.cancel_one(child, record.cause)
         elif child._closed_by_task:
             return
-        elif ending.asked is not None:
-            children.finish_one(child, ending.asked, max(0.0, ending.cut_at - trio.current_time()))
+        elif record.asked is not None:
+            children.finish_one(child, record.asked, max(0.0, record.cut_at - trio.current_time()))
             self.scope.deadline = self.timeout_at
             self.help(self._cut_after_children)
         elif self.winding_up:
@@ -195,14 +195,14 @@ class Stop:
 
     def hurry(self) -> None:
         """Wait for no peer any longer: the job was cancelled, be it in its finalizers, where that changes nothing else."""
-        self.ending.hurried = True
+        self.record.hurried = True
         for scope in tuple(self.waits or ()):
             scope.cancel()
 
     @contextmanager
     def hurrying(self, scope: trio.CancelScope) -> Iterator[None]:
         """Cancel `scope` when the job is cancelled while the block runs, be it in its finalizers; at once, if it has been."""
-        if self.ending.hurried:
+        if self.record.hurried:
             scope.cancel()
         if self.waits is None:
             self.waits = {}
@@ -216,7 +216,7 @@ class Stop:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
         self.look_again()
-        if self.ending.asked is not None:
+        if self.record.asked is not None:
             self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
             self.scope.deadline = self.timeout_at
         for helper in self._helpers:
@@ -236,11 +236,11 @@ class Stop:
             scope.cancel()
 
     def _arm_cut(self) -> None:
-        self.scope.deadline = min(self.timeout_at, self.ending.cut_at)
+        self.scope.deadline = min(self.timeout_at, self.record.cut_at)
 
     async def _cut_after_children(self) -> None:
         """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
-        await trio.sleep_until(self.ending.cut_at)
+        await trio.sleep_until(self.record.cut_at)
         if self.children is not None:
             await self.children.ended(Children.that_finish)
         self.halt()
@@ -269,8 +269,8 @@ class Stop:
         """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""
         if not self.scope.cancel_called:
             return False
-        if self.ending.cause is None and not self.halted:
-            if self.scope.deadline == self.ending.cut_at:
+        if self.record.cause is None and not self.halted:
+            if self.scope.deadline == self.record.cut_at:
                 self.halt()
             else:
                 job = self._job
@@ -281,13 +281,13 @@ class Stop:
     def look_outside(self) -> None:
         """Record what struck the job from outside, if anything did: whatever comes now is later than that."""
         self.expired()
-        if self.ending.cause is None and not self.sealed and is_cancelled_around(self.scope):
+        if self.record.cause is None and not self.sealed and is_cancelled_around(self.scope):
             self.struck_from_outside()
 
     def block_cancelled(self) -> None:
         """Record that the job's block was cancelled; from outside as a rule, but any Cancelled may come out of a block."""
         self.look_outside()
-        if not self.ending.stopping:
+        if not self.record.stopping:
             self._record_outer_cancel()
 
     def look_again(self) -> None:
@@ -297,7 +297,7 @@ class Stop:
 
     def struck_from_outside(self) -> None:
         """Record a cancellation by an outer scope, or by a job above whose time was up."""
-        if not self._struck_above() and self.ending.cause is None:
+        if not self._struck_above() and self.record.cause is None:
             self._record_outer_cancel()
 
     def _struck_above(self) -> bool:
@@ -309,9 +309,9 @@ class Stop:
         for above in reversed(self._line_above()):
             if not struck:
                 above.expired()
-                if above.ending.cause is None and is_cancelled_around(above.scope):
+                if above.record.cause is None and is_cancelled_around(above.scope):
                     above._record_outer_cancel()
-            struck = above.ending.cause is not None
+            struck = above.record.cause is not None
         return struck
 
     def _line_above(self) -> list[Stop]:
@@ -323,7 +323,7 @@ class Stop:
         parent = self._job._running_parent()
         while parent is not None and not parent.stop.sealed:
             line.append(parent.stop)
-            parent = None if parent.stop.ending.interrupted else parent.stop._job._running_parent()
+            parent = None if parent.stop.record.interrupted else parent.stop._job._running_parent()
         return line
 
     def _record_outer_cancel(self) -> None:

@@ -22,7 +22,7 @@ ErrorWrapper = Callable[[BaseException], BaseException]
 
 
 @final
-class Ending:
+class StopRecord:
     """The record of a job's end while it is being written. The first cause stands; later errors are added, none is lost."""
 
     __slots__ = (

@@ -274,7 +274,7 @@ class Shutdown:
             make_current(ref(self._job))
             with trio.CancelScope(shield=True):
                 await self._end_children()
-                cause = self._stop.ending.cause
+                cause = self._stop.record.cause
                 if cause is not None and cause.error is not None and self._job._on_shutdown is not None:
                     await self._call_hook(self._job._on_shutdown, cause.error)
         except BaseException as fault:
@@ -286,13 +286,13 @@ class Shutdown:
         children = self._stop.children
         if children is None:
             return
-        if not self._stop.ending.stopping:
+        if not self._stop.record.stopping:
             children.finish(Cause(CauseKind.FINISHED, at=trio.current_time()), self._job._limits.grace)
         with trio.CancelScope(deadline=self._finalizers.stop_at) as budget:
             await children.ended(Children.that_end_first)
         if budget.cancelled_caught:
             error = StopTimeoutError(f"children of job {self._job.name!r} overran its stop_timeout")
-            self._stop.ending.add(None, None, error)
+            self._stop.record.add(None, None, error)
             children.expire()
             await children.ended(Children.that_end_first)
 
@@ -306,10 +306,10 @@ class Shutdown:
                 fault = without_cancelled(exc)
                 struck = fault is not exc
                 if fault is not None:
-                    self._stop.ending.add(None, None, fault)
+                    self._stop.record.add(None, None, fault)
         if budget.cancel_called and (struck or in_time):
             late = self._finalizers.overrun(f"on_shutdown of job {self._job.name!r}")
-            self._stop.ending.add(None, None, late)
+            self._stop.record.add(None, None, late)
 
 
 @disable_ki_protection

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 def has_ended_well(j: Job[Any]) -> bool:
     """Whether nothing has interrupted a job whose loops have exited, and no finish has cut it."""
-    return j._ending.cause is None and not j._ending.cut
+    return j._stop_record.cause is None and not j._stop_record.cut
 
 
 def is_cut_by_finish(j: Job[Any]) -> bool:
     """Whether what is cancelled in a job just now is so because the grace of a finish is over."""
-    ending = j._ending
+    ending = j._stop_record
     return ending.stopping and not (ending.interrupted or ending.hurried) and trio.current_time() >= ending.cut_at
 
 
@@ -34,7 +34,7 @@ def give_up_at(j: Job[Any] | None, seconds: float) -> float:
     """Return when to wait no longer for a peer: after so many seconds, from the end of the job's grace at the latest."""
     start = trio.current_time()
     while j is not None:
-        start = min(start, j._ending.cut_at)
+        start = min(start, j._stop_record.cut_at)
         j = j.parent
     return start + seconds
 
@@ -87,7 +87,7 @@ async def close(stream: Stream, j: Job[Any], server: Job[Any] | None = None, *, 
     waiting = server or j
     if stream.close_nowait(cut=not whole):
         return
-    if j._ending.hurried or waiting._ending.hurried or (server is None and is_cancelled()):
+    if j._stop_record.hurried or waiting._stop_record.hurried or (server is None and is_cancelled()):
         stream.abort()
     elif whole:
         await stream.linger(waiting)
