@@ -194,7 +194,7 @@ class Lifecycle:
     def _host_struck(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
             self.stop.interrupt(CauseKind.ERROR, None, None, exc)
-        elif self._stop_record.cause is None and not self.stop.expired():
+        elif self._stop_record.cause is None and not self.stop.note_timeout():
             self._stop_record.cancelled = exc
             self.stop.struck_from_outside()
 

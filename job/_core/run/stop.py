@@ -152,7 +152,7 @@ class Stop:
 
         (A call from job to job would end with Python's stack.)
         """
-        self.expired()
+        self.note_timeout()
         first = not self.record.stopping
         self.record.no_inits = self.record.no_inits or no_inits
         if self.sealed or not self.record.ask(cause, trio.current_time() + grace):
@@ -217,7 +217,8 @@ class Stop:
         self.winding_up = True
         self.look_again()
         if self.record.asked is not None:
-            self.expired()  # the grace may have ended unnoticed: with another deadline that would look like a timeout
+            # The grace may have ended unnoticed: with another deadline that would look like a timeout
+            self.note_timeout()
             self.scope.deadline = self.timeout_at
         for helper in self._helpers:
             helper.cancel()
@@ -265,7 +266,7 @@ class Stop:
 
     # -- noticed
 
-    def expired(self) -> bool:
+    def note_timeout(self) -> bool:
         """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""
         if not self.scope.cancel_called:
             return False
@@ -280,7 +281,7 @@ class Stop:
 
     def look_outside(self) -> None:
         """Record what struck the job from outside, if anything did: whatever comes now is later than that."""
-        self.expired()
+        self.note_timeout()
         if self.record.cause is None and not self.sealed and is_cancelled_around(self.scope):
             self.struck_from_outside()
 
@@ -308,7 +309,7 @@ class Stop:
         struck = False
         for above in reversed(self._line_above()):
             if not struck:
-                above.expired()
+                above.note_timeout()
                 if above.record.cause is None and is_cancelled_around(above.scope):
                     above._record_outer_cancel()
             struck = above.record.cause is not None
