@@ -524,7 +524,7 @@ class Job(Generic[V]):
         if self._life is not None:
             self._check_run("cancel")
             reserve_stack()
-            self._life.stop.look_outside()
+            self._life.stop.check_outer_cancel()
             self._life.stop.hurry()
         cause_known = self._failed
         if cause_known and not isinstance(error, BaseException):

@@ -130,7 +130,7 @@ class ForceStop:
             await task.job.wait_stopping()
         except trio.Cancelled:
             if not self._left:
-                engine_of(task).stop.look_outside()
+                engine_of(task).stop.check_outer_cancel()
             raise
         finally:
             if not task.job.stopping:  # what is cancelled is this task alone, by a wrapper around this one, say

@@ -43,7 +43,7 @@ class Failures:
     def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         """Record what struck a task, in whatever state it is."""
         error = without_cancelled(exc)
-        self._stop.look_outside()
+        self._stop.check_outer_cancel()
         if error is not None:
             self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
         elif self._stop_record.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):

@@ -176,7 +176,7 @@ class Lifecycle:
                 job._detach()
         if job._children is not None:
             job._children.leave_other_runs()
-        self.stop.look_again()
+        self.stop.recheck()
         if oneshot is not None:
             return self._queue.pop() if self._queue else None  # else it was dropped: the job is cancelled already
         self._advance()
@@ -406,7 +406,7 @@ class Lifecycle:
             self.close_if_empty()
 
     def _oneshot_ended(self, task: Task) -> None:
-        self.stop.look_again()  # before an init is entered
+        self.stop.recheck()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
         if passed and task._state is FINISHED and not self._stop_record.no_inits and not self.stop.halted:

@@ -113,7 +113,7 @@ class Stop:
     ) -> TaskError:
         """Record an error; where it is the first, cancel the job."""
         if kind is not CauseKind.TIMEOUT and not outside:
-            self.look_outside()
+            self.check_outer_cancel()
         if self.record.interrupted or (self.sealed and not is_fatal(error)):
             return self.record.add(task, phase, error)
         cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
@@ -215,7 +215,7 @@ class Stop:
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
         self.winding_up = True
-        self.look_again()
+        self.recheck()
         if self.record.asked is not None:
             # The grace may have ended unnoticed: with another deadline that would look like a timeout
             self.note_timeout()
@@ -279,7 +279,7 @@ class Stop:
                 self.interrupt(CauseKind.TIMEOUT, None, None, error)
         return True
 
-    def look_outside(self) -> None:
+    def check_outer_cancel(self) -> None:
         """Record what struck the job from outside, if anything did: whatever comes now is later than that."""
         self.note_timeout()
         if self.record.cause is None and not self.sealed and is_cancelled_around(self.scope):
@@ -287,14 +287,14 @@ class Stop:
 
     def block_cancelled(self) -> None:
         """Record that the job's block was cancelled; from outside as a rule, but any Cancelled may come out of a block."""
-        self.look_outside()
+        self.check_outer_cancel()
         if not self.record.stopping:
             self._record_outer_cancel()
 
-    def look_again(self) -> None:
+    def recheck(self) -> None:
         """Look what a loop has not heard of, that was in a shield or never suspended, nor a host that runs such a loop."""
         if self.timeout_at != inf or is_cancelled_around(self.scope):
-            self.look_outside()
+            self.check_outer_cancel()
 
     def struck_from_outside(self) -> None:
         """Record a cancellation by an outer scope, or by a job above whose time was up."""
