@@ -104,7 +104,7 @@ class Block:
         try:
             await self._nursery.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            # The job raises nothing into the nursery: this is a KeyboardInterrupt that struck while it closed.
+            # The job raises nothing into the nursery: this is a KeyboardInterrupt that came while it closed.
             raised = group.exceptions[0]
         finally:
             self.opened_by_task = False

@@ -92,6 +92,7 @@ class Task:
         "_asserted",
         "_bare",
         "_baton",
+        "_cancel_expected",
         "_context",
         "_counted",
         "_due",
@@ -114,7 +115,6 @@ class Task:
         "_stand_in",
         "_state",
         "_step",
-        "_struck",
         "_traceback",
         "index",
         "meta",
@@ -156,7 +156,8 @@ class Task:
         self._entering = False  # in `enter`, for the life of the task
         self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
         self._bare = False  # given as a coroutine function, which might have been meant for a factory
-        self._struck = False  # a scope that a wrapper has opened in it is cancelled, and that is as it should be
+        # A scope that a wrapper has opened in it is cancelled, and that is as it should be
+        self._cancel_expected = False
         self._counted = True  # the job waits for it
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None

@@ -149,7 +149,7 @@ class ForceStop:
             self._cut.deadline = stop.at + self._after
 
     def _overran(self, task: Task) -> None:
-        if not task._struck:
-            task._struck = True
+        if not task._cancel_expected:
+            task._cancel_expected = True
             error = StopTimeoutError(f"task {task.name!r} did not leave within {self._after:g} s of the stop")
             engine_of(task).failures.note(task, Phase.RUN, error)

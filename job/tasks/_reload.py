@@ -99,9 +99,9 @@ class Reloaded:
 
     def _reloads(self, task: Task) -> bool:
         """Whether a signal has cancelled the run, so that there is no way but a new life."""
-        struck = self._pending and self._lives.cut.cancel_called
-        task._struck = task._struck or struck
-        return struck and not task.job.stopping
+        interrupted = self._pending and self._lives.cut.cancel_called
+        task._cancel_expected = task._cancel_expected or interrupted
+        return interrupted and not task.job.stopping
 
     async def _renew(self, task: Task) -> bool:
         self._pending = False
@@ -111,7 +111,7 @@ class Reloaded:
             for fault in faults[1:]:
                 engine_of(task).failures.note(task, Phase.FINALIZE, fault)
             raise faults[0]
-        task._struck = False
+        task._cancel_expected = False
         task._step = BETWEEN
         await trio.lowlevel.checkpoint()  # no init is entered once the job is cancelled
         if task.job.stopping:

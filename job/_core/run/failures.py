@@ -35,13 +35,13 @@ class Failures:
         self._stop = stop
 
     def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
-        """Record what ended a task; no phase: it struck the engine's own wait."""
+        """Record what ended a task; no phase: it ended the engine's own wait."""
         self.explain(task, phase, exc)
         if not task.ended:
             task._move(TaskState.CANCELLED if task._failure is None else TaskState.FAILED)
 
     def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
-        """Record what struck a task, in whatever state it is."""
+        """Record what interrupted a task, in whatever state it is."""
         error = without_cancelled(exc)
         self._stop.check_outer_cancel()
         if error is not None:
@@ -148,4 +148,4 @@ class Failures:
 
 def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
     """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
-    return task._cut_alone or task._struck or (phase is None and task._failure is not None)
+    return task._cut_alone or task._cancel_expected or (phase is None and task._failure is not None)

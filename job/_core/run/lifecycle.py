@@ -147,7 +147,7 @@ class Lifecycle:
                     if not self._over:
                         await self._wait_for_the_rest(self._deaf)
                 except BaseException as exc:
-                    self._host_struck(exc)
+                    self._on_host_interrupted(exc)
                 if not self._over:
                     await self._wait_for_the_rest(always)
         except BaseExceptionGroup as group:
@@ -191,12 +191,12 @@ class Lifecycle:
         self._host_park = Park()
         return self._host_park.wait(deaf)
 
-    def _host_struck(self, exc: BaseException) -> None:
+    def _on_host_interrupted(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
             self.stop.interrupt(CauseKind.ERROR, None, None, exc)
         elif self._stop_record.cause is None and not self.stop.note_timeout():
             self._stop_record.cancelled = exc
-            self.stop.struck_from_outside()
+            self.stop.note_outer_cancel()
 
     # -- starting
 
@@ -455,8 +455,8 @@ class Lifecycle:
                 forget_deadlines(home, self.stop.scope)
             try:
                 await baton.wait(always if closed else self._deaf)
-            except BaseException as struck:
-                self.failures.explain(task, None, struck)
+            except BaseException as interruption:
+                self.failures.explain(task, None, interruption)
                 if not baton.woken:
                     await baton.wait(always)
         task._due = False

@@ -280,10 +280,10 @@ class Stop:
         return True
 
     def check_outer_cancel(self) -> None:
-        """Record what struck the job from outside, if anything did: whatever comes now is later than that."""
+        """Record a cancellation from outside, if there is one: all that comes now is later than that."""
         self.note_timeout()
         if self.record.cause is None and not self.sealed and is_cancelled_around(self.scope):
-            self.struck_from_outside()
+            self.note_outer_cancel()
 
     def block_cancelled(self) -> None:
         """Record that the job's block was cancelled; from outside as a rule, but any Cancelled may come out of a block."""
@@ -296,7 +296,7 @@ class Stop:
         if self.timeout_at != inf or is_cancelled_around(self.scope):
             self.check_outer_cancel()
 
-    def struck_from_outside(self) -> None:
+    def note_outer_cancel(self) -> None:
         """Record a cancellation by an outer scope, or by a job above whose time was up."""
         if not self._struck_above() and self.record.cause is None:
             self._record_outer_cancel()

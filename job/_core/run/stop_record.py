@@ -51,7 +51,7 @@ class StopRecord:
         self.errors: list[TaskError] = []
         self.cut: list[tuple[Task, Phase]] = []
         self.outside = False  # the cause is an outer cancel scope
-        self.cancelled: trio.Cancelled | None = None  # that scope's, as it struck the host
+        self.cancelled: trio.Cancelled | None = None  # that of the outer scope, as it reached the host
         self.fatal: BaseException | None = None  # KeyboardInterrupt and the like: goes on unchanged, whatever the cause
 
     @property

@@ -299,15 +299,15 @@ class Shutdown:
     async def _call_hook(self, hook: ShutdownHook, error: BaseException) -> None:
         with trio.CancelScope() as budget:
             in_time = self._finalizers.bound(budget)
-            struck = False
+            interrupted = False
             try:
                 await _call(hook, error)
             except BaseException as exc:
                 fault = without_cancelled(exc)
-                struck = fault is not exc
+                interrupted = fault is not exc
                 if fault is not None:
                     self._stop.record.add(None, None, fault)
-        if budget.cancel_called and (struck or in_time):
+        if budget.cancel_called and (interrupted or in_time):
             late = self._finalizers.overrun(f"on_shutdown of job {self._job.name!r}")
             self._stop.record.add(None, None, late)
 

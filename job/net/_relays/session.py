@@ -95,21 +95,21 @@ class Relaying:
             trio.Cancelled: the relay was cancelled.
             BaseException: a fault of our own.
         """
-        struck: BaseException | None = None
+        interruption: BaseException | None = None
         try:
             await checkpoint_if_cancelled()
             try:
-                struck = await self._move()
+                interruption = await self._move()
             finally:
                 await self._abort_unless_whole()
         finally:
             self._ended_at = trio.current_time()
             self._forget()
         try:
-            if (fault := self._fault or struck) is not None:
+            if (fault := self._fault or interruption) is not None:
                 raise fault
         finally:
-            fault = struck = None
+            fault = interruption = None
 
     async def _abort_unless_whole(self) -> None:
         # A stream that is in use elsewhere, by another relay say, was never this one's to cut.
@@ -201,15 +201,15 @@ class Relaying:
     # -- the watch
 
     async def _guard(self, driven: AbstractContextManager[None]) -> BaseException | None:
-        """Stand watch; return the cancellation, or the interrupt, that struck meanwhile."""
+        """Stand watch; return the cancellation, or the interrupt, that came meanwhile."""
         with driven:
             try:
                 with self._hearing_of_a_stop():
                     await self._see_through()
-            except BaseException as struck:
-                if isinstance(struck, trio.Cancelled):
+            except BaseException as interruption:
+                if isinstance(interruption, trio.Cancelled):
                     await self._drain()
-                return struck
+                return interruption
             finally:
                 if self.reason is None and not self._running and self._up.eof and self._down.eof:
                     self._conclude_eof()
