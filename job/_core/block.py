@@ -96,7 +96,7 @@ class Block:
                 task_status.started()
 
             self._shield = scope
-            await self._job._live_beside(on_ready)
+            await self._job._run_beside(on_ready)
 
     async def _end(self, raised: BaseException | None) -> BaseException | None:
         """Wait for the end of the job, and return what is to come out."""

@@ -18,10 +18,10 @@ from .trio.time_slice import Turns
 if TYPE_CHECKING:
     from .job import Job
 
-RUN_OF_A_JOB: Final = Lifecycle.live.__code__
+RUN_OF_A_JOB: Final = Lifecycle.run_to_end.__code__
 """The frame in which a trio task runs a job to its end, as the job's host."""
 
-RUN_OF_A_TASK: Final = Lifecycle._live_task.__code__
+RUN_OF_A_TASK: Final = Lifecycle._run_task.__code__
 """The frame in which a trio task runs a task, from its init to its exits."""
 
 DRIVEN_BY_HAND: Final = go_on.__code__

@@ -334,7 +334,7 @@ class Job(Generic[V]):
         self._claim()
         if task_status is not TASK_STATUS_IGNORED:
             self._on_ready = partial(self._tell_started, task_status)
-        await self._live()
+        await self._run_to_end()
         if self._on_ready is not None and not self._failed:
             self._set_ready()
         if not self._stop_record.errors:
@@ -363,7 +363,7 @@ class Job(Generic[V]):
         if not isinstance(nursery, trio.Nursery):
             raise TypeError(f"nursery must be a trio.Nursery, got {shown(nursery)}")
         self._claim()
-        state: JobState = await nursery.start(self._live_contained, name=self.name)
+        state: JobState = await nursery.start(self._run_contained, name=self.name)
         return state
 
     async def __aenter__(self) -> Job[V]:
@@ -412,9 +412,9 @@ class Job(Generic[V]):
         return await block.close(exc)
 
     @enable_ki_protection
-    async def _live_contained(self, *, task_status: trio.TaskStatus[JobState]) -> None:
+    async def _run_contained(self, *, task_status: trio.TaskStatus[JobState]) -> None:
         self._on_ready = partial(self._tell_state, task_status)
-        await self._live(contained=True)
+        await self._run_to_end(contained=True)
         self._set_ready()
         if self._stop_record.fatal is not None or self._from_above:
             error = await self._outcome()
@@ -425,9 +425,9 @@ class Job(Generic[V]):
                     del self, error
 
     @enable_ki_protection
-    async def _live_beside(self, on_ready: Callable[[], None]) -> None:
+    async def _run_beside(self, on_ready: Callable[[], None]) -> None:
         self._on_ready = on_ready
-        await self._live(held=True)
+        await self._run_to_end(held=True)
         self._set_ready()
 
     def _error_from_parent(self) -> BaseException | None:
@@ -449,7 +449,7 @@ class Job(Generic[V]):
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
         self._claimed = True
 
-    def _live(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
+    def _run_to_end(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
         if not self._ended:
             try:
@@ -459,7 +459,7 @@ class Job(Generic[V]):
                 self._end_unrun()
         if self._life is None:  # it was cancelled or finished before its run
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
-        return self._life.live(contained=contained)
+        return self._life.run_to_end(contained=contained)
 
     def _begin(self, *, held: bool) -> None:
         everybody = seats_for_all()

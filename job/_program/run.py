@@ -73,7 +73,7 @@ def _check_place() -> None:
 async def _main(job: Job[Any], stop: ProgramStop) -> int:
     job._claim()
     stop.begin()
-    await job._live(contained=True)
+    await job._run_to_end(contained=True)
     if job._stop_record.fatal is not None:
         raise job._stop_record.fatal
     if stop.cut_by is not None:

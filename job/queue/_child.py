@@ -43,4 +43,4 @@ def build_child(build_job: BuildJob, held: Held) -> Job[Any]:
 
 async def run_child(job: Job[Any]) -> None:
     """Run it to its end. Its failure is contained; what comes out is a cancellation from above, or an order."""
-    await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
+    await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)

@@ -108,17 +108,17 @@ class Restarted:
         """Come to life, in as many attempts as it takes; with a fresh budget, as this may be a restart around it."""
         self._spent = Budget(self._max_restarts, self._period)
         self._failures = 0
-        await self._live(task, None)
+        await self._run_incarnation(task, None)
 
     async def run(self, task: Task) -> object:
         """Run, and where that fails come to life again."""
         if not self._lives.alive and task.job.stopping:  # a stop found init waiting for its next attempt
             return None
-        return await self._live(task, self._run)
+        return await self._run_incarnation(task, self._run)
 
     # Between the end of one life and the beginning of the next an interrupt would find neither.
     @enable_ki_protection
-    async def _live(self, task: Task, run: AsyncRoutine | None) -> object:
+    async def _run_incarnation(self, task: Task, run: AsyncRoutine | None) -> object:
         while True:
             try:
                 if not self._lives.alive:

@@ -123,7 +123,7 @@ class Lifecycle:
     # -- the host
 
     @enable_ki_protection
-    async def live(self, *, contained: bool) -> None:
+    async def run_to_end(self, *, contained: bool) -> None:
         """Run the job to its verdict. What happened is in the stop record; nothing is raised."""
         try:
             async with open_nursery() as nursery:
@@ -134,7 +134,7 @@ class Lifecycle:
                     while task is not None:
                         # In the host's trio task, but not in its context.
                         context = self._context.copy() if task._context is None else task._context
-                        steps = self._live_task(task).__await__()
+                        steps = self._run_task(task).__await__()
                         trap = context.run(next, steps, OVER)
                         if trap is not OVER:
                             self._spawn_ready()
@@ -257,7 +257,7 @@ class Lifecycle:
         context = self._context if task._context is None else task._context
         try:
             # Of PosArgT
-            context.run(self.stop.nursery.start_soon, self._live_task, task, name=task.name)  # type: ignore[arg-type]
+            context.run(self.stop.nursery.start_soon, self._run_task, task, name=task.name)  # type: ignore[arg-type]
         except BaseException:  # a fault of the engine: the task must not be waited for
             task._state = CANCELLED
             task._counted = False
@@ -267,7 +267,7 @@ class Lifecycle:
     # -- living
 
     @enable_ki_protection
-    async def _live_task(self, task: Task) -> None:
+    async def _run_task(self, task: Task) -> None:
         """One task from init to finalizer, in the trio task and the context that it was given."""
         make_current(ref(task))
         home = task._home = current_task()

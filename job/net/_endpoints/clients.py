@@ -118,7 +118,7 @@ class Clients:
         tell_of_client(job, stream, listener=listener, queue_time=queue_time)
         job.log.debug("connection.started")
         with self._endpoint._counted(stream):
-            await job._live_contained(task_status=trio.TASK_STATUS_IGNORED)
+            await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)
 
     def _build(self, stream: Stream, listener: str, queue_time: float) -> Job[Any] | None:
         """Return the job of a client; None where it is turned away, or `build_job` has failed."""
