@@ -113,19 +113,19 @@ class Block:
         return await job._outcome()
 
     def _block_ended(self, raised: BaseException | None) -> None:
-        job, life = self._job, self._job._life
+        job, run = self._job, self._job._run
         error = None if raised is None else without_cancelled(raised)
-        if life is None:
+        if run is None:
             if error is not None and job._failed_before(error):
                 job._stop_record.add(None, None, error)
             return
         if raised is None:
             job.finish()
         elif error is not raised:  # its own scope has taken what Cancelled the job sent it
-            life.stop.block_cancelled()
+            run.stop.block_cancelled()
         if error is not None:
-            life.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
-        life.release_block()
+            run.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
+        run.release_block()
 
 
 def _through(scope: trio.CancelScope, exc: BaseException | None) -> BaseException | None:

@@ -38,7 +38,7 @@ class Children:
     def leave_other_runs(self) -> None:
         """Let go the children that run in another trio run: a job is a child only within its own."""
         for child in self.started():
-            if child._life is not None and not child._life.is_here():
+            if child._run is not None and not child._run.is_here():
                 child._detach()
 
     def started(self) -> list[Job[Any]]:

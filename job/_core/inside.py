@@ -10,7 +10,7 @@ import trio
 
 from .context import reference_in
 from .registry import running_heads
-from .run.lifecycle import Lifecycle
+from .run.lifecycle import JobRun
 from .task import Task
 from .trio.drive import go_on
 from .trio.time_slice import Turns
@@ -18,10 +18,10 @@ from .trio.time_slice import Turns
 if TYPE_CHECKING:
     from .job import Job
 
-RUN_OF_A_JOB: Final = Lifecycle.run_to_end.__code__
+RUN_OF_A_JOB: Final = JobRun.run_to_end.__code__
 """The frame in which a trio task runs a job to its end, as the job's host."""
 
-RUN_OF_A_TASK: Final = Lifecycle._run_task.__code__
+RUN_OF_A_TASK: Final = JobRun._run_task.__code__
 """The frame in which a trio task runs a task, from its init to its exits."""
 
 DRIVEN_BY_HAND: Final = go_on.__code__
@@ -34,7 +34,7 @@ def roots() -> tuple[Job[Any], ...]:
     May be called from any thread and from within a handler of a signal. A job is found from the moment its `run` starts until
     it has ended; it is not kept alive by being found, once the caller drops it.
     """
-    return tuple(job for job in running_heads() if (above := job.parent) is None or above._life is None)
+    return tuple(job for job in running_heads() if (above := job.parent) is None or above._run is None)
 
 
 def children(job: Job[Any]) -> list[Job[Any]]:
@@ -63,7 +63,7 @@ def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
 
 def turns_of(job: Job[Any]) -> Turns | None:
     """Return what a thread needs to reach the trio run of a job: its clock and its token; None where it does not run."""
-    life = job._life
+    life = job._run
     return None if life is None else life._turns
 
 

@@ -26,7 +26,7 @@ from .plan import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from .registry import job_ended, job_started
 from .report import report_end, report_stalled, report_survived
 from .run.held_signals import Act, HeldSignals
-from .run.lifecycle import Lifecycle
+from .run.lifecycle import JobRun
 from .run.stop import Stoppable
 from .run.stop_record import ErrorWrapper, StopRecord, as_error
 from .task import Task
@@ -90,7 +90,6 @@ class Job(Generic[V]):
         "_keep_open",
         "_last_index",
         "_left_work",
-        "_life",
         "_limits",
         "_log",
         "_loggers",
@@ -104,6 +103,7 @@ class Job(Generic[V]):
         "_parent",
         "_quiet",
         "_ready",
+        "_run",
         "_signals",
         "_started_at",
         "_state",
@@ -155,7 +155,7 @@ class Job(Generic[V]):
             if error_wrapper is None
             else check.plain("error_wrapper", check.function("error_wrapper", error_wrapper))
         )
-        self._life: Lifecycle | None = None
+        self._run: JobRun | None = None
         self._verdict: Verdict | None = None
         self._started_at: float | None = None
         self._ended = False
@@ -205,7 +205,7 @@ class Job(Generic[V]):
         if parent is not None and parent._children is not None:
             parent._children.discard(self)
         self._parent = None
-        if self._life is not None and not self._hidden:
+        if self._run is not None and not self._hidden:
             job_started(self)
 
     def _is_below(self, other: Job[Any]) -> bool:
@@ -217,8 +217,8 @@ class Job(Generic[V]):
     def _adopt(self, child: Job[Any]) -> None:
         if self._children is None:
             self._children = Children()
-            if self._life is not None:
-                self._life.stop.children = self._children
+            if self._run is not None:
+                self._run.stop.children = self._children
         self._children.add(child)
 
     # -- tasks
@@ -275,7 +275,7 @@ class Job(Generic[V]):
             JobStateError: the job has begun to stop; nothing was called.
             RuntimeError: the job runs in another thread or trio run; nothing was called.
         """
-        if self._life is not None:
+        if self._run is not None:
             self._check_run("add_task")
             reserve_stack()
         if (self._state is not NEW or self._stop_record.stopping) and self._takes_no_more():
@@ -296,12 +296,12 @@ class Job(Generic[V]):
             self._has_group = True
         if self._audience is not None:
             self._tell(TaskAdded(task, self.clock()))
-        if self._life is not None:
-            self._life.add(task)
+        if self._run is not None:
+            self._run.add(task)
         return task
 
     def _takes_no_more(self) -> bool:
-        return self._stop_record.stopping or self._ended or (self._life is not None and self._life.stop.winding_up)
+        return self._stop_record.stopping or self._ended or (self._run is not None and self._run.stop.winding_up)
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -457,9 +457,9 @@ class Job(Generic[V]):
             except BaseException as fault:  # an order of an observer, or a signal that cannot be held
                 self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
                 self._end_unrun()
-        if self._life is None:  # it was cancelled or finished before its run
+        if self._run is None:  # it was cancelled or finished before its run
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
-        return self._life.run_to_end(contained=contained)
+        return self._run.run_to_end(contained=contained)
 
     def _begin(self, *, held: bool) -> None:
         everybody = seats_for_all()
@@ -468,7 +468,7 @@ class Job(Generic[V]):
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
-        self._life = Lifecycle(self, self._stop_record, held=held)
+        self._run = JobRun(self, self._stop_record, held=held)
         if (self._parent is None or self._running_parent() is None) and not self._hidden:
             job_started(self)
 
@@ -521,17 +521,17 @@ class Job(Generic[V]):
         """
         if self.ended:
             return
-        if self._life is not None:
+        if self._run is not None:
             self._check_run("cancel")
             reserve_stack()
-            self._life.stop.check_outer_cancel()
-            self._life.stop.hurry()
+            self._run.stop.check_outer_cancel()
+            self._run.stop.hurry()
         cause_known = self._failed
         if cause_known and not isinstance(error, BaseException):
             return
-        if self._life is not None:
-            if not self._life.stop.sealed:
-                self._life.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
+        if self._run is not None:
+            if not self._run.stop.sealed:
+                self._run.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
         else:
             self._stop_record.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
             self._end_unrun()
@@ -547,7 +547,7 @@ class Job(Generic[V]):
         place as the cause.
         """
         seconds = self._limits.grace if grace is None else check.seconds("grace", grace)
-        if self._life is not None:
+        if self._run is not None:
             self._check_run("finish")
             reserve_stack()
         asker = current_task()
@@ -557,7 +557,7 @@ class Job(Generic[V]):
     def _finish(self, cause: Cause, grace: float) -> None:
         if self.ended:
             return
-        if self._life is None:
+        if self._run is None:
             self._stop_record.ask(cause, -math.inf)
             self._end_unrun()
         elif self._finish_alone(cause, grace) and self._children is not None:
@@ -566,7 +566,7 @@ class Job(Generic[V]):
     def _finish_alone(self, cause: Cause, grace: float) -> bool:
         """Finish the job but not its children; return whether those are to be finished, too."""
         by_oneshot = cause.task is not None and cause.task is self._oneshot
-        return self._life is not None and self._life.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
+        return self._run is not None and self._run.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
 
     def _end_unrun(self) -> None:
         """End a job that never ran."""
@@ -577,12 +577,12 @@ class Job(Generic[V]):
             self._conclude(contained=False)
 
     def _cancelled_by_parent(self, cause: Cause) -> None:
-        if self._life is None:
+        if self._run is None:
             return
-        self._life.stop.hurry()
-        if not self._life.stop.sealed and not self._failed:
+        self._run.stop.hurry()
+        if not self._run.stop.sealed and not self._failed:
             error = JobCancelledError("the parent job was cancelled")
-            self._life.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
+            self._run.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
 
     def _finished_by_parent(self, cause: Cause, grace: float) -> Cause | None:
         """Finish the job but not its children; return the cause for them, where they are to be finished, too."""
@@ -590,8 +590,8 @@ class Job(Generic[V]):
         return asked if self._finish_alone(asked, grace) else None
 
     def _expire(self) -> None:
-        if self._life is not None:
-            self._life.expire()
+        if self._run is not None:
+            self._run.expire()
 
     # -- the end
 
@@ -605,8 +605,8 @@ class Job(Generic[V]):
 
     async def _drain(self) -> None:
         """Wait until the job has ended by itself, now that neither keep_open nor its block holds it up any longer."""
-        if self._life is not None:
-            self._life.release_hold()
+        if self._run is not None:
+            self._run.release_hold()
         await self.wait()
 
     async def wait_stopping(self) -> None:
@@ -695,7 +695,7 @@ class Job(Generic[V]):
         return self._verdict
 
     def _conclude(self, *, contained: bool) -> None:
-        self._life = None
+        self._run = None
         self._ended = True
         job_ended(self)
         if self._signals is not None:
@@ -780,21 +780,21 @@ class Job(Generic[V]):
 
     def add_stop_scope(self, scope: Stoppable) -> None:
         """Cancel `scope` when the job is asked to stop; at once, if it has been."""
-        if self.stopping or self._life is None:
+        if self.stopping or self._run is None:
             scope.cancel()
         else:
-            self._life.stop.scopes[scope] = None
+            self._run.stop.scopes[scope] = None
 
     def remove_stop_scope(self, scope: Stoppable) -> None:
         """Forget the scope."""
-        if self._life is not None:
-            self._life.stop.scopes.pop(scope, None)
+        if self._run is not None:
+            self._run.stop.scopes.pop(scope, None)
 
     def _hold_signals(self, numbers: tuple[int, ...], act: Act) -> None:
         """Hold signals while the job runs, its finalizers included; `act` is told of each."""
         if self._signals is None:
             self._signals = HeldSignals()
-            if self._life is not None:
+            if self._run is not None:
                 self._signals.open(self)
         self._signals.ask(self, numbers, act)
 
@@ -832,8 +832,8 @@ class Job(Generic[V]):
 
     def _obey(self, order: BaseException) -> None:
         """Take an order (SystemExit, say) out of code of the user's that the engine has called: the job ends with it."""
-        if self._life is not None:
-            self._life.stop.obey(order)
+        if self._run is not None:
+            self._run.stop.obey(order)
         elif self._ended or self._stop_record.stopping:
             self._stop_record.add(None, None, order)
             self._verdict = None  # to be made again, with this
@@ -855,12 +855,12 @@ class Job(Generic[V]):
     @property
     def _halted(self) -> bool:
         """Whether its run loops have been cancelled, all of them."""
-        return self._life is not None and self._life.stop.halted
+        return self._run is not None and self._run.stop.halted
 
     def _help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of a room beside the tasks, from now until all run loops have exited."""
-        if self._life is not None:
-            self._life.stop.help(work)
+        if self._run is not None:
+            self._run.stop.help(work)
 
     def _noticed(self) -> Notices:
         if self._notices is None:
@@ -911,20 +911,20 @@ class Job(Generic[V]):
         Raises:
             RuntimeError: it comes from another thread, or from another trio run.
         """
-        if self._life is not None and not self._life.is_here():
+        if self._run is not None and not self._run.is_here():
             raise RuntimeError(
                 f"{what}: job {self.name!r} runs in another thread or trio run; call it there, by trio.from_thread.run_sync"
             )
 
-    def _running_parent(self) -> Lifecycle | None:
+    def _running_parent(self) -> JobRun | None:
         parent = None if self._parent is None else self._parent()
-        return None if parent is None else parent._life
+        return None if parent is None else parent._run
 
 
 def _job_around() -> Job[Any] | None:
     """Return the job whose code is running, if that is in this trio run: contexts are copied into threads, too."""
     job = current_job()
-    return job if job is not None and job._life is not None and job._life.is_here() else None
+    return job if job is not None and job._run is not None and job._run.is_here() else None
 
 
 def _idle_clock(idle_timeout: float | IdleClock) -> IdleClock:

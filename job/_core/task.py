@@ -71,8 +71,8 @@ Exit: TypeAlias = "partial[Coroutine[Any, Any, object]]"
 """Leaves a context manager: called with the three of `__aexit__`, it gives a coroutine."""
 
 
-class Life(NamedTuple):
-    """What is open of a task around its present life. Most tasks have one life; one that is restarted has many, in turn."""
+class CleanupFrame(NamedTuple):
+    """What a task must close around its present incarnation. A task that is restarted has many, in turn."""
 
     exits: list[Exit] | None
     guard: trio.CancelScope | None
@@ -88,7 +88,6 @@ class Task:
 
     __slots__ = (
         "__weakref__",
-        "_around",
         "_asserted",
         "_bare",
         "_baton",
@@ -110,6 +109,7 @@ class Task:
         "_log",
         "_loop_scope",
         "_now",
+        "_outer_frames",
         "_phase",
         "_run",
         "_stand_in",
@@ -165,7 +165,7 @@ class Task:
         self._baton: Park | None = None
         self._loop_scope: trio.CancelScope | None = None
         self._exits: list[Exit] | None = None
-        self._around: tuple[Life, ...] = ()  # the lives that the present one is inside of
+        self._outer_frames: tuple[CleanupFrame, ...] = ()  # those that the present one is inside of
         self._home: trio.lowlevel.Task | None = None
         self._context: Context | None = None
         self._ended: trio.Event | None = None
@@ -410,22 +410,22 @@ class Task:
         self._loop_scope = trio.CancelScope()
         return self._loop_scope
 
-    def _begin_life(self) -> None:
-        """Begin a life inside of the present one, with exits and a guard of its own; `Finalizers` ends it, before that one."""
-        self._around = (*self._around, Life(self._exits, self._guard))
+    def _push_frame(self) -> None:
+        """Open a frame inside the present one, with exits and a guard of its own; `Finalizers` closes it first."""
+        self._outer_frames = (*self._outer_frames, CleanupFrame(self._exits, self._guard))
         self._exits = None
         self._guard = trio.CancelScope()
         self._guard.__enter__()
 
-    def _close_life(self) -> None:
-        """Close the guard, and go back to the life around this one; after the last one close what lies around them all."""
+    def _pop_frame(self) -> None:
+        """Close the guard and return to the outer frame; after the last frame close the scope of the loop."""
         try:
             if self._guard is not None:
                 self._guard.__exit__(None, None, None)
         finally:
-            if self._around:
-                *around, (self._exits, self._guard) = self._around
-                self._around = tuple(around)
+            if self._outer_frames:
+                *around, (self._exits, self._guard) = self._outer_frames
+                self._outer_frames = tuple(around)
             elif self._loop_scope is not None:
                 self._loop_scope.__exit__(None, None, None)
 

@@ -72,7 +72,7 @@ class ForceStop:
         self._shields, self._shielded, self._left = True, False, False
         await task.enter(self._watched(task))
         self._cut = await task.enter(trio.CancelScope())
-        task._begin_life()
+        task._push_frame()
         if self._init is not None:
             await self._init(task)
 

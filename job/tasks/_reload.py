@@ -11,7 +11,7 @@ from trio.lowlevel import enable_ki_protection
 
 from .._core.forms import AsyncRoutine, AsyncRoutines, Inner, TaskForm, make_routines
 from .._core.run.held_signals import ignore
-from .._core.run.incarnations import Lives, engine_of
+from .._core.run.incarnations import Incarnations, engine_of
 from .._core.task import BETWEEN, NONE, Task
 from .._core.trio.calls import call, without_cancelled
 from .._core.trio.signals import checked_signals, in_the_loop, open_signals
@@ -62,21 +62,21 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
 class Reloaded:
     """Runs a task, life after life; a signal ends each but the last."""
 
-    __slots__ = ("_lives", "_pending", "_run", "_running", "_signals", "finalize")
+    __slots__ = ("_incarnations", "_pending", "_run", "_running", "_signals", "finalize")
 
     def __init__(self, inner: Inner, run: AsyncRoutine, signals: tuple[int, ...]) -> None:
-        self._lives = Lives(inner)
+        self._incarnations = Incarnations(inner)
         self._run = run
         self._signals = signals
         self._pending = False  # a signal that nothing has been done about
         self._running = False
-        self.finalize = self._lives.finalize
+        self.finalize = self._incarnations.finalize
 
     async def init(self, task: Task) -> None:
         """Listen, then initialise."""
         self._pending = False
         await task.enter(self._listening(task))
-        await self._lives.begin(task)
+        await self._incarnations.begin(task)
 
     # Between the end of one life and the beginning of the next an interrupt would find neither.
     @enable_ki_protection
@@ -99,13 +99,13 @@ class Reloaded:
 
     def _reloads(self, task: Task) -> bool:
         """Whether a signal has cancelled the run, so that there is no way but a new life."""
-        interrupted = self._pending and self._lives.cut.cancel_called
+        interrupted = self._pending and self._incarnations.cut.cancel_called
         task._cancel_expected = task._cancel_expected or interrupted
         return interrupted and not task.job.stopping
 
     async def _renew(self, task: Task) -> bool:
         self._pending = False
-        faults = await self._lives.end(task, None)
+        faults = await self._incarnations.end(task, None)
         if faults:
             task._phase = Phase.FINALIZE
             for fault in faults[1:]:
@@ -117,7 +117,7 @@ class Reloaded:
         if task.job.stopping:
             return False
         task._step = NONE
-        await self._lives.begin(task)
+        await self._incarnations.begin(task)
         return True
 
     def _listening(self, task: Task) -> AbstractContextManager[None]:
@@ -126,4 +126,4 @@ class Reloaded:
     def _heard(self, task: Task, _: int) -> None:
         self._pending = True
         if self._running and not task.job.stopping:
-            self._lives.cut.cancel()
+            self._incarnations.cut.cancel()

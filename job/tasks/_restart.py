@@ -12,7 +12,7 @@ from trio.lowlevel import enable_ki_protection
 from .._core import check
 from .._core.forms import AsyncRoutine, Inner, TaskForm
 from .._core.retry import Backoff, check_wait, wait_after
-from .._core.run.incarnations import Lives
+from .._core.run.incarnations import Incarnations
 from .._core.run.pause import pause
 from .._core.task import Task
 from .._core.trio.calls import call, without_cancelled
@@ -64,7 +64,7 @@ def restart(
 
     Args:
         t: the task, in any of its forms.
-        wait: seconds between two lives, or a `Backoff`; by default from 1 s up to a minute.
+        wait: seconds between two incarnations, or a `Backoff`; by default from 1 s up to a minute.
         max_restarts: how many there may be `within` that many seconds.
         within: the period of that budget; infinity is the life of the task.
 
@@ -91,10 +91,20 @@ def restart(
 class Restarted:
     """Keeps a task alive, life after life."""
 
-    __slots__ = ("_failures", "_lives", "_max_restarts", "_period", "_run", "_spent", "_up_since", "_wait", "finalize")
+    __slots__ = (
+        "_failures",
+        "_incarnations",
+        "_max_restarts",
+        "_period",
+        "_run",
+        "_spent",
+        "_up_since",
+        "_wait",
+        "finalize",
+    )
 
     def __init__(self, inner: Inner, wait: float | Backoff, max_restarts: float, period: float) -> None:
-        self._lives = Lives(inner)
+        self._incarnations = Incarnations(inner)
         self._run = inner.run
         self._wait = wait
         self._max_restarts = max_restarts
@@ -102,7 +112,7 @@ class Restarted:
         self._spent = Budget(max_restarts, period)
         self._failures = 0  # in a row
         self._up_since = math.inf
-        self.finalize = self._lives.finalize
+        self.finalize = self._incarnations.finalize
 
     async def init(self, task: Task) -> None:
         """Come to life, in as many attempts as it takes; with a fresh budget, as this may be a restart around it."""
@@ -112,7 +122,7 @@ class Restarted:
 
     async def run(self, task: Task) -> object:
         """Run, and where that fails come to life again."""
-        if not self._lives.alive and task.job.stopping:  # a stop found init waiting for its next attempt
+        if not self._incarnations.alive and task.job.stopping:  # a stop found init waiting for its next attempt
             return None
         return await self._run_incarnation(task, self._run)
 
@@ -121,7 +131,7 @@ class Restarted:
     async def _run_incarnation(self, task: Task, run: AsyncRoutine | None) -> object:
         while True:
             try:
-                if not self._lives.alive:
+                if not self._incarnations.alive:
                     await self._begin(task)
                 return None if run is None else await call(run, task)
             except BaseException as exc:
@@ -133,7 +143,7 @@ class Restarted:
 
     async def _begin(self, task: Task) -> None:
         self._up_since = math.inf
-        await self._lives.begin(task)
+        await self._incarnations.begin(task)
         self._up_since = trio.current_time()
 
     async def _survived(self, task: Task, exc: BaseException) -> float | None:
@@ -141,11 +151,11 @@ class Restarted:
         error = self._failure(task, exc)
         if error is None or not self._spent.spend(trio.current_time()):
             return None
-        phase = Phase.RUN if self._lives.alive else Phase.INIT
+        phase = Phase.RUN if self._incarnations.alive else Phase.INIT
         dead_scope = without_cancelled(exc) is None
         if not dead_scope:
             survive(task, error, phase)
-        faults = await self._lives.end(task, exc)
+        faults = await self._incarnations.end(task, exc)
         for fault in faults:
             survive(task, fault, Phase.FINALIZE)
         if dead_scope and not faults:
@@ -155,7 +165,7 @@ class Restarted:
     def _failure(self, task: Task, exc: BaseException) -> Exception | None:
         """Return the failure that an exception stands for; None for one that is not to be survived."""
         error = without_cancelled(exc)
-        if error is not exc and (task.job.stopping or not self._lives.died_inside()):
+        if error is not exc and (task.job.stopping or not self._incarnations.died_inside()):
             return None  # a cancellation from outside
         if error is None:
             return JobCancelledError("a scope of the task was cancelled")

@@ -1,4 +1,4 @@
-"""The lives of a task that is set up more than once: each from its init to its finalizer and exits."""
+"""The incarnations of a task that is set up more than once: each lasts from its init to its finalizer and exits."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from ..trio.calls import call
 from ..words.states import Phase
 
 if TYPE_CHECKING:
-    from .lifecycle import Lifecycle
+    from .lifecycle import JobRun
 
 
 @final
-class Lives:
-    """Begins and ends the lives of one task, one after another.
+class Incarnations:
+    """Begins and ends the incarnations of one task, one after another.
 
     Each has exits and a guard of its own, inside of those of the task, and cleans up as a task does at its end: shielded and
     within the job's `finalize_timeout`. The last one is left to the task's own end.
 
-    Around the guard there is a scope, `cut`, by which a life can be cut short.
+    Around the guard there is a scope, `cut`, by which an incarnation can be cut short.
     """
 
-    __slots__ = ("_around", "_finalize", "_guard", "_init", "alive", "begun", "cut")
+    __slots__ = ("_finalize", "_guard", "_init", "_outer_frames", "alive", "begun", "cut")
 
     def __init__(self, routines: Inner) -> None:
         self._init = routines.init
         self._finalize = routines.finalize
-        self._around = 0
+        self._outer_frames = 0
         self._guard: trio.CancelScope
         self.cut: trio.CancelScope
         self.begun = False  # its finalizer is due
         self.alive = False  # its init has passed
 
     async def begin(self, task: Task) -> None:
-        """Begin a life; what init raises is raised, and the life is still to be ended."""
-        self._around = len(task._around)
-        task._begin_life()
+        """Begin an incarnation. What init raises is raised; the incarnation must still be ended."""
+        self._outer_frames = len(task._outer_frames)
+        task._push_frame()
         self.cut = await task.enter(trio.CancelScope())
-        task._begin_life()
+        task._push_frame()
         assert task._guard is not None
         self._guard = task._guard
         self.begun = True
@@ -53,7 +53,7 @@ class Lives:
         self.alive = True
 
     async def end(self, task: Task, exc: BaseException | None) -> list[Exception]:
-        """End the life; return what its finalizer and exits raised.
+        """End the incarnation; return what its finalizer and exits raised.
 
         Raises:
             BaseException: one of them raised something that is no Exception, and that nobody may keep.
@@ -61,7 +61,7 @@ class Lives:
         self.begun = self.alive = False
         task._phase = Phase.FINALIZE
         faults: list[Exception] = []
-        for fault in await engine_of(task).finalizers.end_life(task, self._finalize, self._around, exc):
+        for fault in await engine_of(task).finalizers.end_incarnation(task, self._finalize, self._outer_frames, exc):
             if not isinstance(fault, Exception):
                 raise fault
             faults.append(fault)
@@ -69,13 +69,13 @@ class Lives:
         return faults
 
     async def finalize(self, task: Task) -> None:
-        """Finalize the last life, where it has not ended yet: the task's own finalizer."""
+        """Finalize the last incarnation if it has not ended yet: the task's own finalizer."""
         if self.begun and self._finalize is not None:
             self.begun = self.alive = False
             await self._finalize(task)
 
     def died_inside(self) -> bool:
-        """Whether a scope that the life has left open is cancelled: a nursery of its init whose child has failed, say.
+        """Whether a scope that the incarnation has left open is cancelled: a nursery of its init whose child has failed, say.
 
         What lies outside is hidden behind the guard while it looks.
         """
@@ -86,8 +86,8 @@ class Lives:
             self._guard.shield = False
 
 
-def engine_of(task: Task) -> Lifecycle:
+def engine_of(task: Task) -> JobRun:
     """Return the engine of a running task's job."""
-    life = task.job._life
-    assert life is not None
-    return life
+    run = task.job._run
+    assert run is not None
+    return run

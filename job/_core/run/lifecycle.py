@@ -58,7 +58,7 @@ _index: Final = attrgetter("index")
 
 
 @final
-class Lifecycle:
+class JobRun:
     """The engine of one job; the job holds it while it runs."""
 
     __slots__ = (

@@ -115,14 +115,14 @@ class Finalizers:
         deadline = min(share_ends, self.stop_at)
         if task._guard is None:
             task._guard = trio.CancelScope(deadline=deadline, shield=True)
-            open_outside(task._guard, self._around(task))
+            open_outside(task._guard, self._scope_around(task))
         else:
             task._guard.deadline = deadline
             task._guard.shield = True
         self._bounds.add(task._guard)
         return task._guard
 
-    def _around(self, task: Task) -> trio.CancelScope:
+    def _scope_around(self, task: Task) -> trio.CancelScope:
         return self._scope if task._loop_scope is None else task._loop_scope
 
     def overrun(self, what: str) -> FinalizeTimeoutError | StopTimeoutError:
@@ -134,44 +134,44 @@ class Finalizers:
 
     def clean_up(self, task: Task, exc: BaseException | None) -> Awaitable[None]:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
-        return self._unwind(task, task._finalize, len(task._around) + 1, exc, self._fault)
+        return self._unwind(task, task._finalize, len(task._outer_frames) + 1, exc, self._fault)
 
     def close(self, task: Task, home: trio.lowlevel.Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""
         self._close(task, home, self._fault)
 
-    async def end_life(
-        self, task: Task, finalize: AsyncRoutine | None, around: int, exc: BaseException | None
+    async def end_incarnation(
+        self, task: Task, finalize: AsyncRoutine | None, outer_frames: int, exc: BaseException | None
     ) -> list[BaseException]:
-        """Clean up the present life of a task whose loop goes on, in the same way; return what went wrong.
+        """Clean up one incarnation of a task whose loop goes on, in the same way; return what went wrong.
 
         Args:
             task: in whose own trio task this is called.
-            finalize: of this life.
-            around: how many lives were around it when it began.
+            finalize: that of this incarnation.
+            outer_frames: how many frames were around it when it began.
             exc: what ended it.
         """
         faults: list[BaseException] = []
-        lives = len(task._around) - around
-        await self._unwind(task, finalize, lives, exc, lambda _, error: faults.append(error))
+        frames = len(task._outer_frames) - outer_frames
+        await self._unwind(task, finalize, frames, exc, lambda _, error: faults.append(error))
         return faults
 
     async def _unwind(
         self,
         task: Task,
         finalize: AsyncRoutine | None,
-        lives: int,
+        frames: int,
         exc: BaseException | None,
         fault: Fault,
     ) -> None:
-        """Call a finalizer in the innermost life, then leave that and those around it; all share one `finalize_timeout`."""
+        """Call a finalizer in the innermost frame, then close it and those around it; all share one `finalize_timeout`."""
         home = task._home
         assert home is not None
         now = self._clock.current_time()
         self._share_ends = share_ends = now + self._seconds
         last = exc
         raised = before = None
-        for _ in range(lives):
+        for _ in range(frames):
             before = last
             in_time = now < share_ends and now < self.stop_at
             # A guard in time is enough, as a deadline that is past is seen no earlier than where something suspends. But it
@@ -200,13 +200,13 @@ class Finalizers:
         del exc, last, raised, before  # their tracebacks lead to this frame
 
     def _close(self, task: Task, home: trio.lowlevel.Task, fault: Fault) -> None:
-        if task._guard is None and has_opened(home, self._around(task)):
+        if task._guard is None and has_opened(home, self._scope_around(task)):
             # A routine left a scope open that its finalizer did not close: to close one around it says so.
             self._open_guard(task, math.inf)
         if task._guard is not None:
             self._bounds.discard(task._guard)
         try:
-            task._close_life()
+            task._pop_frame()
         except RuntimeError as misnested:
             fault(task, misnested)
 

@@ -43,10 +43,10 @@ def give_up_at(j: Job[Any] | None, seconds: float) -> float:
 def patience(j: Job[Any] | None, until: float) -> Iterator[None]:
     """Wait for a peer in this block: until then, or until the job is cancelled, whatever else is."""
     with trio.CancelScope(deadline=until, shield=True) as scope:
-        if j is None or j._life is None:
+        if j is None or j._run is None:
             yield
         else:
-            with j._life.stop.hurrying(scope):
+            with j._run.stop.hurrying(scope):
                 yield
 
 
