@@ -28,7 +28,7 @@ from trio import current_time
 
 from . import check
 from .forms import AsyncRoutines
-from .trio.wakeup import Park
+from .trio.wakeup import Wakeup
 from .words.events import Event, TaskStateChanged
 from .words.exceptions import AssertFailedError, JobCancelledError, JobStateError
 from .words.records import TaskError
@@ -90,7 +90,6 @@ class Task:
         "__weakref__",
         "_asserted",
         "_bare",
-        "_baton",
         "_cancel_expected",
         "_context",
         "_counted",
@@ -116,6 +115,7 @@ class Task:
         "_state",
         "_step",
         "_traceback",
+        "_turn",
         "index",
         "meta",
         "name",
@@ -162,7 +162,7 @@ class Task:
         self._due = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
-        self._baton: Park | None = None
+        self._turn: Wakeup | None = None
         self._loop_scope: trio.CancelScope | None = None
         self._exits: list[Exit] | None = None
         self._outer_frames: tuple[CleanupFrame, ...] = ()  # those that the present one is inside of
@@ -334,8 +334,8 @@ class Task:
             raise TypeError(
                 f"context_manager must have __aenter__ or __enter__, and an exit, got {shown(context_manager)}"
             )
-        if self._baton is None:
-            self._baton = Park()
+        if self._turn is None:
+            self._turn = Wakeup()
         before, self._entering = self._entering, True
         try:
             value = await kind.__aenter__(context_manager) if is_async else kind.__enter__(context_manager)
@@ -403,7 +403,7 @@ class Task:
 
     def _retire(self) -> None:
         """Let go what it holds for its life: that is not to live as long as the record that the task is from now on."""
-        self._init = self._finalize = self._guard = self._baton = None
+        self._init = self._finalize = self._guard = self._turn = None
 
     def _cancellable(self) -> trio.CancelScope:
         """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""

@@ -134,7 +134,7 @@ class Failures:
 
     def _scope_died(self, task: Task, phase: Phase) -> None:
         error = JobCancelledError("a scope of the task was cancelled")
-        explained = task._baton is not None and not task.transient  # later, by what the finalizer and the exits raise
+        explained = task._turn is not None and not task.transient  # later, by what the finalizer and the exits raise
         failure = self.fail(task, phase, error, CauseKind.ERROR, mapped=not explained)
         if explained:
             task._stand_in = failure

@@ -29,7 +29,7 @@ from ..trio.calls import call
 from ..trio.drive import OVER, go_on
 from ..trio.scopes import abandon_scopes_in, forget_deadlines, has_opened, is_cancelled
 from ..trio.time_slice import turns
-from ..trio.wakeup import Park, always, never
+from ..trio.wakeup import Wakeup, shielded, unshielded
 from ..words.records import CauseKind
 from ..words.states import (
     CANCELLED,
@@ -69,7 +69,7 @@ class JobRun:
         "_gate",
         "_held",
         "_host_free",
-        "_host_park",
+        "_host_wakeup",
         "_idle",
         "_initialising",
         "_job",
@@ -95,7 +95,7 @@ class JobRun:
         if job._oneshot is not None:
             self._queue.append(job._oneshot)
         self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
-        self._gate: list[Park] = []  # the others that wait for the gate
+        self._gate: list[Wakeup] = []  # the others that wait for the gate
         self._released = False  # the gate is open: all inits of the start have passed
         self._initialising = False
         self._kept: int = job._keep_open  # holds that a stop ends
@@ -104,7 +104,7 @@ class JobRun:
         self._open = len(self._queue) + self._kept + self._held
         self._open_group = sum(map(_in_group, self._queue)) if job._has_group else 0  # tasks of it that are not done
         self._host_free = True  # to run loops, one after another
-        self._host_park: Park | None = None
+        self._host_wakeup: Wakeup | None = None
         self._over = False  # the last finalizer has ended
         self._idle: IdleWatch | None = None
         self._failures: Failures | None = None
@@ -145,11 +145,11 @@ class JobRun:
                     if self._job._watches_idle and not self.stop.winding_up and not self._idle_watch().sleeping:
                         await self._idle_watch().run()
                     if not self._over:
-                        await self._wait_for_the_rest(self._deaf)
+                        await self._wait_for_the_rest(self._ignores_cancel)
                 except BaseException as exc:
                     self._on_host_interrupted(exc)
                 if not self._over:
-                    await self._wait_for_the_rest(always)
+                    await self._wait_for_the_rest(shielded)
         except BaseExceptionGroup as group:
             # Nothing but trio itself adds to the nursery: a KeyboardInterrupt that came while it closed.
             for error in group.exceptions:
@@ -187,9 +187,9 @@ class JobRun:
         """Take a plain loop whose gate is open."""
         return self._ready.pop(0) if self._released and self._ready else None
 
-    def _wait_for_the_rest(self, deaf: Callable[[], bool]) -> Awaitable[None]:
-        self._host_park = Park()
-        return self._host_park.wait(deaf)
+    def _wait_for_the_rest(self, ignore_cancel: Callable[[], bool]) -> Awaitable[None]:
+        self._host_wakeup = Wakeup()
+        return self._host_wakeup.wait(ignore_cancel)
 
     def _on_host_interrupted(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
@@ -237,8 +237,8 @@ class JobRun:
     def _release(self) -> None:
         """Open the gate: all run loops start."""
         self._released = self._job._ready = True
-        for park in self._gate:
-            park.wake()
+        for wakeup in self._gate:
+            wakeup.wake()
         # The watch needs the host more than a loop does: either way it is one trio task less.
         if self._job._watches_idle or not self._host_free:
             self._spawn_ready()
@@ -288,14 +288,14 @@ class JobRun:
                     exc = error
                     self.failures.ended_by(task, task._phase, error)
             self._leave_loop(task)
-            if task._baton is not None:
-                await self._clean_up(task, home, task._baton, exc)
+            if task._turn is not None:
+                await self._clean_up(task, home, task._turn, exc)
             elif has_opened(home, self.stop.scope):
                 self._close_scopes(task, home)
         except BaseException as fault:
             await self._salvage(task, home, fault)
         finally:
-            if task._counted or task._baton is not None:
+            if task._counted or task._turn is not None:
                 self._count_out(task)
             task._run = task._home = None
             del exc  # its traceback refers to this frame
@@ -307,8 +307,8 @@ class JobRun:
             task._state = CANCELLED  # past its observers, who may be what has failed
         if task._counted:
             self._leave_loop(task)
-        if task._baton is not None and task._due:
-            await self._clean_up(task, home, task._baton, fault)
+        if task._turn is not None and task._due:
+            await self._clean_up(task, home, task._turn, fault)
 
     def _count_out(self, task: Task) -> None:
         """Let the job go on without a task that leaves its trio task now, whatever has happened to it."""
@@ -320,7 +320,7 @@ class JobRun:
             self.close_if_empty()
         if self._finalizers is not None and self._finalizers.turn is task:
             self._finalizers.next()
-        if task._baton is not None:
+        if task._turn is not None:
             task._retire()
 
     async def _set_up(self, task: Task) -> BaseException | None:
@@ -331,7 +331,7 @@ class JobRun:
         if task._loop_scope is not None:
             task._loop_scope.__enter__()
         if task._init is not None or task._finalize is not None:
-            task._baton = Park()
+            task._turn = Wakeup()
         task._due = True
         exc = None
         if task._init is not None:
@@ -349,10 +349,10 @@ class JobRun:
 
     async def _wait_at_gate(self, task: Task) -> BaseException | None:
         if not self.stop.halted:
-            park = Park()
-            self._gate.append(park)
+            wakeup = Wakeup()
+            self._gate.append(wakeup)
             try:
-                await park.wait(never)
+                await wakeup.wait(unshielded)
             except BaseException as exc:
                 self.failures.ended_by(task, None, exc)
                 return exc
@@ -393,7 +393,7 @@ class JobRun:
             self._job._notices.loop_ended(task)
         if task.transient:
             return  # counts until it is gone
-        if task._baton is not None:
+        if task._turn is not None:
             self._due.append(task)
         task._counted = False
         self._open -= 1
@@ -413,7 +413,7 @@ class JobRun:
             if not self._stop_record.stopping:
                 self._job._move(RECURRENT_RUNNING)
             self._job._set_ready()
-            self._host_free = task._baton is None
+            self._host_free = task._turn is None
             self._advance()
         else:
             self.drop_queue()
@@ -442,23 +442,23 @@ class JobRun:
     def _finalizer_failed(self, task: Task, error: BaseException) -> None:
         self.failures.finalizer_failed(task, error)  # asked for here, so that they are made only then
 
-    async def _clean_up(self, task: Task, home: trio.lowlevel.Task, baton: Park, exc: BaseException | None) -> None:
+    async def _clean_up(self, task: Task, home: trio.lowlevel.Task, turn: Wakeup, exc: BaseException | None) -> None:
         if task.transient:
             task._due = False
             await self.finalizers.clean_up(task, exc)
             return
-        if not baton.woken:
+        if not turn.woken:
             # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
             # Nor is it one whose deadline, meant for the run, comes only now (G4).
             closed = exc is None and is_cancelled(home)
             if exc is None:
                 forget_deadlines(home, self.stop.scope)
             try:
-                await baton.wait(always if closed else self._deaf)
+                await turn.wait(shielded if closed else self._ignores_cancel)
             except BaseException as interruption:
                 self.failures.explain(task, None, interruption)
-                if not baton.woken:
-                    await baton.wait(always)
+                if not turn.woken:
+                    await turn.wait(shielded)
         task._due = False
         await self.finalizers.clean_up(task, exc)
         if task._stand_in is not None:
@@ -472,7 +472,7 @@ class JobRun:
             self.finalizers.close(task, home)
             task._retire()
 
-    def _deaf(self) -> bool:
+    def _ignores_cancel(self) -> bool:
         """Whether a cancellation would tell nothing new."""
         return self.stop.halted or self.stop.sealed
 
@@ -505,8 +505,8 @@ class JobRun:
 
     def _all_over(self) -> None:
         self._over = True
-        if self._host_park is not None:
-            self._host_park.wake()
+        if self._host_wakeup is not None:
+            self._host_wakeup.wake()
 
     # -- stopping, as the stop asks for it
 
@@ -522,9 +522,9 @@ class JobRun:
 
     def clear_gate(self) -> None:
         """Let go the tasks that wait for the gate behind a shield of their own: the cancellation has not reached them."""
-        for park in self._gate:
-            if park.waiting:
-                park.wake()
+        for wakeup in self._gate:
+            if wakeup.waiting:
+                wakeup.wake()
 
     def release_hold(self) -> None:
         """Let the job end when its loops have exited."""

@@ -85,9 +85,9 @@ class Finalizers:
         """Give the turn to the latest of those that are left."""
         while self._due:
             task = self._due.pop()
-            if task._home is not None and task._baton is not None:  # else a fault of the engine has taken it away
+            if task._home is not None and task._turn is not None:  # else a fault of the engine has taken it away
                 self.turn = task
-                task._baton.wake()
+                task._turn.wake()
                 return
         self.turn = None
         self._over()

@@ -8,7 +8,7 @@ from trio.lowlevel import Abort, current_task, reschedule, wait_task_rescheduled
 from trio.lowlevel import Task as TrioTask
 
 
-class Park:
+class Wakeup:
     """A place for one waiter. A wake-up that comes first is kept.
 
     A trio.Event would do the same for a little more memory and time; there is one of these for each task with a finalizer.
@@ -32,16 +32,16 @@ class Park:
             reschedule(self._waiter)
             self._waiter = None
 
-    def wait(self, deaf: Callable[[], bool]) -> Awaitable[None]:
+    def wait(self, ignore_cancel: Callable[[], bool]) -> Awaitable[None]:
         """Wait for `wake`, which has not come yet: see `woken`.
 
-        A cancellation or KeyboardInterrupt ends the wait, unless `deaf()` is true when it strikes: then it is left
+        A cancellation or KeyboardInterrupt ends the wait, unless `ignore_cancel()` is true when it strikes: then it is left
         pending, as in a shielded scope, at no cost of a scope. (Opening a scope here could misnest with one that a routine
         left open for its finalizer.)
         """
 
         def abort(_raise_cancel: object) -> Abort:
-            if deaf():
+            if ignore_cancel():
                 return Abort.FAILED
             self._waiter = None
             return Abort.SUCCEEDED
@@ -50,11 +50,11 @@ class Park:
         return wait_task_rescheduled(abort)  # noqa: ASYNC105 - by whom this is awaited
 
 
-def always() -> bool:
-    """Be deaf for the whole wait."""
+def shielded() -> bool:
+    """Ignore cancellation for the whole wait."""
     return True
 
 
-def never() -> bool:
-    """Hear every cancellation."""
+def unshielded() -> bool:
+    """Let every cancellation end the wait."""
     return False

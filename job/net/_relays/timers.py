@@ -10,7 +10,7 @@ from typing import Final, Protocol, final
 
 import trio
 
-from ..._core.trio.wakeup import Park, never
+from ..._core.trio.wakeup import Wakeup, unshielded
 
 _FEW: Final = 64
 
@@ -38,14 +38,14 @@ class ScopeAlarm:
     __slots__ = ("_bell", "_scope")
 
     def __init__(self) -> None:
-        self._bell = Park()
+        self._bell = Wakeup()
         self._scope: trio.CancelScope | None = None
 
     async def sleep(self, at: float) -> None:
         """Sleep until then, or until `wake`."""
-        self._bell = Park()
+        self._bell = Wakeup()
         with trio.CancelScope(deadline=at) as self._scope:
-            await self._bell.wait(never)
+            await self._bell.wait(unshielded)
 
     def move(self, at: float) -> None:
         """Have the sleeper sleep until then; one that sleeps without end waits for something else, and is woken."""
@@ -67,14 +67,14 @@ class SharedAlarm:
 
     def __init__(self, alarms: Alarms) -> None:
         self._alarms = alarms
-        self._bell = Park()
+        self._bell = Wakeup()
         self.at = math.inf
 
     def sleep(self, at: float) -> Awaitable[None]:
         """Sleep until then, or until `wake`."""
-        self._bell = Park()
+        self._bell = Wakeup()
         self.move(at)
-        return self._bell.wait(never)
+        return self._bell.wait(unshielded)
 
     def move(self, at: float) -> None:
         """Have the sleeper sleep until then; for a later time it may wake up early."""
