@@ -125,7 +125,7 @@ class Block:
             run.stop.block_cancelled()
         if error is not None:
             run.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
-        run.release_block()
+        run.drop_block_hold()
 
 
 def _through(scope: trio.CancelScope, exc: BaseException | None) -> BaseException | None:

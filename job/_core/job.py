@@ -606,7 +606,7 @@ class Job(Generic[V]):
     async def _drain(self) -> None:
         """Wait until the job has ended by itself, now that neither keep_open nor its block holds it up any longer."""
         if self._run is not None:
-            self._run.release_hold()
+            self._run.drop_keep_open()
         await self.wait()
 
     async def wait_stopping(self) -> None:

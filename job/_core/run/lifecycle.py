@@ -3,7 +3,7 @@
 The layout of trio tasks: the caller's own (the host) runs the oneshot and, where nothing forbids it, the first recurrent loop,
 and the next one if that has ended without ever suspending; every other task has a trio task in one nursery, for its init, its
 loop and its finalizer (G4). Nobody supervises: the trio task that takes a step of the life cycle starts the next one. An init
-that has passed starts the next init, the last one opens the gate for all loops, the loop that exits last begins the
+that has passed starts the next init, the last one starts all loops, the loop that exits last begins the
 finalizers, and each finalizer hands the turn to the one before it. So a job pays for no coordinator, and the order (G1) is the
 order of these calls.
 
@@ -66,7 +66,6 @@ class JobRun:
         "_due",
         "_failures",
         "_finalizers",
-        "_gate",
         "_held",
         "_host_free",
         "_host_wakeup",
@@ -82,21 +81,22 @@ class JobRun:
         "_released",
         "_stop_record",
         "_turns",
+        "_waiting_for_inits",
         "stop",
     )
 
     _context: Context
 
     def __init__(self, job: Job[Any], record: StopRecord, *, held: bool) -> None:
-        """Make the engine of a job that starts now; `held`: a block keeps it up until `release_block`."""
+        """Make the engine of a job that starts now; `held`: a block keeps it up until `drop_block_hold`."""
         self._job = job
         self._stop_record = record
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
         if job._oneshot is not None:
             self._queue.append(job._oneshot)
-        self._ready: list[Task] = []  # plain tasks that wait for the gate or, behind it, for the host
-        self._gate: list[Wakeup] = []  # the others that wait for the gate
-        self._released = False  # the gate is open: all inits of the start have passed
+        self._ready: list[Task] = []  # plain tasks that wait for the inits, then for the host
+        self._waiting_for_inits: list[Wakeup] = []  # the others that wait for the inits
+        self._released = False  # all inits of the start have passed
         self._initialising = False
         self._kept: int = job._keep_open  # holds that a stop ends
         self._held: int = held  # holds of a block, which a failure of the job has to wait for
@@ -184,7 +184,7 @@ class JobRun:
         return self._next_ready()
 
     def _next_ready(self) -> Task | None:
-        """Take a plain loop whose gate is open."""
+        """Take a plain loop that may start."""
         return self._ready.pop(0) if self._released and self._ready else None
 
     def _wait_for_the_rest(self, ignore_cancel: Callable[[], bool]) -> Awaitable[None]:
@@ -217,7 +217,7 @@ class JobRun:
             raise
 
     def _advance(self) -> None:
-        """Start the next init; past the last one open the gate."""
+        """Start the next init; after the last one start the loops."""
         self._initialising = False
         queue, stop = self._queue, self.stop
         while queue and not stop.halted:
@@ -232,12 +232,12 @@ class JobRun:
                 task._due = True
                 self._spawn(task)
         if not self._released and not stop.halted:
-            self._release()
+            self._start_loops()
 
-    def _release(self) -> None:
-        """Open the gate: all run loops start."""
+    def _start_loops(self) -> None:
+        """Start all run loops: the inits have passed."""
         self._released = self._job._ready = True
-        for wakeup in self._gate:
+        for wakeup in self._waiting_for_inits:
             wakeup.wake()
         # The watch needs the host more than a loop does: either way it is one trio task less.
         if self._job._watches_idle or not self._host_free:
@@ -344,13 +344,13 @@ class JobRun:
             if task.index != 0:
                 self._advance()
         if exc is None and task.index != 0 and not self._released:
-            exc = await self._wait_at_gate(task)
+            exc = await self._wait_for_inits(task)
         return exc
 
-    async def _wait_at_gate(self, task: Task) -> BaseException | None:
+    async def _wait_for_inits(self, task: Task) -> BaseException | None:
         if not self.stop.halted:
             wakeup = Wakeup()
-            self._gate.append(wakeup)
+            self._waiting_for_inits.append(wakeup)
             try:
                 await wakeup.wait(unshielded)
             except BaseException as exc:
@@ -520,22 +520,22 @@ class JobRun:
             task._counted = False
             task._move(CANCELLED)
 
-    def clear_gate(self) -> None:
-        """Let go the tasks that wait for the gate behind a shield of their own: the cancellation has not reached them."""
-        for wakeup in self._gate:
+    def wake_shielded(self) -> None:
+        """Wake the tasks that wait for the inits behind a shield of their own: the cancellation has not reached them."""
+        for wakeup in self._waiting_for_inits:
             if wakeup.waiting:
                 wakeup.wake()
 
-    def release_hold(self) -> None:
+    def drop_keep_open(self) -> None:
         """Let the job end when its loops have exited."""
         self._open -= self._kept
         self._kept = 0
         if self._stop_record.cause is None or self._job._block is None or not self._job._block.entered:
-            self.release_block()  # after a finish it goes on by itself; after a failure it will not be entered
+            self.drop_block_hold()  # after a finish it goes on by itself; after a failure it will not be entered
         self.close_if_empty()
 
-    def release_block(self) -> None:
-        """Let go what a block held."""
+    def drop_block_hold(self) -> None:
+        """Drop the hold of the block."""
         self._open -= self._held
         self._held = 0
         self.close_if_empty()

@@ -40,11 +40,11 @@ class Loops(Protocol):
         """Give up the tasks that were never started."""
         ...
 
-    def clear_gate(self) -> None:
-        """Let go the tasks that wait for the gate and have not heard of the cancellation."""
+    def wake_shielded(self) -> None:
+        """Wake the tasks that wait for the inits and that the cancellation has not reached."""
         ...
 
-    def release_hold(self) -> None:
+    def drop_keep_open(self) -> None:
         """Let the job end when its loops have exited."""
         ...
 
@@ -124,7 +124,7 @@ class Stop:
             if kind is not CauseKind.PARENT:  # else it is told below this job by the one that tells this one
                 self._cancel_children()
             self.halt()
-            self._loops.release_hold()
+            self._loops.drop_keep_open()
         return failure
 
     def obey(self, order: BaseException) -> None:
@@ -140,7 +140,7 @@ class Stop:
             self.record.interrupt(cause, mapped=False)
         if not self.sealed:
             self.halt()
-            self._loops.release_hold()
+            self._loops.drop_keep_open()
             self._cancel_children()
 
     def _cancel_children(self) -> None:
@@ -166,7 +166,7 @@ class Stop:
         else:
             self._arm_cut()
         if first:
-            self._loops.release_hold()
+            self._loops.drop_keep_open()
         return True
 
     def child_started(self, child: Job[Any]) -> None:
@@ -190,7 +190,7 @@ class Stop:
         self.halted = True
         self._loops.drop_queue()
         self.scope.cancel()
-        self._loops.clear_gate()
+        self._loops.wake_shielded()
         self._loops.close_if_empty()
 
     def hurry(self) -> None:
