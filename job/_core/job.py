@@ -427,7 +427,7 @@ class Job(Generic[V]):
     @enable_ki_protection
     async def _run_beside(self, on_ready: Callable[[], None]) -> None:
         self._on_ready = on_ready
-        await self._run_to_end(held=True)
+        await self._run_to_end(block_hold=True)
         self._set_ready()
 
     def _error_from_parent(self) -> BaseException | None:
@@ -449,11 +449,11 @@ class Job(Generic[V]):
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
         self._claimed = True
 
-    def _run_to_end(self, *, contained: bool = False, held: bool = False) -> Awaitable[None]:
+    def _run_to_end(self, *, contained: bool = False, block_hold: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
         if not self._ended:
             try:
-                self._begin(held=held)
+                self._begin(block_hold=block_hold)
             except BaseException as fault:  # an order of an observer, or a signal that cannot be held
                 self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
                 self._end_unrun()
@@ -461,14 +461,14 @@ class Job(Generic[V]):
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
         return self._run.run_to_end(contained=contained)
 
-    def _begin(self, *, held: bool) -> None:
+    def _begin(self, *, block_hold: bool) -> None:
         everybody = seats_for_all()
         if everybody and not self._hidden:
             self._listen(everybody)
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
-        self._run = JobRun(self, self._stop_record, held=held)
+        self._run = JobRun(self, self._stop_record, block_hold=block_hold)
         if (self._parent is None or self._running_parent() is None) and not self._hidden:
             job_started(self)
 

@@ -62,19 +62,19 @@ class JobRun:
     """The engine of one job; the job holds it while it runs."""
 
     __slots__ = (
+        "_block_holds",
         "_context",
         "_due",
         "_failures",
         "_finalizers",
-        "_held",
         "_host_free",
         "_host_wakeup",
         "_idle",
         "_initialising",
         "_job",
-        "_kept",
-        "_open",
-        "_open_group",
+        "_keep_open_holds",
+        "_live_count",
+        "_live_group_count",
         "_over",
         "_queue",
         "_ready",
@@ -87,8 +87,8 @@ class JobRun:
 
     _context: Context
 
-    def __init__(self, job: Job[Any], record: StopRecord, *, held: bool) -> None:
-        """Make the engine of a job that starts now; `held`: a block keeps it up until `drop_block_hold`."""
+    def __init__(self, job: Job[Any], record: StopRecord, *, block_hold: bool) -> None:
+        """Make the engine of a job that starts now; `block_hold`: a block keeps it up until `drop_block_hold`."""
         self._job = job
         self._stop_record = record
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
@@ -98,11 +98,12 @@ class JobRun:
         self._waiting_for_inits: list[Wakeup] = []  # the others that wait for the inits
         self._released = False  # all inits of the start have passed
         self._initialising = False
-        self._kept: int = job._keep_open  # holds that a stop ends
-        self._held: int = held  # holds of a block, which a failure of the job has to wait for
+        self._keep_open_holds: int = job._keep_open  # holds that a stop ends
+        self._block_holds: int = block_hold  # holds of a block, which a failure of the job has to wait for
         # What keeps the job up: loops that have not exited, and holds.
-        self._open = len(self._queue) + self._kept + self._held
-        self._open_group = sum(map(_in_group, self._queue)) if job._has_group else 0  # tasks of it that are not done
+        self._live_count = len(self._queue) + self._keep_open_holds + self._block_holds
+        # Tasks of it that are not done
+        self._live_group_count = sum(map(_in_group, self._queue)) if job._has_group else 0
         self._host_free = True  # to run loops, one after another
         self._host_wakeup: Wakeup | None = None
         self._over = False  # the last finalizer has ended
@@ -204,8 +205,8 @@ class JobRun:
         """Take a task that is added while the job runs."""
         task._context = copy_context()
         self._queue.insert(0, task)
-        self._open += 1
-        self._open_group += _in_group(task)
+        self._live_count += 1
+        self._live_group_count += _in_group(task)
         try:
             if self.stop.halted:  # by the task's own factory
                 self.drop_queue()
@@ -242,7 +243,7 @@ class JobRun:
         # The watch needs the host more than a loop does: either way it is one trio task less.
         if self._job._watches_idle or not self._host_free:
             self._spawn_ready()
-        if self._job._oneshot is None and self._open:  # an empty job has ended before anybody looks
+        if self._job._oneshot is None and self._live_count:  # an empty job has ended before anybody looks
             self._job._set_ready()
         if self._job._has_group:
             self._check_group()
@@ -261,7 +262,7 @@ class JobRun:
         except BaseException:  # a fault of the engine: the task must not be waited for
             task._state = CANCELLED
             task._counted = False
-            self._open -= 1
+            self._live_count -= 1
             raise
 
     # -- living
@@ -314,7 +315,7 @@ class JobRun:
         """Let the job go on without a task that leaves its trio task now, whatever has happened to it."""
         if task._counted:
             task._counted = False
-            self._open -= 1
+            self._live_count -= 1
             if task.transient:
                 self._job._forget(task)
             self.close_if_empty()
@@ -396,13 +397,13 @@ class JobRun:
         if task._turn is not None:
             self._due.append(task)
         task._counted = False
-        self._open -= 1
+        self._live_count -= 1
         if task.index == 0:
             self._oneshot_ended(task)
         if self._job._has_group and _in_group(task):
-            self._open_group -= 1
+            self._live_group_count -= 1
             self._check_group()
-        if self._open == 0:
+        if self._live_count == 0:
             self.close_if_empty()
 
     def _oneshot_ended(self, task: Task) -> None:
@@ -419,7 +420,7 @@ class JobRun:
             self.drop_queue()
 
     def _check_group(self) -> None:
-        if self._released and self._job._has_group and self._open_group == 0 and not self._stop_record.stopping:
+        if self._released and self._job._has_group and self._live_group_count == 0 and not self._stop_record.stopping:
             self._job.finish()
 
     @property
@@ -478,7 +479,7 @@ class JobRun:
 
     def close_if_empty(self) -> None:
         """Go on to the finalizers where no loop is left."""
-        if self._open == 0 and not self.stop.winding_up:
+        if self._live_count == 0 and not self.stop.winding_up:
             self.stop.wind_up()
             if self._idle is not None:
                 self._idle.close()
@@ -515,7 +516,7 @@ class JobRun:
         dropped = [*reversed(self._queue), *self._ready]
         self._queue.clear()
         self._ready.clear()
-        self._open -= len(dropped)
+        self._live_count -= len(dropped)
         for task in dropped:
             task._counted = False
             task._move(CANCELLED)
@@ -528,16 +529,16 @@ class JobRun:
 
     def drop_keep_open(self) -> None:
         """Let the job end when its loops have exited."""
-        self._open -= self._kept
-        self._kept = 0
+        self._live_count -= self._keep_open_holds
+        self._keep_open_holds = 0
         if self._stop_record.cause is None or self._job._block is None or not self._job._block.entered:
             self.drop_block_hold()  # after a finish it goes on by itself; after a failure it will not be entered
         self.close_if_empty()
 
     def drop_block_hold(self) -> None:
         """Drop the hold of the block."""
-        self._open -= self._held
-        self._held = 0
+        self._live_count -= self._block_holds
+        self._block_holds = 0
         self.close_if_empty()
 
     def expire(self) -> None:
