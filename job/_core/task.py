@@ -93,7 +93,6 @@ class Task:
         "_cancel_expected",
         "_context",
         "_counted",
-        "_due",
         "_ended",
         "_ended_job",
         "_entering",
@@ -107,6 +106,7 @@ class Task:
         "_init",
         "_log",
         "_loop_scope",
+        "_must_finalize",
         "_now",
         "_outer_frames",
         "_phase",
@@ -159,7 +159,7 @@ class Task:
         # A scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._cancel_expected = False
         self._counted = True  # the job waits for it
-        self._due = False  # its finalizer is: init was entered or, having none, was passed
+        self._must_finalize = False  # its finalizer is: init was entered or, having none, was passed
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
         self._turn: Wakeup | None = None

@@ -64,7 +64,6 @@ class JobRun:
     __slots__ = (
         "_block_holds",
         "_context",
-        "_due",
         "_failures",
         "_finalizers",
         "_host_free",
@@ -80,6 +79,7 @@ class JobRun:
         "_ready",
         "_released",
         "_stop_record",
+        "_to_finalize",
         "_turns",
         "_waiting_for_inits",
         "stop",
@@ -110,7 +110,7 @@ class JobRun:
         self._idle: IdleWatch | None = None
         self._failures: Failures | None = None
         self._finalizers: Finalizers | None = None
-        self._due: list[Task] = []  # that have something to clean up
+        self._to_finalize: list[Task] = []  # that have something to clean up
         self._turns = turns()
         self.stop = Stop(job, record, self)
 
@@ -230,7 +230,7 @@ class JobRun:
             if task._finalize is None and not self._released:
                 self._ready.append(task)
             else:
-                task._due = True
+                task._must_finalize = True
                 self._spawn(task)
         if not self._released and not stop.halted:
             self._start_loops()
@@ -308,7 +308,7 @@ class JobRun:
             task._state = CANCELLED  # past its observers, who may be what has failed
         if task._counted:
             self._leave_loop(task)
-        if task._turn is not None and task._due:
+        if task._turn is not None and task._must_finalize:
             await self._clean_up(task, home, task._turn, fault)
 
     def _count_out(self, task: Task) -> None:
@@ -326,14 +326,14 @@ class JobRun:
 
     async def _set_up(self, task: Task) -> BaseException | None:
         """Take a task up to its run loop; return what ended it before."""
-        if self.stop.halted and not task._due:
+        if self.stop.halted and not task._must_finalize:
             task._init = task._finalize = None
             return None
         if task._loop_scope is not None:
             task._loop_scope.__enter__()
         if task._init is not None or task._finalize is not None:
             task._turn = Wakeup()
-        task._due = True
+        task._must_finalize = True
         exc = None
         if task._init is not None:
             task._move(RUNNING)
@@ -395,7 +395,7 @@ class JobRun:
         if task.transient:
             return  # counts until it is gone
         if task._turn is not None:
-            self._due.append(task)
+            self._to_finalize.append(task)
         task._counted = False
         self._live_count -= 1
         if task.index == 0:
@@ -445,7 +445,7 @@ class JobRun:
 
     async def _clean_up(self, task: Task, home: trio.lowlevel.Task, turn: Wakeup, exc: BaseException | None) -> None:
         if task.transient:
-            task._due = False
+            task._must_finalize = False
             await self.finalizers.clean_up(task, exc)
             return
         if not turn.woken:
@@ -460,7 +460,7 @@ class JobRun:
                 self.failures.explain(task, None, interruption)
                 if not turn.woken:
                     await turn.wait(shielded)
-        task._due = False
+        task._must_finalize = False
         await self.finalizers.clean_up(task, exc)
         if task._stand_in is not None:
             self.failures.unexplained(task, task._stand_in)
@@ -498,9 +498,9 @@ class JobRun:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
         self.stop.seal()
         self._job._move(FINALIZING)
-        if self._due:
-            self._due.sort(key=_index)
-            self.finalizers.begin(self._due)
+        if self._to_finalize:
+            self._to_finalize.sort(key=_index)
+            self.finalizers.begin(self._to_finalize)
         else:
             self._all_over()
 

@@ -48,20 +48,20 @@ class Finalizers:
     __slots__ = (
         "_bounds",
         "_clock",
-        "_due",
         "_fault",
         "_over",
         "_scope",
         "_seconds",
         "_share_ends",
         "_shielded",
+        "_to_finalize",
         "stop_at",
         "stop_seconds",
         "turn",
     )
 
     def __init__(self, scope: trio.CancelScope, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
-        self._due: list[Task] = []
+        self._to_finalize: list[Task] = []
         self.turn: Task | None = None  # who cleans up just now
         self.stop_at = math.inf
         self.stop_seconds = math.inf
@@ -74,17 +74,17 @@ class Finalizers:
         self._share_ends = math.inf  # when what runs has used up its own time
         self._bounds: set[trio.CancelScope] = set()  # of what runs: transient tasks clean up at the same time
 
-    def begin(self, due: list[Task]) -> None:
+    def begin(self, to_finalize: list[Task]) -> None:
         """Take those that have something to clean up, in the order of their inits, and give the turn to the last one."""
         if not self._scope.cancel_called:
             self._scope.shield = self._shielded = True  # one shield for all of them
-        self._due = due
+        self._to_finalize = to_finalize
         self.next()
 
     def next(self) -> None:
         """Give the turn to the latest of those that are left."""
-        while self._due:
-            task = self._due.pop()
+        while self._to_finalize:
+            task = self._to_finalize.pop()
             if task._home is not None and task._turn is not None:  # else a fault of the engine has taken it away
                 self.turn = task
                 task._turn.wake()
