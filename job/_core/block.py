@@ -45,7 +45,7 @@ class Block:
         opener = current_task()
         if opener is not None:
             job._entered_by(opener)
-        self.opened_by_task = opener is not None and opener._home is trio.lowlevel.current_task()
+        self.opened_by_task = opener is not None and opener._trio_task is trio.lowlevel.current_task()
         self.closed_by_task = opener is not None and self.opened_by_task and opener._opens_for_life()
 
     @enable_ki_protection

@@ -89,7 +89,7 @@ def idle_left(task: Task, now: float | None) -> float | None:
 
 def trio_task_of(task: Task) -> trio.lowlevel.Task | None:
     """Return the trio task in which a task lives just now."""
-    return task._home
+    return task._trio_task
 
 
 def task_in(trio_task: trio.lowlevel.Task) -> Task | Job[Any] | None:
@@ -97,7 +97,7 @@ def task_in(trio_task: trio.lowlevel.Task) -> Task | Job[Any] | None:
     found = None
     for root in roots():
         for job, _ in family(root):
-            found = next((task for task in job.tasks if task._home is trio_task), found)
+            found = next((task for task in job.tasks if task._trio_task is trio_task), found)
     if found is not None:
         return found
     reference: ReferenceType[Any] | None = reference_in(trio_task.context)

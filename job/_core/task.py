@@ -100,7 +100,6 @@ class Task:
         "_failure",
         "_finalize",
         "_guard",
-        "_home",
         "_host",
         "_idle",
         "_init",
@@ -115,6 +114,7 @@ class Task:
         "_state",
         "_step",
         "_traceback",
+        "_trio_task",
         "_turn",
         "index",
         "meta",
@@ -166,7 +166,7 @@ class Task:
         self._loop_scope: trio.CancelScope | None = None
         self._exits: list[Exit] | None = None
         self._outer_frames: tuple[CleanupFrame, ...] = ()  # those that the present one is inside of
-        self._home: trio.lowlevel.Task | None = None
+        self._trio_task: trio.lowlevel.Task | None = None
         self._context: Context | None = None
         self._ended: trio.Event | None = None
         self._log: JobLog | None = None
@@ -326,7 +326,7 @@ class Task:
             JobStateError: called from another trio task than the task's own.
             TypeError: it is no context manager.
         """
-        if self._home is None or trio.lowlevel.current_task() is not self._home:
+        if self._trio_task is None or trio.lowlevel.current_task() is not self._trio_task:
             raise JobStateError(f"enter() of task {self.name!r} was called outside of the task's own trio task")
         kind = type(context_manager)
         is_async = hasattr(kind, "__aenter__") and hasattr(kind, "__aexit__")

@@ -52,7 +52,7 @@ class Failures:
             self._cut(task, phase)
         elif (
             self._stop_record.outside
-            and task._home is self._stop.nursery.parent_task
+            and task._trio_task is self._stop.nursery.parent_task
             and isinstance(exc, trio.Cancelled)
         ):
             self._stop_record.cancelled = exc

@@ -271,7 +271,7 @@ class JobRun:
     async def _run_task(self, task: Task) -> None:
         """One task from init to finalizer, in the trio task and the context that it was given."""
         make_current(ref(task))
-        home = task._home = current_task()
+        trio_task = task._trio_task = current_task()
         exc = None
         try:
             if task._init is not None or task._finalize is not None or task._loop_scope is not None:
@@ -290,18 +290,18 @@ class JobRun:
                     self.failures.ended_by(task, task._phase, error)
             self._leave_loop(task)
             if task._turn is not None:
-                await self._clean_up(task, home, task._turn, exc)
-            elif has_opened(home, self.stop.scope):
-                self._close_scopes(task, home)
+                await self._clean_up(task, trio_task, task._turn, exc)
+            elif has_opened(trio_task, self.stop.scope):
+                self._close_scopes(task, trio_task)
         except BaseException as fault:
-            await self._salvage(task, home, fault)
+            await self._salvage(task, trio_task, fault)
         finally:
             if task._counted or task._turn is not None:
                 self._count_out(task)
-            task._run = task._home = None
+            task._run = task._trio_task = None
             del exc  # its traceback refers to this frame
 
-    async def _salvage(self, task: Task, home: trio.lowlevel.Task, fault: BaseException) -> None:
+    async def _salvage(self, task: Task, trio_task: trio.lowlevel.Task, fault: BaseException) -> None:
         """End the job with a fault of the engine itself, and clean up the task in which it arose as far as that is left."""
         self.stop.engine_failed(fault)
         if not task.ended:
@@ -309,7 +309,7 @@ class JobRun:
         if task._counted:
             self._leave_loop(task)
         if task._turn is not None and task._must_finalize:
-            await self._clean_up(task, home, task._turn, fault)
+            await self._clean_up(task, trio_task, task._turn, fault)
 
     def _count_out(self, task: Task) -> None:
         """Let the job go on without a task that leaves its trio task now, whatever has happened to it."""
@@ -443,7 +443,9 @@ class JobRun:
     def _finalizer_failed(self, task: Task, error: BaseException) -> None:
         self.failures.finalizer_failed(task, error)  # asked for here, so that they are made only then
 
-    async def _clean_up(self, task: Task, home: trio.lowlevel.Task, turn: Wakeup, exc: BaseException | None) -> None:
+    async def _clean_up(
+        self, task: Task, trio_task: trio.lowlevel.Task, turn: Wakeup, exc: BaseException | None
+    ) -> None:
         if task.transient:
             task._must_finalize = False
             await self.finalizers.clean_up(task, exc)
@@ -451,9 +453,9 @@ class JobRun:
         if not turn.woken:
             # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
             # Nor is it one whose deadline, meant for the run, comes only now (G4).
-            closed = exc is None and is_cancelled(home)
+            closed = exc is None and is_cancelled(trio_task)
             if exc is None:
-                forget_deadlines(home, self.stop.scope)
+                forget_deadlines(trio_task, self.stop.scope)
             try:
                 await turn.wait(shielded if closed else self._ignores_cancel)
             except BaseException as interruption:
@@ -465,12 +467,12 @@ class JobRun:
         if task._stand_in is not None:
             self.failures.unexplained(task, task._stand_in)
 
-    def _close_scopes(self, task: Task, home: trio.lowlevel.Task) -> None:
+    def _close_scopes(self, task: Task, trio_task: trio.lowlevel.Task) -> None:
         """Take a task without a finalizer out of its own scope, and of those that it has left open."""
         if task._loop_scope is None:
-            abandon_scopes_in(home, self.stop.scope)
+            abandon_scopes_in(trio_task, self.stop.scope)
         else:
-            self.finalizers.close(task, home)
+            self.finalizers.close(task, trio_task)
             task._retire()
 
     def _ignores_cancel(self) -> bool:

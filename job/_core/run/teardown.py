@@ -85,7 +85,7 @@ class Finalizers:
         """Give the turn to the latest of those that are left."""
         while self._to_finalize:
             task = self._to_finalize.pop()
-            if task._home is not None and task._turn is not None:  # else a fault of the engine has taken it away
+            if task._trio_task is not None and task._turn is not None:  # else a fault of the engine has taken it away
                 self.turn = task
                 task._turn.wake()
                 return
@@ -136,9 +136,9 @@ class Finalizers:
         """Call the finalizer of a task, then leave what it entered, telling that of the error that ended the task."""
         return self._unwind(task, task._finalize, len(task._outer_frames) + 1, exc, self._fault)
 
-    def close(self, task: Task, home: trio.lowlevel.Task) -> None:
+    def close(self, task: Task, trio_task: trio.lowlevel.Task) -> None:
         """Close the scopes of a task that has nothing to clean up."""
-        self._close(task, home, self._fault)
+        self._close(task, trio_task, self._fault)
 
     async def end_incarnation(
         self, task: Task, finalize: AsyncRoutine | None, outer_frames: int, exc: BaseException | None
@@ -165,8 +165,8 @@ class Finalizers:
         fault: Fault,
     ) -> None:
         """Call a finalizer in the innermost frame, then close it and those around it; all share one `finalize_timeout`."""
-        home = task._home
-        assert home is not None
+        trio_task = task._trio_task
+        assert trio_task is not None
         now = self._clock.current_time()
         self._share_ends = share_ends = now + self._seconds
         last = exc
@@ -176,7 +176,7 @@ class Finalizers:
             in_time = now < share_ends and now < self.stop_at
             # A guard in time is enough, as a deadline that is past is seen no earlier than where something suspends. But it
             # is opened first where what lies around the task is cancelled, or may be.
-            if not in_time or not self._shielded or task._guard is not None or is_cancelled(home):
+            if not in_time or not self._shielded or task._guard is not None or is_cancelled(trio_task):
                 guard = self._open_guard(task, share_ends)
                 if not in_time:
                     guard.cancel()
@@ -195,12 +195,12 @@ class Finalizers:
                 in_time or (last is not before and isinstance(last, trio.Cancelled))
             ):
                 fault(task, self.overrun(f"finalizer of task {task.name!r}"))
-            if task._guard is not None or has_opened(home, self._scope):
-                self._close(task, home, fault)
+            if task._guard is not None or has_opened(trio_task, self._scope):
+                self._close(task, trio_task, fault)
         del exc, last, raised, before  # their tracebacks lead to this frame
 
-    def _close(self, task: Task, home: trio.lowlevel.Task, fault: Fault) -> None:
-        if task._guard is None and has_opened(home, self._scope_around(task)):
+    def _close(self, task: Task, trio_task: trio.lowlevel.Task, fault: Fault) -> None:
+        if task._guard is None and has_opened(trio_task, self._scope_around(task)):
             # A routine left a scope open that its finalizer did not close: to close one around it says so.
             self._open_guard(task, math.inf)
         if task._guard is not None:
