@@ -109,8 +109,8 @@ class Task:
         "_now",
         "_outer_frames",
         "_phase",
+        "_placeholder_error",
         "_run",
-        "_stand_in",
         "_state",
         "_step",
         "_traceback",
@@ -154,7 +154,8 @@ class Task:
         self._step = NONE
         self._phase = RUN if self._init is None else INIT  # to which an end of its run loop is put down
         self._entering = False  # in `enter`, for the life of the task
-        self._stand_in: TaskError | None = None  # for what killed a scope of its own, until its finalizer tells
+        # For what killed a scope of its own, until its finalizer tells
+        self._placeholder_error: TaskError | None = None
         self._bare = False  # given as a coroutine function, which might have been meant for a factory
         # A scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._cancel_expected = False

@@ -36,11 +36,11 @@ class Failures:
 
     def ended_by(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         """Record what ended a task; no phase: it ended the engine's own wait."""
-        self.explain(task, phase, exc)
+        self.classify(task, phase, exc)
         if not task.ended:
             task._move(TaskState.CANCELLED if task._failure is None else TaskState.FAILED)
 
-    def explain(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
+    def classify(self, task: Task, phase: Phase | None, exc: BaseException) -> None:
         """Record what interrupted a task, in whatever state it is."""
         error = without_cancelled(exc)
         self._stop.check_outer_cancel()
@@ -110,9 +110,9 @@ class Failures:
     def finalizer_failed(self, task: Task, error: BaseException) -> None:
         """Record an error of a finalizer or an exit; alone it makes the job CANCELLED."""
         contained = task.policy is StopPolicy.CONTAIN and not is_fatal(error)
-        stand_in, task._stand_in = task._stand_in, None
-        if stand_in is not None and (contained or self._stop_record.caused_by(stand_in)):
-            failure = self._stop_record.replace(stand_in, Phase.FINALIZE, error)
+        placeholder, task._placeholder_error = task._placeholder_error, None
+        if placeholder is not None and (contained or self._stop_record.caused_by(placeholder)):
+            failure = self._stop_record.replace(placeholder, Phase.FINALIZE, error)
             task._failed_with(failure)
         elif contained:
             failure = self._contain(task, Phase.FINALIZE, error)
@@ -134,12 +134,13 @@ class Failures:
 
     def _scope_died(self, task: Task, phase: Phase) -> None:
         error = JobCancelledError("a scope of the task was cancelled")
-        explained = task._turn is not None and not task.transient  # later, by what the finalizer and the exits raise
-        failure = self.fail(task, phase, error, CauseKind.ERROR, mapped=not explained)
-        if explained:
-            task._stand_in = failure
+        # Later, by what the finalizer and the exits raise
+        may_be_replaced = task._turn is not None and not task.transient
+        failure = self.fail(task, phase, error, CauseKind.ERROR, mapped=not may_be_replaced)
+        if may_be_replaced:
+            task._placeholder_error = failure
 
-    def unexplained(self, task: Task, dead: TaskError) -> None:
+    def confirm_placeholder(self, task: Task, dead: TaskError) -> None:
         """Let the error that stood for a dead scope be the real one: the finalizer and the exits had nothing to tell."""
         if self._stop_record.caused_by(dead):
             failure = self._stop_record.replace(dead, dead.phase, dead.error)

@@ -459,13 +459,13 @@ class JobRun:
             try:
                 await turn.wait(shielded if closed else self._ignores_cancel)
             except BaseException as interruption:
-                self.failures.explain(task, None, interruption)
+                self.failures.classify(task, None, interruption)
                 if not turn.woken:
                     await turn.wait(shielded)
         task._must_finalize = False
         await self.finalizers.clean_up(task, exc)
-        if task._stand_in is not None:
-            self.failures.unexplained(task, task._stand_in)
+        if task._placeholder_error is not None:
+            self.failures.confirm_placeholder(task, task._placeholder_error)
 
     def _close_scopes(self, task: Task, trio_task: trio.lowlevel.Task) -> None:
         """Take a task without a finalizer out of its own scope, and of those that it has left open."""
