@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..log import JobLog, Loggers
 from .context import current_job, current_task
-from .observers import Audience, Seat, seats_for_all
+from .observers import Entry, Observers, global_observers
 from .task import Task
 
 if TYPE_CHECKING:
@@ -23,13 +23,13 @@ def announce(event: Any, beside: Task | None = None) -> None:
     """
     where = _here(beside)
     job = where.job if isinstance(where, Task) else where
-    seats: dict[Seat, None] = {}
+    entries: dict[Entry, None] = {}
     while job is not None:
-        if job._audience is not None:
-            seats.update(dict.fromkeys(job._audience.seats))
+        if job._observers is not None:
+            entries.update(dict.fromkeys(job._observers.entries))
         job = job.parent
-    seats.update(dict.fromkeys(seats_for_all()))
-    order = Audience(seats, log_here(beside)).hear(event)
+    entries.update(dict.fromkeys(global_observers()))
+    order = Observers(entries, log_here(beside)).notify(event)
     if order is not None:
         raise order
 

@@ -21,7 +21,7 @@ from .context import current_job, current_task, is_inside
 from .family import Children
 from .forms import TaskForm, form_name, make_routines
 from .idle_clock import IdleClock
-from .observers import Audience, Seat, seats_for_all, seats_of
+from .observers import Entry, Observers, entries_of, global_observers
 from .plan import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from .registry import job_ended, job_started
 from .report import report_end, report_stalled, report_survived
@@ -76,7 +76,6 @@ class Job(Generic[V]):
 
     __slots__ = (
         "__weakref__",
-        "_audience",
         "_block",
         "_children",
         "_claimed",
@@ -96,6 +95,7 @@ class Job(Generic[V]):
         "_loud",
         "_name",
         "_notices",
+        "_observers",
         "_on_end",
         "_on_ready",
         "_on_shutdown",
@@ -173,8 +173,8 @@ class Job(Generic[V]):
         self._steps_of_gone = 0
         self._left_work = False  # a task that is gone has
         self._parent = self._join(_job_around() if parent is _CURRENT else parent)
-        seats = _NONE if observers is _NONE else seats_of(observers)
-        self._audience = Audience(seats, self.log) if seats else None
+        entries = _NONE if observers is _NONE else entries_of(observers)
+        self._observers = Observers(entries, self.log) if entries else None
 
     def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
         """Become a child, unless the parent is past having any."""
@@ -245,7 +245,7 @@ class Job(Generic[V]):
         task = Task(self, 0, called, routines, ERROR, None, meta)
         task._bare = routines[1] is factory
         self._oneshot = task
-        if self._audience is not None:
+        if self._observers is not None:
             self._tell(TaskAdded(task, self.clock()))
         return task
 
@@ -294,7 +294,7 @@ class Job(Generic[V]):
             self._watches_idle = True
         if policy is STOP_GROUP and task._run is not None:
             self._has_group = True
-        if self._audience is not None:
+        if self._observers is not None:
             self._tell(TaskAdded(task, self.clock()))
         if self._run is not None:
             self._run.add(task)
@@ -462,9 +462,9 @@ class Job(Generic[V]):
         return self._run.run_to_end(contained=contained)
 
     def _begin(self, *, block_hold: bool) -> None:
-        everybody = seats_for_all()
-        if everybody and not self._hidden:
-            self._listen(everybody)
+        global_entries = global_observers()
+        if global_entries and not self._hidden:
+            self._listen(global_entries)
         if self._signals is not None:
             self._signals.open(self)
         self._started_at = current_time()
@@ -714,7 +714,7 @@ class Job(Generic[V]):
         if self._on_end is not None:
             self._report(self._on_end, self)
             self._on_end = None
-        if self._audience is not None and (verdict := self.verdict) is not None:
+        if self._observers is not None and (verdict := self.verdict) is not None:
             self._tell(JobEnded(self, verdict, now))
         self._report(report_end, self, contained=contained)
         for task in self.tasks:
@@ -803,24 +803,24 @@ class Job(Generic[V]):
         if new not in old.moves:
             raise illegal_move(old, new)
         self._state = new
-        if self._audience is not None:
+        if self._observers is not None:
             self._tell(JobStateChanged(self, old, new, self.clock()))
 
-    def _listen(self, everybody: tuple[Seat, ...]) -> None:
+    def _listen(self, global_entries: tuple[Entry, ...]) -> None:
         """Take in the observers for all jobs; they missed the tasks that were added before."""
-        newcomers = Audience(everybody, self.log)
-        if self._audience is None:
-            self._audience = newcomers
+        newcomers = Observers(global_entries, self.log)
+        if self._observers is None:
+            self._observers = newcomers
         else:
-            self._audience.join(everybody)
+            self._observers.extend(global_entries)
         for task in self.tasks:
-            if (order := newcomers.hear(TaskAdded(task, self.clock()))) is not None:
+            if (order := newcomers.notify(TaskAdded(task, self.clock()))) is not None:
                 self._obey(order)
 
     def _tell(self, event: Event) -> None:
         """Let the observers hear of an event; only where there are any."""
-        assert self._audience is not None
-        if (order := self._audience.hear(event)) is not None:
+        assert self._observers is not None
+        if (order := self._observers.notify(event)) is not None:
             self._obey(order)
 
     def _report(self, write: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
@@ -842,13 +842,13 @@ class Job(Generic[V]):
 
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
         begin_with_user_code(failure.error)
-        if self._audience is not None:
+        if self._observers is not None:
             self._tell(TaskFailed(task, failure, survived, self.clock()))
         if survived:
             self._report(report_survived, self, task, failure)
 
     def _task_stalled(self, task: Task, since: float) -> None:
-        if self._audience is not None:
+        if self._observers is not None:
             self._tell(TaskStalled(task, since, self.clock()))
         self._report(report_stalled, task, since)
 

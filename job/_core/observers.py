@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ..log import JobLog
 
 
-class Seat:
-    """The place of one registered observer, and whether its fault has been reported."""
+class Entry:
+    """One registered observer, and whether its fault has been reported."""
 
     __slots__ = ("faulty", "observer")
 
@@ -24,7 +24,7 @@ class Seat:
 
 
 # In the order of registration; a dict, as the same observer may be registered twice and each taken back by itself.
-_seats_for_all: dict[Seat, None] = {}
+_global_entries: dict[Entry, None] = {}
 
 
 def register_observer(observer: Observer) -> Callable[[], None]:
@@ -38,29 +38,29 @@ def register_observer(observer: Observer) -> Callable[[], None]:
         TypeError: `observer` has no callable `on_event`.
     """
     check_observer("observer", observer)
-    seat = Seat(observer)
-    _seats_for_all[seat] = None
+    entry = Entry(observer)
+    _global_entries[entry] = None
 
     def unregister() -> None:
-        _seats_for_all.pop(seat, None)
+        _global_entries.pop(entry, None)
 
     return unregister
 
 
-def seats_of(observers: Iterable[Observer]) -> tuple[Seat, ...]:
-    """Return the places of a job's own observers."""
+def entries_of(observers: Iterable[Observer]) -> tuple[Entry, ...]:
+    """Return entries for a job's own observers."""
     try:
         found = tuple(observers)
     except TypeError:
         raise TypeError(f"observers must be a list of observers, or the like, got {observers!r}") from None
     for each in found:
         check_observer("each of observers", each)
-    return tuple(map(Seat, found))
+    return tuple(map(Entry, found))
 
 
-def seats_for_all() -> tuple[Seat, ...]:
+def global_observers() -> tuple[Entry, ...]:
     """Return the observers that a job starting now has to serve."""
-    return tuple(_seats_for_all)
+    return tuple(_global_entries)
 
 
 def check_observer(name: str, observer: object) -> None:
@@ -72,42 +72,42 @@ def check_observer(name: str, observer: object) -> None:
 
 
 @final
-class Audience:
+class Observers:
     """The observers of one job. A job that nobody observes has none of these, and makes no records."""
 
-    __slots__ = ("_log", "_seats")
+    __slots__ = ("_entries", "_log")
 
-    def __init__(self, seats: Iterable[Seat], log: JobLog) -> None:
-        self._seats = tuple(seats)
+    def __init__(self, entries: Iterable[Entry], log: JobLog) -> None:
+        self._entries = tuple(entries)
         self._log = log
 
     @property
-    def seats(self) -> tuple[Seat, ...]:
+    def entries(self) -> tuple[Entry, ...]:
         """The places of all who listen."""
-        return self._seats
+        return self._entries
 
-    def join(self, seats: Iterable[Seat]) -> None:
+    def extend(self, entries: Iterable[Entry]) -> None:
         """Let more observers hear what comes from now on."""
-        self._seats = (*self._seats, *seats)
+        self._entries = (*self._entries, *entries)
 
-    def hear(self, event: Event) -> BaseException | None:
+    def notify(self, event: Event) -> BaseException | None:
         """Tell every observer. The first Exception of each is logged, and all of them are without effect.
 
         Returns:
             The first BaseException that is no Exception, where there was one: an order to the job.
         """
         order = None
-        for seat in self._seats:
+        for entry in self._entries:
             try:
-                self._tell(seat, event)
+                self._tell(entry, event)
             except BaseException as error:
                 order = order or error
         return order
 
-    def _tell(self, seat: Seat, event: Event) -> None:
+    def _tell(self, entry: Entry, event: Event) -> None:
         try:
-            seat.observer.on_event(event)
+            entry.observer.on_event(event)
         except Exception as error:
-            if not seat.faulty:
-                seat.faulty = True
-                self._log.error("observer.failed", observer=shown(seat.observer), error=shown(error), exc_info=error)
+            if not entry.faulty:
+                entry.faulty = True
+                self._log.error("observer.failed", observer=shown(entry.observer), error=shown(error), exc_info=error)

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ..log import JobLog
     from .idle_clock import IdleClock
     from .job import Job
-    from .observers import Audience
+    from .observers import Observers
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -54,7 +54,7 @@ NONE, TICK, DONE, IDLE, BETWEEN = range(5)
 class Host(Protocol):
     """What a task needs of the job that it belongs to."""
 
-    _audience: Audience | None
+    _observers: Observers | None
 
     @property
     def stopping(self) -> bool: ...
@@ -386,7 +386,7 @@ class Task:
             raise illegal_move(old, new)
         self._state = new
         host = self._host
-        if host is not None and host._audience is not None:
+        if host is not None and host._observers is not None:
             host._tell(TaskStateChanged(self, old, new, host.clock()))
         if self._ended is not None and not new.moves:
             self._ended.set()
