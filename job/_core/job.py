@@ -31,7 +31,7 @@ from .run.stop import Stoppable
 from .run.stop_record import ErrorWrapper, StopRecord, as_error
 from .task import Task
 from .trio.tracebacks import begin_with_user_code
-from .waiters import Notices
+from .waiters import Waiters
 from .words.events import Event, JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled
 from .words.exceptions import JobCancelledError, JobStateError
 from .words.records import Cause, CauseKind, JobStatistics, TaskError, TaskStatistics, Verdict
@@ -94,7 +94,6 @@ class Job(Generic[V]):
         "_loggers",
         "_loud",
         "_name",
-        "_notices",
         "_observers",
         "_on_end",
         "_on_ready",
@@ -111,6 +110,7 @@ class Job(Generic[V]):
         "_stop_record",
         "_tasks",
         "_verdict",
+        "_waiters",
         "_watches_idle",
         "value",
     )
@@ -167,7 +167,7 @@ class Job(Generic[V]):
         self._detached = parent is None
         self._claimed = False
         self._children: Children | None = None
-        self._notices: Notices | None = None
+        self._waiters: Waiters | None = None
         self._signals: HeldSignals | None = None
         self._log: JobLog | None = None
         self._steps_of_gone = 0
@@ -433,7 +433,7 @@ class Job(Generic[V]):
     def _error_from_parent(self) -> BaseException | None:
         """Return the error of a job that its parent cancelled from afar: a block was cut short, and nothing else says so."""
         cause = self._stop_record.cause
-        return None if cause is None or cause.error is None else self._noted(cause.error)
+        return None if cause is None or cause.error is None else self._with_note(cause.error)
 
     def _failed_before(self, raised: BaseException) -> bool:
         """Whether the job has an error to raise that came before the block raised this one, or that is an order."""
@@ -477,7 +477,7 @@ class Job(Generic[V]):
         record = self._stop_record
         cancelled, record.cancelled = record.cancelled, None
         if record.fatal is not None:
-            return self._noted(record.fatal)
+            return self._with_note(record.fatal)
         if record.cause is None:
             return None
         if self._from_above:
@@ -485,9 +485,9 @@ class Job(Generic[V]):
                 await trio.lowlevel.checkpoint_if_cancelled()
             return cancelled
         assert record.cause.error is not None
-        return self._noted(record.cause.error)
+        return self._with_note(record.cause.error)
 
-    def _noted(self, error: BaseException) -> BaseException:
+    def _with_note(self, error: BaseException) -> BaseException:
         place = f"in job {self.name!r}"
         for failure in self._stop_record.errors:
             if failure.error is error and failure.task is not None and failure.phase is not None:
@@ -600,7 +600,7 @@ class Job(Generic[V]):
         if self.ended:
             await trio.lowlevel.checkpoint()
         else:
-            await self._noticed().ended.wait()
+            await self._get_waiters().ended.wait()
         return self._state
 
     async def _drain(self) -> None:
@@ -614,7 +614,7 @@ class Job(Generic[V]):
         if self.stopping or self.ended:
             await trio.lowlevel.checkpoint()
             return
-        await self._noticed().stopping.wait()
+        await self._get_waiters().stopping.wait()
 
     def done_tasks(self) -> trio.MemoryReceiveChannel[Task]:
         """Return a channel that receives each task when its run loop has ended, and closes when the job has.
@@ -625,7 +625,7 @@ class Job(Generic[V]):
             send, receive = trio.open_memory_channel[Task](0)
             send.close()
             return receive
-        return self._noticed().subscribe()
+        return self._get_waiters().subscribe()
 
     @property
     def stopping(self) -> bool:
@@ -707,8 +707,8 @@ class Job(Generic[V]):
         self._move(end)
         if self._parent is not None and (parent := self._parent()) is not None and parent._children is not None:
             parent._children.discard(self)
-        if self._notices is not None:
-            self._notices.job_ended()
+        if self._waiters is not None:
+            self._waiters.job_ended()
         if self._block is not None:  # which goes on, and a finalizer may have failed
             self._tell_stopping()
         if self._on_end is not None:
@@ -862,12 +862,12 @@ class Job(Generic[V]):
         if self._run is not None:
             self._run.stop.help(work)
 
-    def _noticed(self) -> Notices:
-        if self._notices is None:
-            self._notices = Notices()
+    def _get_waiters(self) -> Waiters:
+        if self._waiters is None:
+            self._waiters = Waiters()
             if self.stopping:
-                self._notices.stopping.set()
-        return self._notices
+                self._waiters.stopping.set()
+        return self._waiters
 
     def _forget(self, task: Task) -> None:
         self._steps_of_gone += task.steps
@@ -890,8 +890,8 @@ class Job(Generic[V]):
                 self._obey(order)
 
     def _tell_stopping(self) -> None:
-        if self._notices is not None:
-            self._notices.stopping.set()
+        if self._waiters is not None:
+            self._waiters.stopping.set()
         if self._block is not None and self._failed:
             self._block.cancel()
 

@@ -11,7 +11,7 @@ from .task import Task
 
 
 @final
-class Notices:
+class Waiters:
     """The waiters of one job."""
 
     __slots__ = ("_channels", "ended", "stopping")

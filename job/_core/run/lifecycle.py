@@ -390,8 +390,8 @@ class JobRun:
         return self._idle
 
     def _leave_loop(self, task: Task) -> None:
-        if self._job._notices is not None:
-            self._job._notices.loop_ended(task)
+        if self._job._waiters is not None:
+            self._job._waiters.loop_ended(task)
         if task.transient:
             return  # counts until it is gone
         if task._turn is not None:
