@@ -13,7 +13,7 @@ from .registry import running_heads
 from .run.lifecycle import JobRun
 from .task import Task
 from .trio.drive import go_on
-from .trio.time_slice import Turns
+from .trio.time_slice import TimeSlice
 
 if TYPE_CHECKING:
     from .job import Job
@@ -61,10 +61,10 @@ def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
         level = below
 
 
-def turns_of(job: Job[Any]) -> Turns | None:
+def turns_of(job: Job[Any]) -> TimeSlice | None:
     """Return what a thread needs to reach the trio run of a job: its clock and its token; None where it does not run."""
     life = job._run
-    return None if life is None else life._turns
+    return None if life is None else life._time_slice
 
 
 def now_in(job: Job[Any]) -> float | None:

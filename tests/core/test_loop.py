@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock, assert_checkpoints, assert_no_checkpoints
 
 from job import Job, JobState, JobTimeoutError, Task, TaskState
-from job._core.trio.time_slice import Turns
+from job._core.trio.time_slice import TimeSlice
 
 
 async def spin(task: Task) -> None:
@@ -111,31 +111,31 @@ async def test_shielded_suspensions_do_not_outlive_a_deadline() -> None:
 
 async def test_loop_that_has_suspended_goes_on() -> None:
     """A loop gives way if it does not suspend by itself; if it has, it only looks whether it is cancelled."""
-    turns = Turns()
+    turns = TimeSlice()
     await trio.lowlevel.checkpoint()
     with pytest.raises(AssertionError, match="did not yield"), assert_checkpoints():
-        await turns.give_way()
+        await turns.yield_if_due()
     with assert_checkpoints():
-        await turns.give_way()
+        await turns.yield_if_due()
 
 
 async def test_loops_that_have_suspended_share_a_slice() -> None:
     """Those that come by in the same slice may spin from now on: the more they are, the sooner each is asked again."""
-    turns = Turns()
+    turns = TimeSlice()
     turns.slice = 60
     shares = []
     for _ in range(3):
         await trio.lowlevel.checkpoint()
-        shares.append(await turns.give_way() - monotonic())
+        shares.append(await turns.yield_if_due() - monotonic())
     assert [round(share) for share in shares] == [60, 30, 20]
 
 
 async def test_loop_goes_on_within_a_slice() -> None:
     """As long as the slice lasts that another loop was given, nobody gives way."""
-    turns = Turns()
+    turns = TimeSlice()
     turns.slice_ends = monotonic() + 60
     with assert_no_checkpoints():
-        assert await turns.give_way() == turns.slice_ends
+        assert await turns.yield_if_due() == turns.slice_ends
 
 
 async def test_plain_run_is_fair_too(autojump_clock: MockClock) -> None:

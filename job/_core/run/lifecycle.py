@@ -28,7 +28,7 @@ from ..task import BETWEEN, DONE, Task
 from ..trio.calls import call
 from ..trio.drive import OVER, go_on
 from ..trio.scopes import abandon_scopes_in, forget_deadlines, has_opened, is_cancelled
-from ..trio.time_slice import turns
+from ..trio.time_slice import time_slice
 from ..trio.wakeup import Wakeup, shielded, unshielded
 from ..words.records import CauseKind
 from ..words.states import (
@@ -79,8 +79,8 @@ class JobRun:
         "_ready",
         "_released",
         "_stop_record",
+        "_time_slice",
         "_to_finalize",
-        "_turns",
         "_waiting_for_inits",
         "stop",
     )
@@ -111,13 +111,13 @@ class JobRun:
         self._failures: Failures | None = None
         self._finalizers: Finalizers | None = None
         self._to_finalize: list[Task] = []  # that have something to clean up
-        self._turns = turns()
+        self._time_slice = time_slice()
         self.stop = Stop(job, record, self)
 
     def is_here(self) -> bool:
         """Whether the caller is in the trio run in which the job runs."""
         try:
-            return turns() is self._turns
+            return time_slice() is self._time_slice
         except RuntimeError:
             return False
 
@@ -279,7 +279,7 @@ class JobRun:
             if exc is None and self._enter_loop(task):
                 try:
                     if task._run is not None:
-                        loop = run_loop(task, task._run, self._stop_record, self._turns)
+                        loop = run_loop(task, task._run, self._stop_record, self._time_slice)
                         await (loop if task._idle is None else self._watched(task, task._idle, loop))
                     if task._step == DONE and task._failure is None and task.policy is not STRICT:
                         task._move(FINISHED)  # as nearly every loop does

@@ -9,7 +9,7 @@ from trio.lowlevel import disable_ki_protection
 
 from ..forms import AsyncRoutine, refuse_routines
 from ..task import BETWEEN, DONE, IDLE, NONE, TICK, Task
-from ..trio.time_slice import Turns
+from ..trio.time_slice import TimeSlice
 from ..words.exceptions import MissingStepError
 from .pause import pause_for
 
@@ -27,14 +27,14 @@ class Stoppable(Protocol):
 # User routines are open to KeyboardInterrupt, and what they are called from decides: hence the loop is open, too. It has
 # nothing that an interrupt between two lines could break.
 @disable_ki_protection
-async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Turns) -> None:
+async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, time_slice: TimeSlice) -> None:
     """Call `run` until it is done, or stopped at a step.
 
     Raises:
         MissingStepError: `run` returned without a step while the job was not stopping.
         BaseException: whatever `run` raises.
     """
-    until = fairness.slice_ends  # of a slice that others have begun, the rest
+    until = time_slice.slice_ends  # of a slice that others have begun, the rest
     pause = 0.0  # the last time that it was idle
     idle_at = -1  # which step that was
     while True:
@@ -51,7 +51,7 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, fairness: Tur
         if step == TICK:
             if monotonic() >= until:
                 task._step = BETWEEN
-                until = await fairness.give_way()
+                until = await time_slice.yield_if_due()
         elif step == IDLE:
             task._step = BETWEEN
             pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE) if task.steps == idle_at + 1 else 0.0

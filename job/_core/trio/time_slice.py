@@ -16,10 +16,11 @@ from trio.lowlevel import RunVar
 SLICE = 0.001
 """Seconds of processor time between two rounds of trio's scheduler, spent by all spinning loops together."""
 
-_HERE = object()  # in the sleep data of a trio task that is in its turn; trio takes that out whenever the task suspends
+# In the sleep data of a trio task that is in its turn; trio takes that out whenever the task suspends
+_CHECKED = object()
 
 
-class Turns:
+class TimeSlice:
     """The loops of one trio run that wait for their next share of the slice; and how a thread reaches that run."""
 
     __slots__ = ("_seen", "_seen_before", "_seen_until", "clock", "slice", "slice_ends", "token", "waiting")
@@ -36,7 +37,7 @@ class Turns:
         )
         self._seen_until = 0.0
 
-    async def give_way(self) -> float:
+    async def yield_if_due(self) -> float:
         """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again.
 
         Where the present slice is not used up, the caller goes on at once: a short job need not suspend at all. The same where
@@ -46,12 +47,12 @@ class Turns:
         if now < self.slice_ends:
             return self.slice_ends
         task = trio.lowlevel.current_task()
-        if self.slice and task.custom_sleep_data is not _HERE:
+        if self.slice and task.custom_sleep_data is not _CHECKED:
             await trio.lowlevel.checkpoint_if_cancelled()
             until = now + self._share_of_the_woken(now)
         else:
             until = await self._checkpoint()
-        task.custom_sleep_data = _HERE
+        task.custom_sleep_data = _CHECKED
         return until
 
     def _share_of_the_woken(self, now: float) -> float:
@@ -73,16 +74,16 @@ class Turns:
         return self.slice_ends
 
 
-_turns: RunVar[Turns] = RunVar("job turns")
+_time_slice: RunVar[TimeSlice] = RunVar("job time slice")
 
 
-def turns() -> Turns:
-    """Return the turns of this trio run."""
+def time_slice() -> TimeSlice:
+    """Return the time slice of this trio run."""
     try:
-        return _turns.get()
+        return _time_slice.get()
     except LookupError:
-        fresh = Turns()
-        _turns.set(fresh)
+        fresh = TimeSlice()
+        _time_slice.set(fresh)
         return fresh
 
 

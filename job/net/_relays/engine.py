@@ -17,7 +17,7 @@ from typing import Final, Protocol, final
 import trio
 from trio.lowlevel import RunVar
 
-from ..._core.trio.time_slice import turns
+from ..._core.trio.time_slice import time_slice
 from .splice import Pipes
 from .task_pumps import shared_buffer
 from .timers import Alarms
@@ -148,11 +148,11 @@ class Engine:
 
     async def _serve(self) -> None:
         """Serve until nobody is ready; the other tasks get their turns in between."""
-        until = monotonic() + turns().slice
+        until = monotonic() + time_slice().slice
         while not self._epoll.closed and (events := self._epoll.poll(0, _BATCH)):
             self._turn(events, trio.current_time())
             if monotonic() >= until:
-                until = await turns().give_way()
+                until = await time_slice().yield_if_due()
 
     def _turn(self, events: list[tuple[int, int]], now: float) -> None:
         # Who is served may end others, or change what they wait for: the tables are asked for each event anew. An error or

@@ -12,7 +12,7 @@ from typing import Final, NoReturn, final
 import trio
 from trio.lowlevel import RunVar
 
-from ..._core.trio.time_slice import turns
+from ..._core.trio.time_slice import time_slice
 from .leg import End
 from .pump import Course, Pump
 
@@ -168,7 +168,7 @@ class SocketPump(TaskPump):
                 # A chunk that is not full was the last there was. To try again would be in vain nearly always.
                 await _wait(trio.lowlevel.wait_readable, self._from)
             elif monotonic() >= until:
-                until = await turns().give_way()
+                until = await time_slice().yield_if_due()
 
     def _take(self, buffer: memoryview) -> int | None:
         """Return how many bytes came, 0 at EOF; None where there is nothing yet."""
