@@ -12,7 +12,7 @@ from .context import reference_in
 from .registry import running_heads
 from .run.lifecycle import JobRun
 from .task import Task
-from .trio.drive import go_on
+from .trio.drive import drive_rest
 from .trio.time_slice import TimeSlice
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ RUN_OF_A_JOB: Final = JobRun.run_to_end.__code__
 RUN_OF_A_TASK: Final = JobRun._run_task.__code__
 """The frame in which a trio task runs a task, from its init to its exits."""
 
-DRIVEN_BY_HAND: Final = go_on.__code__
+DRIVEN_BY_HAND: Final = drive_rest.__code__
 """The generator that stands between an awaiting frame and the coroutine it awaits."""
 
 

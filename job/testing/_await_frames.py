@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import trio
 
-from .._core.trio.drive import go_on
+from .._core.trio.drive import drive_rest
 
 _INNERMOST: Final = 5
 _FRAMES: Final = ("cr_frame", "gi_frame", "ag_frame")
@@ -32,7 +32,7 @@ def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
 def await_frames(awaitable: Any) -> Iterator[FrameType]:
     """Give the frames of what a suspended coroutine awaits, the outermost first.
 
-    As `trio.lowlevel.Task.iter_await_frames` does, and through `go_on` too, which drives a coroutine by hand.
+    As `trio.lowlevel.Task.iter_await_frames` does, and through `drive_rest` too, which drives a coroutine by hand.
     """
     while awaitable is not None:
         frame = _first(awaitable, _FRAMES)
@@ -40,7 +40,7 @@ def await_frames(awaitable: Any) -> Iterator[FrameType]:
             awaitable = _wrapped(awaitable)
             continue
         yield frame
-        awaitable = frame.f_locals["steps"] if frame.f_code is go_on.__code__ else _first(awaitable, _AWAITED)
+        awaitable = frame.f_locals["steps"] if frame.f_code is drive_rest.__code__ else _first(awaitable, _AWAITED)
 
 
 def _wrapped(awaitable: object) -> Any:

@@ -26,7 +26,7 @@ from trio.lowlevel import current_task, enable_ki_protection
 from ..context import make_current
 from ..task import BETWEEN, DONE, Task
 from ..trio.calls import call
-from ..trio.drive import OVER, go_on
+from ..trio.drive import COMPLETED, drive_rest
 from ..trio.scopes import abandon_scopes_in, forget_deadlines, has_opened, is_cancelled
 from ..trio.time_slice import time_slice
 from ..trio.wakeup import Wakeup, shielded, unshielded
@@ -136,10 +136,10 @@ class JobRun:
                         # In the host's trio task, but not in its context.
                         context = self._context.copy() if task._context is None else task._context
                         steps = self._run_task(task).__await__()
-                        trap = context.run(next, steps, OVER)
-                        if trap is not OVER:
+                        trap = context.run(next, steps, COMPLETED)
+                        if trap is not COMPLETED:
                             self._spawn_ready()
-                            await go_on(context.run, steps, trap)
+                            await drive_rest(context.run, steps, trap)
                         del context, steps, trap  # and what they hold: the host may live long after this task
                         task = self._next_ready()
                     self._host_free = False

@@ -17,7 +17,7 @@ from ..family import Children
 from ..forms import AsyncRoutine
 from ..task import Task
 from ..trio.calls import call, without_cancelled
-from ..trio.drive import OVER, go_on
+from ..trio.drive import COMPLETED, drive_rest
 from ..trio.scopes import has_opened, is_cancelled, open_outside
 from ..words.exceptions import FinalizeTimeoutError, StopTimeoutError
 from ..words.groups import leaves
@@ -224,10 +224,10 @@ class Finalizers:
         """
         try:
             steps = work.__await__()
-            trap = next(steps, OVER)
-            if trap is not OVER:
+            trap = next(steps, COMPLETED)
+            if trap is not COMPLETED:
                 self._open_guard(task, share_ends)
-                await go_on(operator.call, steps, trap)
+                await drive_rest(operator.call, steps, trap)
         except BaseException as exc:
             error = without_cancelled(exc)
             if error is not None and not _same_news(error, known):

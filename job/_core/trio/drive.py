@@ -1,8 +1,8 @@
 """Awaiting a coroutine step by step: in a context of its own, or with an eye on whether it ever suspends.
 
-The first step is made by hand: `next(steps, OVER)`, where `steps` is the coroutine's `__await__()`. What it gives has not been
-seen by trio yet, so a scope that is around the coroutine may still be cancelled, shielded or bounded before the `go_on`. (Not
-by `send`: the StopIteration at the end costs more than many a coroutine that never suspends.)
+The first step is made by hand: `next(steps, COMPLETED)`, where `steps` is the coroutine's `__await__()`. What it gives has
+not been seen by trio yet, so a scope that is around the coroutine may still be cancelled, shielded or bounded before the
+`drive_rest`. (Not by `send`: the StopIteration at the end costs more than many a coroutine that never suspends.)
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Callable, Generator
 from types import coroutine
 from typing import Any, Final
 
-OVER: Final[Any] = object()
+COMPLETED: Final[Any] = object()
 """What the first step gives of a coroutine that has ended."""
 
 
 @coroutine
-def go_on(step: Callable[..., Any], steps: Generator[Any, Any, object], trap: Any) -> Generator[Any, Any, None]:
+def drive_rest(step: Callable[..., Any], steps: Generator[Any, Any, object], trap: Any) -> Generator[Any, Any, None]:
     """Await the rest of a coroutine in the caller's trio task; what it returns is dropped.
 
     Args:
