@@ -857,10 +857,10 @@ class Job(Generic[V]):
         """Whether its run loops have been cancelled, all of them."""
         return self._run is not None and self._run.stop.halted
 
-    def _help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def _start_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of a room beside the tasks, from now until all run loops have exited."""
         if self._run is not None:
-            self._run.stop.help(work)
+            self._run.stop.start_helper(work)
 
     def _get_waiters(self) -> Waiters:
         if self._waiters is None:

@@ -89,7 +89,7 @@ class Manager(Generic[Meta]):
         self._name_owner()
         await self._job.__aenter__()
         if self._stalls is not None:
-            self._job._help(self._stalls.run)
+            self._job._start_helper(self._stalls.run)
         return self
 
     async def __aexit__(

@@ -374,7 +374,7 @@ class JobRun:
         """Run a loop that has an idle timeout."""
         watch = self._idle_watch()
         if not watch.sleeping:
-            self.stop.help(watch.run)
+            self.stop.start_helper(watch.run)
             watch.sleeping = True
         watch.add(task, clock)
         # What `trio.current_time` comes to, for a third of its price.

@@ -160,7 +160,7 @@ class Stop:
         if first:
             self._announce()
         if self.children is not None and self.children.that_finish():
-            self.help(self._cut_after_children)
+            self.start_helper(self._cut_after_children)
         elif grace <= 0:
             self.halt()
         else:
@@ -180,7 +180,7 @@ class Stop:
         elif record.asked is not None:
             children.finish_one(child, record.asked, max(0.0, record.cut_at - trio.current_time()))
             self.scope.deadline = self.timeout_at
-            self.help(self._cut_after_children)
+            self.start_helper(self._cut_after_children)
         elif self.winding_up:
             natural_end = Cause(CauseKind.FINISHED, at=trio.current_time())
             children.finish_one(child, natural_end, self._job._limits.grace)
@@ -246,13 +246,13 @@ class Stop:
             await self.children.ended(Children.that_finish)
         self.halt()
 
-    def help(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def start_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of the engine beside the tasks, until all run loops have exited."""
         if not self.winding_up:
-            self.nursery.start_soon(self._helping, work)
+            self.nursery.start_soon(self._run_helper, work)
 
     @enable_ki_protection
-    async def _helping(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _run_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         # Not only its own scope may be cancelled: the host sees to that, and the nursery need not hear of it again.
         with trio.CancelScope() as scope:
             self._helpers.append(scope)
