@@ -78,7 +78,6 @@ class Job(Generic[V]):
         "__weakref__",
         "_block",
         "_children",
-        "_claimed",
         "_detached",
         "_ended",
         "_ended_at",
@@ -104,6 +103,7 @@ class Job(Generic[V]):
         "_ready",
         "_run",
         "_signals",
+        "_started",
         "_started_at",
         "_state",
         "_steps_of_gone",
@@ -165,7 +165,7 @@ class Job(Generic[V]):
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
         self._block: Block | None = None
         self._detached = parent is None
-        self._claimed = False
+        self._started = False
         self._children: Children | None = None
         self._waiters: Waiters | None = None
         self._signals: HeldSignals | None = None
@@ -236,7 +236,7 @@ class Job(Generic[V]):
         """
         if self._oneshot is not None:
             raise JobStateError(f"job {self.name!r} has a oneshot task already: {self._oneshot.name!r}")
-        if self._claimed or self._ended:
+        if self._started or self._ended:
             raise JobStateError(
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
@@ -331,7 +331,7 @@ class Job(Generic[V]):
             trio.Cancelled: an outer scope or the parent cancelled the job; the finalizers have run.
             JobStateError: the job has been run before.
         """
-        self._claim()
+        self._mark_started()
         if task_status is not TASK_STATUS_IGNORED:
             self._on_ready = partial(self._tell_started, task_status)
         await self._run_to_end()
@@ -362,7 +362,7 @@ class Job(Generic[V]):
         """
         if not isinstance(nursery, trio.Nursery):
             raise TypeError(f"nursery must be a trio.Nursery, got {shown(nursery)}")
-        self._claim()
+        self._mark_started()
         state: JobState = await nursery.start(self._run_contained, name=self.name)
         return state
 
@@ -373,7 +373,7 @@ class Job(Generic[V]):
             BaseException: the job failed before that: its error.
             JobStateError: the job has been run before.
         """
-        self._claim()
+        self._mark_started()
         self._block = Block(self)
         error = await self._block.open()
         if error is None:
@@ -416,7 +416,7 @@ class Job(Generic[V]):
         self._on_ready = partial(self._tell_state, task_status)
         await self._run_to_end(contained=True)
         self._set_ready()
-        if self._stop_record.fatal is not None or self._from_above:
+        if self._stop_record.fatal is not None or self._cancelled_externally:
             error = await self._outcome()
             if error is not None:
                 try:
@@ -440,14 +440,14 @@ class Job(Generic[V]):
         cause, order = self._stop_record.cause, self._stop_record.fatal
         if order is not None and (isinstance(raised, (Exception, trio.Cancelled))):
             return True
-        return cause is not None and not self._from_above and cause.error is not raised
+        return cause is not None and not self._cancelled_externally and cause.error is not raised
 
-    def _claim(self) -> None:
+    def _mark_started(self) -> None:
         if is_inside():
             reserve_stack()
-        if self._claimed:
+        if self._started:
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
-        self._claimed = True
+        self._started = True
 
     def _run_to_end(self, *, contained: bool = False, block_hold: bool = False) -> Awaitable[None]:
         """Run the job to its verdict; raises nothing."""
@@ -480,7 +480,7 @@ class Job(Generic[V]):
             return self._with_note(record.fatal)
         if record.cause is None:
             return None
-        if self._from_above:
+        if self._cancelled_externally:
             if cancelled is None:
                 await trio.lowlevel.checkpoint_if_cancelled()
             return cancelled
@@ -503,7 +503,7 @@ class Job(Generic[V]):
         return self._stop_record.cause is not None
 
     @property
-    def _from_above(self) -> bool:
+    def _cancelled_externally(self) -> bool:
         """Whether an outer scope or the parent cancelled the job: then no error of its own is to be raised."""
         cause = self._stop_record.cause
         return cause is not None and (self._stop_record.outside or cause.kind is CauseKind.PARENT)
@@ -574,7 +574,7 @@ class Job(Generic[V]):
             if not task.ended:
                 task._cancel_unrun()
         if not self._ended:  # by an order of an observer
-            self._conclude(contained=False)
+            self._complete(contained=False)
 
     def _cancelled_by_parent(self, cause: Cause) -> None:
         if self._run is None:
@@ -694,7 +694,7 @@ class Job(Generic[V]):
             self._verdict = self._stop_record.verdict(self._started_at, self._ended_at)
         return self._verdict
 
-    def _conclude(self, *, contained: bool) -> None:
+    def _complete(self, *, contained: bool) -> None:
         self._run = None
         self._ended = True
         job_ended(self)

@@ -63,7 +63,7 @@ def report_end(job: Job[Any], *, contained: bool) -> None:
 
 def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
     """Return the error that the job raises, if any."""
-    if contained and not job._from_above:
+    if contained and not job._cancelled_externally:
         return None
     cause = job._stop_record.cause
     return job._stop_record.fatal or (cause.error if cause is not None else None)

@@ -71,7 +71,7 @@ def _check_place() -> None:
 
 
 async def _main(job: Job[Any], stop: ProgramStop) -> int:
-    job._claim()
+    job._mark_started()
     stop.begin()
     await job._run_to_end(contained=True)
     if job._stop_record.fatal is not None:

@@ -34,7 +34,7 @@ def build_child(build_job: BuildJob, held: Held) -> Job[Any]:
         job.close()
     if not isinstance(job, Job):
         raise TypeError(f"build_job must return a Job, got {shown(job)}")
-    job._claim()
+    job._mark_started()
     job._quiet = (*job._quiet, *_QUIET)
     for name, value in held.fields.items():
         job.fields.setdefault(name, value)

@@ -217,7 +217,7 @@ def broken(stream: net.Stream) -> job.Job[Any]:
 def used(stream: net.Stream) -> job.Job[Any]:
     """Return a job that has been run."""
     j = echo(stream)
-    j._claim()
+    j._mark_started()
     return j
 
 

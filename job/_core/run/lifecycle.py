@@ -156,7 +156,7 @@ class JobRun:
             for error in group.exceptions:
                 self.failures.came_last(error)
         finally:
-            self._job._conclude(contained=contained)
+            self._job._complete(contained=contained)
             del (
                 self.stop,
                 self._failures,

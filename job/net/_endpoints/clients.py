@@ -148,6 +148,6 @@ def _claimed(job: object) -> Job[Any]:
         job.close()
     if not isinstance(job, Job):
         raise TypeError(f"build_job must return a Job or a Reject, got {shown(job)}")
-    job._claim()
+    job._mark_started()
     job._quiet = (*job._quiet, *_QUIET)
     return job
