@@ -69,7 +69,7 @@ def shown(value: float) -> str:
     return repr(value)
 
 
-def flag(name: str, value: object) -> bool:
+def bool_(name: str, value: object) -> bool:
     """Return `value` as True or False, one of which it must be: a string that says no is true."""
     if not isinstance(value, bool):
         raise TypeError(f"{name} must be True or False, got {value!r}")
@@ -113,7 +113,7 @@ def _is_async(value: object) -> bool:
     return any(inspect.iscoroutinefunction(each) or inspect.isasyncgenfunction(each) for each in (value, call))
 
 
-def text(name: str, value: object) -> str:
+def str_(name: str, value: object) -> str:
     """Return `value` as a string that is not empty."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, got {value!r}")
@@ -138,7 +138,7 @@ def exception_types(name: str, value: object) -> tuple[type[BaseException], ...]
     return types
 
 
-def whole(name: str, value: object, *, least: int = 1, most: int = sys.maxsize) -> int:
+def int_(name: str, value: object, *, least: int = 1, most: int = sys.maxsize) -> int:
     """Return `value` as a count: an int from `least` to `most`."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise TypeError(f"{name} must be an int, got {value!r}")
@@ -148,7 +148,7 @@ def whole(name: str, value: object, *, least: int = 1, most: int = sys.maxsize) 
     return value
 
 
-def octets(name: str, value: object, where: str = "") -> bytes | bytearray | memoryview:
+def bytes_like(name: str, value: object, where: str = "") -> bytes | bytearray | memoryview:
     """Return `value` as it is: bytes, in any of their types."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise TypeError(f"{name} must be bytes, bytearray or memoryview{where}, got {value!r}")
@@ -161,7 +161,7 @@ def stream(name: str, value: object) -> None:
         raise TypeError(f"{name} must be a stream, got {value!r}")
 
 
-def all_of(name: str, kind: type[T], values: object) -> list[T]:
+def list_of(name: str, kind: type[T], values: object) -> list[T]:
     """Return `values` as a list; each of them is of that kind."""
     found: list[Any] = list(values) if isinstance(values, Iterable) else [values]
     for each in found:

@@ -137,10 +137,10 @@ class Job(Generic[V]):
         # Checked is what is given, which in most jobs is next to nothing.
         self.value = value
         self._id = next(_ids)
-        self._name = name if name is None else check.text("name", name)
+        self._name = name if name is None else check.str_("name", name)
         self._fields = {} if fields is None else check.fields("fields", fields)
         self._limits = checked_limits(timeout, grace, finalize_timeout, stop_timeout)
-        self._keep_open = keep_open if keep_open is False else check.flag("keep_open", keep_open)
+        self._keep_open = keep_open if keep_open is False else check.bool_("keep_open", keep_open)
         self._on_shutdown = on_shutdown if on_shutdown is None else check.function("on_shutdown", on_shutdown)
         self._quiet = _NONE if quiet is _NONE else check.exception_types("quiet", quiet)
         self._loud: BaseException | None = None  # an error that `quiet` does not hold for
@@ -241,7 +241,7 @@ class Job(Generic[V]):
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
         routines = make_routines(factory, self)
-        called = form_name(factory) if name is None else check.text("name", name)
+        called = form_name(factory) if name is None else check.str_("name", name)
         task = Task(self, 0, called, routines, ERROR, None, meta)
         task._bare = routines[1] is factory
         self._oneshot = task
@@ -282,11 +282,11 @@ class Job(Generic[V]):
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")
-        if transient is not False and check.flag("transient", transient) and policy is not StopPolicy.CONTAIN:
+        if transient is not False and check.bool_("transient", transient) and policy is not StopPolicy.CONTAIN:
             raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
         idle = None if idle_timeout is None else _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
-        called = form_name(factory) if name is None else check.text("name", name)
+        called = form_name(factory) if name is None else check.str_("name", name)
         index = self._last_index = self._last_index + 1
         task = self._tasks[index] = Task(self, index, called, routines, policy, idle, meta, transient)
         task._bare = routines[1] is factory

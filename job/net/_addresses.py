@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from .._core.check import text
+from .._core import check
 
 _UNIX: Final = "unix:"
 _LARGEST_PORT: Final = 65535
@@ -67,7 +67,7 @@ def parse_address(address: str) -> Address:
         TypeError: it is no str.
         ValueError: it has none of the four forms.
     """
-    text("address", address)
+    check.str_("address", address)
     if address.startswith(_UNIX):
         if len(address) == len(_UNIX) or "\0" in address[len(_UNIX) + 1 :]:
             raise ValueError(f"address must have a path without NUL after 'unix:', got {address!r}")

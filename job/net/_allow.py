@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, Final, TypeAlias
 
-from .._core.check import plain
+from .._core import check
 from ._addresses import Address, TcpAddress, UnixAddress
 
 IpAddress: TypeAlias = IPv4Address | IPv6Address
@@ -23,7 +23,7 @@ def checked_allow(allow: object) -> Allow | None:
     if allow is None:
         return None
     if callable(allow):
-        return plain("allow", allow)  # a coroutine is true, so an async one would permit everything
+        return check.plain("allow", allow)  # a coroutine is true, so an async one would permit everything
     if isinstance(allow, str | bytes) or not isinstance(allow, Iterable):
         raise TypeError(f"allow must be a function (ip_address, port) or an iterable of networks, got {allow!r}")
     networks = [_network(each) for each in allow]

@@ -7,7 +7,7 @@ from typing import Final, final
 
 import trio
 
-from .._core.check import text
+from .._core import check
 from .._core.words.exceptions import JobError
 
 
@@ -57,7 +57,7 @@ class Reject(JobError):  # noqa: N818 - it is an answer more than an error
     """
 
     def __init__(self, reason: str) -> None:
-        super().__init__(text("reason", reason))
+        super().__init__(check.str_("reason", reason))
         self.reason = reason
 
 

@@ -6,7 +6,7 @@ import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
-from .._core.check import positive_seconds, seconds, text, whole
+from .._core import check
 from ._allow import checked_allow
 
 if TYPE_CHECKING:
@@ -49,20 +49,20 @@ class Options:
 
     def __post_init__(self) -> None:
         if self.limit is not None:
-            whole("limit", self.limit)
+            check.int_("limit", self.limit)
         if self.on_limit not in _ON_LIMIT:
             raise ValueError(f"on_limit must be 'wait', 'queue' or 'reject', got {self.on_limit!r}")
-        seconds("queue_timeout", self.queue_timeout)
-        positive_seconds("connect_timeout", self.connect_timeout)
-        seconds("close_timeout", self.close_timeout)
-        whole("read_size", self.read_size)
-        whole("max_idle", self.max_idle, least=0)
-        positive_seconds("max_idle_age", self.max_idle_age)
+        check.seconds("queue_timeout", self.queue_timeout)
+        check.positive_seconds("connect_timeout", self.connect_timeout)
+        check.seconds("close_timeout", self.close_timeout)
+        check.int_("read_size", self.read_size)
+        check.int_("max_idle", self.max_idle, least=0)
+        check.positive_seconds("max_idle_age", self.max_idle_age)
         object.__setattr__(self, "allow", checked_allow(self.allow))
         if self.ssl_context is not None and not isinstance(self.ssl_context, ssl.SSLContext):
             raise TypeError(f"ssl_context must be an ssl.SSLContext or None, got {self.ssl_context!r}")
         if self.server_hostname is not None:
-            text("server_hostname", self.server_hostname)
+            check.str_("server_hostname", self.server_hostname)
         check_methods("transport", self.transport, "dial", "listen")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeAlias, TypeVar, cast, final, overload
 
-from .._core.check import whole
+from .._core import check
 from ._errors import FrameError, ProtocolError
 from ._framing import (
     LONGEST,
@@ -185,7 +185,7 @@ class Codec(Generic[T]):
 
 
 def _checked_limit(max_frame: int) -> int:
-    return whole("max_frame", max_frame, most=LONGEST)
+    return check.int_("max_frame", max_frame, most=LONGEST)
 
 
 def _same(payload: Any) -> Any:

@@ -51,7 +51,7 @@ def cron(
     if not callable(now):
         raise TypeError(f"now must be callable, got {now!r}")
     check.plain("now", now)
-    schedule = Schedule(check.text("expression", expression), zone(tz))
+    schedule = Schedule(check.str_("expression", expression), zone(tz))
 
     def change(inner: Inner) -> Inner:
         return inner if inner.run is None else inner._replace(run=Scheduled(inner.run, schedule, now).run)

@@ -36,7 +36,7 @@ def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
     if seconds == math.inf:
         raise ValueError(f"interval must be finite, got {interval!r}")
     check_form("t", t)
-    check.flag("immediate", immediate)
+    check.bool_("immediate", immediate)
 
     def change(inner: Inner) -> Inner:
         return inner if inner.run is None else inner._replace(run=Every(inner.run, seconds, immediate=immediate).run)

@@ -112,7 +112,7 @@ class MemoryQueue(Generic[T]):
         type: Any = bytes,
         max_size: int = MAX_SIZE,
     ) -> None:
-        self.name = check.text("name", name)
+        self.name = check.str_("name", name)
         self.lease = check.positive_seconds("lease", lease)
         self.max_deliveries = whole("max_deliveries", max_deliveries)
         self._payloads: Payloads[T] = Payloads(type, max_size)
@@ -133,7 +133,7 @@ class MemoryQueue(Generic[T]):
 
     @away.setter
     def away(self, away: bool) -> None:
-        self._away = check.flag("away", away)
+        self._away = check.bool_("away", away)
         self._wake()
 
     async def __aenter__(self) -> Self:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from ..._core.check import plain, seconds
+from ..._core import check
 from ..._core.forms import Factory, Routines
 from ..._core.job import Job
 from .._shortages import SHORTAGES
@@ -57,8 +57,8 @@ def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> F
         raise TypeError(f"endpoint must be an Endpoint, got {endpoint!r}")
     if not callable(build_job):
         raise TypeError(f"build_job must be callable, got {build_job!r}")
-    plain("build_job", build_job)
-    seconds("lame_duck", lame_duck)
+    check.plain("build_job", build_job)
+    check.seconds("lame_duck", lame_duck)
 
     def serve_task(j: Job[Any]) -> Routines:
         listening = Listening(endpoint, announced=True)

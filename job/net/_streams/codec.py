@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Protocol, final
 
-from ..._core.check import whole
+from ..._core import check
 from .._errors import ProtocolError
 from .._framing import LONGEST, MAX_FRAME, check_bytes, end_of_frame, frame_of, payload_in
 from .._options import check_methods
@@ -44,7 +44,7 @@ class Framing:
         for name in ("encode", "decode"):
             _check_takes_one(name, getattr(codec, name))
         self.codec = codec
-        self.max_frame = whole("max_frame of codec", getattr(codec, "max_frame", MAX_FRAME), most=LONGEST)
+        self.max_frame = check.int_("max_frame of codec", getattr(codec, "max_frame", MAX_FRAME), most=LONGEST)
 
     def pack(self, payload: Any) -> bytes:
         """Return the frame that carries a payload.

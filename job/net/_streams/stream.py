@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import trio
 from trio.lowlevel import checkpoint
 
-from ..._core.check import octets, whole
+from ..._core import check
 from ..._core.context import current_job
 from ..._core.forms import Routines
 from .._addresses import host_of
@@ -72,7 +72,7 @@ class Stream(trio.abc.HalfCloseableStream):
         Returns:
             At least one byte; none at EOF.
         """
-        most = None if max_bytes is None else whole("max_bytes", max_bytes)
+        most = None if max_bytes is None else check.int_("max_bytes", max_bytes)
         self._link.check_may_receive()
         self._link.raw = True
         if self._unreceived:
@@ -92,7 +92,7 @@ class Stream(trio.abc.HalfCloseableStream):
             self._link.check_open()
             await checkpoint()
             return b""
-        return await self._take_until(exactly(whole("n", n)), f"{n} were there")
+        return await self._take_until(exactly(check.int_("n", n)), f"{n} were there")
 
     async def receive_until(self, delimiter: Data, *, limit: int) -> bytes:
         """Receive bytes up to and including `delimiter`.
@@ -104,10 +104,10 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             ProtocolError: it would be longer, or EOF came first; what had come before stays in the stream.
         """
-        end = bytes(octets("delimiter", delimiter))
+        end = bytes(check.bytes_like("delimiter", delimiter))
         if not end:
             raise ValueError(f"delimiter must not be empty, got {delimiter!r}")
-        return await self._take_until(delimited(end, whole("limit", limit)), f"{end!r}")
+        return await self._take_until(delimited(end, check.int_("limit", limit)), f"{end!r}")
 
     async def receive_line(self, *, limit: int = 65536) -> bytes | None:
         r"""Receive a line: the bytes up to `\n` or `\r\n`, without that.
@@ -121,7 +121,7 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             ProtocolError: it is longer, or EOF came inside of it; what had come before stays in the stream.
         """
-        line = await self._inbox.take_until(one_line(whole("limit", limit)))
+        line = await self._inbox.take_until(one_line(check.int_("limit", limit)))
         if line is None:
             if self._unreceived:
                 raise ProtocolError(f"the stream ended after {self._unreceived} bytes of a line, before its end")
@@ -136,7 +136,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     def unread(self, data: Data) -> None:
         """Put bytes back: they are what is received next, by whomever."""
-        octets("data", data)
+        check.bytes_like("data", data)
         self._link.check_open()
         self._inbox.put_back(data)
 
@@ -253,7 +253,7 @@ class Stream(trio.abc.HalfCloseableStream):
             Exception: what the codec raised at the payload; nothing was written.
         """
         if self._framing is None:
-            message = bytes(octets("data", data, " on a stream without a codec"))
+            message = bytes(check.bytes_like("data", data, " on a stream without a codec"))
         else:
             message = self._framing.pack(data)
         self._link.check_can_send()

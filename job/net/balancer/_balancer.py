@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import trio
 
-from ..._core.check import all_of, function, number, plain, positive_seconds, seconds, whole
+from ..._core import check
 from ..._core.forms import Factory
 from ..._core.registry import announce_figures
 from .._endpoints.figures import balancer_figures
@@ -69,10 +69,10 @@ class Balancer:
         self._choose = _checked_choose(choose)
         self._random = _checked_random(random)
         rules = Rules(
-            rise=whole("rise", rise),
-            fall=whole("fall", fall),
-            eject_for=seconds("eject_for", eject_for),
-            max_ejected=number("max_ejected", max_ejected, least=0, most=1),
+            rise=check.int_("rise", rise),
+            fall=check.int_("fall", fall),
+            eject_for=check.seconds("eject_for", eject_for),
+            max_ejected=check.number("max_ejected", max_ejected, least=0, most=1),
         )
         self._roster = Roster(upstreams, rules)
         self._line = Line(self._offer, self._roster.next_return)
@@ -106,7 +106,7 @@ class Balancer:
             exclude: upstreams not to choose, those already tried.
         """
         self._roster.tell_changes()
-        excluded = {upstream.address for upstream in all_of("exclude", Upstream, exclude)} if exclude else set()
+        excluded = {upstream.address for upstream in check.list_of("exclude", Upstream, exclude)} if exclude else set()
         candidates = self._roster.candidates(excluded)
         if not candidates:
             return None
@@ -144,7 +144,7 @@ class Balancer:
             NoUpstreamError: there was no place in time.
             TypeError, ValueError: a wrong timeout.
         """
-        deadline = trio.current_time() + seconds("timeout", timeout)
+        deadline = trio.current_time() + check.seconds("timeout", timeout)
         lease = await self._line.wait(key, deadline)
         if lease is None:
             raise NoUpstreamError(f"no upstream within {timeout:g} s: {self._roster}")
@@ -196,7 +196,7 @@ class Balancer:
             OSError, ConnectTimeoutError: of the last dial, when all have failed.
         """
         return connect_factory(
-            self, key=key, attempts=whole("attempts", attempts), timeout=positive_seconds("timeout", timeout)
+            self, key=key, attempts=check.int_("attempts", attempts), timeout=check.positive_seconds("timeout", timeout)
         )
 
     async def connect(self, task: Task, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Stream:
@@ -215,8 +215,8 @@ class Balancer:
             JobStateError: called from another trio task than the task's own.
             TypeError, ValueError: a wrong argument.
         """
-        attempts = whole("attempts", attempts)
-        seconds_each = positive_seconds("timeout", timeout)
+        attempts = check.int_("attempts", attempts)
+        seconds_each = check.positive_seconds("timeout", timeout)
         return await connect_in(task, self, key=key, attempts=attempts, timeout=seconds_each)
 
     def check_task(
@@ -240,9 +240,9 @@ class Balancer:
         """
         return check_factory(
             self,
-            interval=positive_seconds("interval", interval),
-            timeout=positive_seconds("timeout", timeout),
-            probe=probe if probe is None else function("probe", probe),
+            interval=check.positive_seconds("interval", interval),
+            timeout=check.positive_seconds("timeout", timeout),
+            probe=probe if probe is None else check.function("probe", probe),
         )
 
     def __repr__(self) -> str:
@@ -257,7 +257,7 @@ def _checked_choose(choose: Choose) -> Choose:
     # A class is callable too, but RoundRobin for RoundRobin() would fail only at the first pick.
     if isinstance(choose, type) or not callable(choose):
         raise TypeError(f"choose must be a function (candidates, key, random) -> Upstream, got {choose!r}")
-    return plain("choose", choose)
+    return check.plain("choose", choose)
 
 
 def _checked_random(random: Random | None) -> Random:

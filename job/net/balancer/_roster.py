@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 
 import trio
 
-from ..._core.check import all_of
+from ..._core import check
 from ..._core.words.blocks import contextmanager
 from ._upstream import Upstream, may_eject
 from ._upstream_news import tell_change
@@ -133,7 +133,7 @@ class Roster:
 
 def _by_address(upstreams: Iterable[Upstream]) -> dict[str, Upstream]:
     found: dict[str, Upstream] = {}
-    for upstream in all_of("upstreams", Upstream, upstreams):
+    for upstream in check.list_of("upstreams", Upstream, upstreams):
         if upstream.address in found:
             raise ValueError(f"upstreams must have different addresses, got {upstream.address!r} twice")
         found[upstream.address] = upstream

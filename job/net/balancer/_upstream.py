@@ -9,7 +9,7 @@ from typing import Any, final
 
 import trio
 
-from ..._core.check import flag, number, whole
+from ..._core import check
 from .._endpoints.endpoint import Endpoint
 
 
@@ -99,9 +99,9 @@ class Upstream:
     ) -> None:
         self._address = address
         # The span is wide for anything that is meant, and narrow enough for the arithmetic of the choices.
-        self._weight = number("weight", weight, least=1e-6, most=1e6)
-        self._limit = limit if limit is None else whole("limit", limit)
-        self._backup = flag("backup", backup)
+        self._weight = check.number("weight", weight, least=1e-6, most=1e6)
+        self._limit = limit if limit is None else check.int_("limit", limit)
+        self._backup = check.bool_("backup", backup)
         self._options = options
         self._endpoint = Endpoint(address, **options)
         self._active = 0
