@@ -44,7 +44,7 @@ ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 
 _ids: Final = itertools.count(1)
 _CURRENT: Final[Any] = object()
-_NONE: Final = ()
+_EMPTY: Final = ()
 _NO_VALUE: Final[Any] = None
 
 
@@ -130,9 +130,9 @@ class Job(Generic[V]):
         parent: Job[Any] | None = _CURRENT,
         error_wrapper: ErrorWrapper | None = None,
         on_shutdown: ShutdownHook | None = None,
-        quiet: Iterable[type[BaseException]] = _NONE,
+        quiet: Iterable[type[BaseException]] = _EMPTY,
         fields: dict[str, Any] | None = None,
-        observers: Iterable[Observer] = _NONE,
+        observers: Iterable[Observer] = _EMPTY,
     ) -> None:
         # Checked is what is given, which in most jobs is next to nothing.
         self.value = value
@@ -142,7 +142,7 @@ class Job(Generic[V]):
         self._limits = checked_limits(timeout, grace, finalize_timeout, stop_timeout)
         self._keep_open = keep_open if keep_open is False else check.bool_("keep_open", keep_open)
         self._on_shutdown = on_shutdown if on_shutdown is None else check.function("on_shutdown", on_shutdown)
-        self._quiet = _NONE if quiet is _NONE else check.exception_types("quiet", quiet)
+        self._quiet = _EMPTY if quiet is _EMPTY else check.exception_types("quiet", quiet)
         self._loud: BaseException | None = None  # an error that `quiet` does not hold for
         self._state = NEW
         self._oneshot: Task | None = None
@@ -173,7 +173,7 @@ class Job(Generic[V]):
         self._steps_of_gone = 0
         self._left_work = False  # a task that is gone has
         self._parent = self._join(_job_around() if parent is _CURRENT else parent)
-        entries = _NONE if observers is _NONE else entries_of(observers)
+        entries = _EMPTY if observers is _EMPTY else entries_of(observers)
         self._observers = Observers(entries, self.log) if entries else None
 
     def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
