@@ -35,7 +35,7 @@ from .waiters import Waiters
 from .words.events import Event, JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled
 from .words.exceptions import JobCancelledError, JobStateError
 from .words.records import Cause, CauseKind, JobStatistics, TaskError, TaskStatistics, Verdict
-from .words.states import ERROR, JOB_DONE, NEW, STOP_GROUP, JobState, StopPolicy, illegal_move
+from .words.states import ERROR, JOB_DONE, JOB_NEW, STOP_GROUP, JobState, StopPolicy, illegal_move
 from .words.typevars import V
 from .words.user_code import add_note, reserve_stack, shown
 
@@ -144,7 +144,7 @@ class Job(Generic[V]):
         self._on_shutdown = on_shutdown if on_shutdown is None else check.function("on_shutdown", on_shutdown)
         self._quiet = _EMPTY if quiet is _EMPTY else check.exception_types("quiet", quiet)
         self._loud: BaseException | None = None  # an error that `quiet` does not hold for
-        self._state = NEW
+        self._state = JOB_NEW
         self._oneshot: Task | None = None
         self._tasks: dict[int, Task] = {}
         self._last_index = 0
@@ -278,7 +278,7 @@ class Job(Generic[V]):
         if self._run is not None:
             self._check_run("add_task")
             reserve_stack()
-        if (self._state is not NEW or self._stop_record.stopping) and self._takes_no_more():
+        if (self._state is not JOB_NEW or self._stop_record.stopping) and self._takes_no_more():
             raise JobStateError(f"job {self.name!r} takes no more tasks, it is {self._state.value}")
         if not isinstance(policy, StopPolicy):
             raise TypeError(f"policy must be a StopPolicy, got {policy!r}")

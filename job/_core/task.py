@@ -32,7 +32,7 @@ from .trio.wakeup import Wakeup
 from .words.events import Event, TaskStateChanged
 from .words.exceptions import AssertFailedError, JobCancelledError, JobStateError
 from .words.records import TaskError
-from .words.states import FINISHED, INIT, PENDING, RUN, Phase, StopPolicy, TaskState, illegal_move
+from .words.states import INIT, PHASE_RUN, TASK_FINISHED, TASK_PENDING, Phase, StopPolicy, TaskState, illegal_move
 from .words.typevars import Default
 from .words.user_code import shown
 
@@ -148,11 +148,11 @@ class Task:
         self.steps = 0
         self._host: Host | None = host
         self._ended_job: ref[Job[Any]] | None = None
-        self._state = PENDING
+        self._state = TASK_PENDING
         self._init, self._run, self._finalize = routines
         self._idle = idle
         self._step = NONE
-        self._phase = RUN if self._init is None else INIT  # to which an end of its run loop is put down
+        self._phase = PHASE_RUN if self._init is None else INIT  # to which an end of its run loop is put down
         self._entering = False  # in `enter`, for the life of the task
         # For what killed a scope of its own, until its finalizer tells
         self._placeholder_error: TaskError | None = None
@@ -438,7 +438,7 @@ class Task:
     @property
     def completed(self) -> bool:
         """Whether it has come to its own end: by a `done()`, or without a run; neither cut nor stopped between two steps."""
-        return self._state is FINISHED and (self._step == DONE or (self.steps == 0 and self._step == NONE))
+        return self._state is TASK_FINISHED and (self._step == DONE or (self.steps == 0 and self._step == NONE))
 
     @property
     def ended(self) -> bool:

@@ -15,7 +15,7 @@ from ..task import BETWEEN, DONE, Task
 from ..trio.calls import without_cancelled
 from ..words.exceptions import JobCancelledError, UnexpectedStopError
 from ..words.records import Cause, CauseKind, TaskError
-from ..words.states import FINISHED, STRICT, Phase, StopPolicy, TaskState
+from ..words.states import STRICT, TASK_FINISHED, Phase, StopPolicy, TaskState
 from .stop import Stop
 from .stop_record import StopRecord, idle_error, is_fatal, kind_of
 
@@ -59,7 +59,7 @@ class Failures:
 
     def _cut(self, task: Task, phase: Phase) -> None:
         if task._step == BETWEEN:
-            task._move(FINISHED)
+            task._move(TASK_FINISHED)
         elif not task._cut_alone:
             self._stop_record.cut.append((task, phase))
 
@@ -96,7 +96,7 @@ class Failures:
         else:
             # Not every loop suspends after the job was cancelled: one may find that out between two steps.
             cut = self._stop_record.cause is not None and task._step != DONE
-            task._move(TaskState.CANCELLED if cut else FINISHED)
+            task._move(TaskState.CANCELLED if cut else TASK_FINISHED)
 
     def idle_expired(self, task: Task) -> None:
         """Record that a task's idle clock ran out; where it is contained, cancel its loop alone."""

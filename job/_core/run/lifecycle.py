@@ -32,15 +32,15 @@ from ..trio.time_slice import time_slice
 from ..trio.wakeup import Wakeup, shielded, unshielded
 from ..words.records import CauseKind
 from ..words.states import (
-    CANCELLED,
-    FINALIZING,
-    FINISHED,
-    ONESHOT_RUNNING,
-    RECURRENT_RUNNING,
-    RUN,
-    RUNNING,
+    JOB_FINALIZING,
+    JOB_ONESHOT_RUNNING,
+    JOB_RECURRENT_RUNNING,
+    PHASE_RUN,
     STOP_GROUP,
     STRICT,
+    TASK_CANCELLED,
+    TASK_FINISHED,
+    TASK_RUNNING,
     Phase,
 )
 from .failures import Failures
@@ -168,7 +168,7 @@ class JobRun:
         """Begin; return what the host is to run first: the oneshot, else a plain loop, else nothing."""
         job = self._job
         oneshot = job._oneshot
-        job._move(RECURRENT_RUNNING if oneshot is None else ONESHOT_RUNNING)
+        job._move(JOB_RECURRENT_RUNNING if oneshot is None else JOB_ONESHOT_RUNNING)
         # Its parent may be stopping, or its scope cancelled, and no routine need ever look.
         if job._parent is not None and (parent := job._running_parent()) is not None:
             if parent.is_here():
@@ -260,7 +260,7 @@ class JobRun:
             # Of PosArgT
             context.run(self.stop.nursery.start_soon, self._run_task, task, name=task.name)  # type: ignore[arg-type]
         except BaseException:  # a fault of the engine: the task must not be waited for
-            task._state = CANCELLED
+            task._state = TASK_CANCELLED
             task._counted = False
             self._live_count -= 1
             raise
@@ -282,7 +282,7 @@ class JobRun:
                         loop = run_loop(task, task._run, self._stop_record, self._time_slice)
                         await (loop if task._idle is None else self._watched(task, task._idle, loop))
                     if task._step == DONE and task._failure is None and task.policy is not STRICT:
-                        task._move(FINISHED)  # as nearly every loop does
+                        task._move(TASK_FINISHED)  # as nearly every loop does
                     else:
                         self.failures.loop_returned(task)
                 except BaseException as error:
@@ -305,7 +305,7 @@ class JobRun:
         """End the job with a fault of the engine itself, and clean up the task in which it arose as far as that is left."""
         self.stop.engine_failed(fault)
         if not task.ended:
-            task._state = CANCELLED  # past its observers, who may be what has failed
+            task._state = TASK_CANCELLED  # past its observers, who may be what has failed
         if task._counted:
             self._leave_loop(task)
         if task._turn is not None and task._must_finalize:
@@ -336,7 +336,7 @@ class JobRun:
         task._must_finalize = True
         exc = None
         if task._init is not None:
-            task._move(RUNNING)
+            task._move(TASK_RUNNING)
             try:
                 await call(task._init, task)
             except BaseException as error:
@@ -362,12 +362,12 @@ class JobRun:
     def _enter_loop(self, task: Task) -> bool:
         """Whether the task may begin its run loop: not in a job that is cancelled by now."""
         if self.stop.halted:
-            task._move(CANCELLED)
+            task._move(TASK_CANCELLED)
             return False
         if task._init is None:
-            task._move(RUNNING)
+            task._move(TASK_RUNNING)
         else:
-            task._phase = RUN
+            task._phase = PHASE_RUN
         return True
 
     async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
@@ -410,9 +410,9 @@ class JobRun:
         self.stop.recheck()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
-        if passed and task._state is FINISHED and not self._stop_record.no_inits and not self.stop.halted:
+        if passed and task._state is TASK_FINISHED and not self._stop_record.no_inits and not self.stop.halted:
             if not self._stop_record.stopping:
-                self._job._move(RECURRENT_RUNNING)
+                self._job._move(JOB_RECURRENT_RUNNING)
             self._job._set_ready()
             self._host_free = task._turn is None
             self._advance()
@@ -499,7 +499,7 @@ class JobRun:
     def _finalize(self) -> None:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
         self.stop.seal()
-        self._job._move(FINALIZING)
+        self._job._move(JOB_FINALIZING)
         if self._to_finalize:
             self._to_finalize.sort(key=_index)
             self.finalizers.begin(self._to_finalize)
@@ -521,7 +521,7 @@ class JobRun:
         self._live_count -= len(dropped)
         for task in dropped:
             task._counted = False
-            task._move(CANCELLED)
+            task._move(TASK_CANCELLED)
 
     def wake_shielded(self) -> None:
         """Wake the tasks that wait for the inits behind a shield of their own: the cancellation has not reached them."""

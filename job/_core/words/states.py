@@ -54,27 +54,27 @@ class Phase(_State):
 
 # Members that the engine needs for each job. Until Python 3.12 looking one up in its Enum takes twenty times as long as this:
 # the metaclass has a `__getattr__`.
-NEW: Final = JobState.NEW
+JOB_NEW: Final = JobState.NEW
 
-ONESHOT_RUNNING: Final = JobState.ONESHOT_RUNNING
+JOB_ONESHOT_RUNNING: Final = JobState.ONESHOT_RUNNING
 
-RECURRENT_RUNNING: Final = JobState.RECURRENT_RUNNING
+JOB_RECURRENT_RUNNING: Final = JobState.RECURRENT_RUNNING
 
-FINALIZING: Final = JobState.FINALIZING
+JOB_FINALIZING: Final = JobState.FINALIZING
 
 JOB_DONE: Final = JobState.DONE
 
-PENDING: Final = TaskState.PENDING
+TASK_PENDING: Final = TaskState.PENDING
 
-RUNNING: Final = TaskState.RUNNING
+TASK_RUNNING: Final = TaskState.RUNNING
 
-FINISHED: Final = TaskState.FINISHED
+TASK_FINISHED: Final = TaskState.FINISHED
 
-CANCELLED: Final = TaskState.CANCELLED
+TASK_CANCELLED: Final = TaskState.CANCELLED
 
 INIT: Final = Phase.INIT
 
-RUN: Final = Phase.RUN
+PHASE_RUN: Final = Phase.RUN
 
 JOB_MOVES: Final[Mapping[JobState, frozenset[JobState]]] = MappingProxyType(
     {
