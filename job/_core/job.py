@@ -241,8 +241,8 @@ class Job(Generic[V]):
                 f"a oneshot task must be added before job {self.name!r} runs, it is {self._state.value}"
             )
         routines = make_routines(factory, self)
-        called = form_name(factory) if name is None else check.str_("name", name)
-        task = Task(self, 0, called, routines, ERROR, None, meta)
+        task_name = form_name(factory) if name is None else check.str_("name", name)
+        task = Task(self, 0, task_name, routines, ERROR, None, meta)
         task._bare = routines[1] is factory
         self._oneshot = task
         if self._observers is not None:
@@ -286,9 +286,9 @@ class Job(Generic[V]):
             raise ValueError(f"transient needs policy=StopPolicy.CONTAIN, got {policy}")
         idle = None if idle_timeout is None else _idle_clock(idle_timeout)
         routines = make_routines(factory, self)
-        called = form_name(factory) if name is None else check.str_("name", name)
+        task_name = form_name(factory) if name is None else check.str_("name", name)
         index = self._last_index = self._last_index + 1
-        task = self._tasks[index] = Task(self, index, called, routines, policy, idle, meta, transient)
+        task = self._tasks[index] = Task(self, index, task_name, routines, policy, idle, meta, transient)
         task._bare = routines[1] is factory
         if idle is not None:
             self._watches_idle = True
