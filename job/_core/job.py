@@ -24,7 +24,7 @@ from .idle_clock import IdleClock
 from .observers import Entry, Observers, entries_of, global_observers
 from .plan import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from .registry import job_ended, job_started
-from .report import report_end, report_stalled, report_survived
+from .report import report_end, report_stalled, write_contained
 from .run.held_signals import Act, HeldSignals
 from .run.lifecycle import JobRun
 from .run.stop import Stoppable
@@ -845,7 +845,7 @@ class Job(Generic[V]):
         if self._observers is not None:
             self._tell(TaskFailed(task, failure, survived, self.clock()))
         if survived:
-            self._report(report_survived, self, task, failure)
+            self._report(write_contained, self, task, failure)
 
     def _task_stalled(self, task: Task, since: float) -> None:
         if self._observers is not None:

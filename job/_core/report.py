@@ -31,7 +31,7 @@ def _is_quiet(job: Job[Any], error: BaseException) -> bool:
     return error is not job._loud and holds_for(job._quiet, error)
 
 
-def report_survived(job: Job[Any], task: Task, failure: TaskError) -> None:
+def write_contained(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
     fields: dict[str, Any] = {
         "error": _shown(job, failure.error),

@@ -59,11 +59,11 @@ async def attempt(
             seconds = None if retry is None else retry.again_in(failures, error)
             if seconds is None:
                 raise
-            survive(task, error)
+            report_contained(task, error)
         if not await pause(seconds):
             return None
 
 
-def survive(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
+def report_contained(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
     """Report an error of a task that goes on in spite of it, to observers and the log; it goes nowhere else."""
     task.job._task_failed(task, TaskError(task, phase, error), survived=True)

@@ -10,7 +10,7 @@ import trio
 from .._core.retry import Backoff, Retry
 from .._core.run.pause import pause_for
 from .._core.task import Task
-from .._core.work import Work, attempt, survive
+from .._core.work import Work, attempt, report_contained
 from ._stalls import StallWatch
 
 AFTER_FAILURE: Final = Backoff(initial=0.05, maximum=1.0)
@@ -70,7 +70,7 @@ class Loop:
             self._failures = 0
         except Exception as error:
             self._failures += 1
-            survive(task, error)
+            report_contained(task, error)
         if seconds := self._seconds():
             await pause(seconds)
         task.tick()

@@ -18,7 +18,7 @@ from .._core.task import Task
 from .._core.trio.calls import call, without_cancelled
 from .._core.words.exceptions import JobCancelledError
 from .._core.words.states import Phase
-from .._core.work import survive
+from .._core.work import report_contained
 from ._wrapper import Wrapper, check_form
 
 
@@ -154,12 +154,12 @@ class Restarted:
         phase = Phase.RUN if self._incarnations.alive else Phase.INIT
         dead_scope = without_cancelled(exc) is None
         if not dead_scope:
-            survive(task, error, phase)
+            report_contained(task, error, phase)
         faults = await self._incarnations.end(task, exc)
         for fault in faults:
-            survive(task, fault, Phase.FINALIZE)
+            report_contained(task, fault, Phase.FINALIZE)
         if dead_scope and not faults:
-            survive(task, error, phase)
+            report_contained(task, error, phase)
         return self._next_wait()
 
     def _failure(self, task: Task, exc: BaseException) -> Exception | None:
