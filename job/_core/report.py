@@ -34,7 +34,7 @@ def _is_quiet(job: Job[Any], error: BaseException) -> bool:
 def write_contained(job: Job[Any], task: Task, failure: TaskError) -> None:
     """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
     fields: dict[str, Any] = {
-        "error": _shown(job, failure.error),
+        "error": _format_error(job, failure.error),
         "phase": failure.phase.value if failure.phase else None,
     }
     if _is_quiet(job, failure.error):
@@ -54,9 +54,9 @@ def report_end(job: Job[Any], *, contained: bool) -> None:
     contained: the job's failure is not raised.
     """
     errors = job._stop_record.errors
-    unseen = errors and _unseen(job, errors, _raised(job, contained=contained))
-    if unseen:
-        job.log._write_own("warning", "job.ended", {**_summary(job), **_traceback(job, unseen)}, _KEYS)
+    unreported = errors and _unreported(job, errors, _raised(job, contained=contained))
+    if unreported:
+        job.log._write_own("warning", "job.ended", {**_summary(job), **_traceback(job, unreported)}, _KEYS)
     elif job._loggers.wants(MORE):
         job.log._write_own("info", "job.ended", _summary(job), _KEYS)
 
@@ -69,7 +69,7 @@ def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
     return job._stop_record.fatal or (cause.error if cause is not None else None)
 
 
-def _unseen(job: Job[Any], errors: Sequence[TaskError], raised: BaseException | None) -> list[TaskError]:
+def _unreported(job: Job[Any], errors: Sequence[TaskError], raised: BaseException | None) -> list[TaskError]:
     return [failure for failure in errors if failure.error is not raised and not _is_quiet(job, failure.error)]
 
 
@@ -82,16 +82,16 @@ def _summary(job: Job[Any]) -> dict[str, Any]:
         fields["seconds"] = round(verdict.ended_at - verdict.started_at, 6)
     fields["steps"] = job._steps
     if cause.error is not None:
-        fields["error"] = _shown(job, cause.error)
+        fields["error"] = _format_error(job, cause.error)
     if verdict.cut:
         fields["cut"] = [task.name for task in verdict.cut]
-    later = [_shown(job, failure.error) for failure in verdict.errors if failure.error is not cause.error]
+    later = [_format_error(job, failure.error) for failure in verdict.errors if failure.error is not cause.error]
     if later:
         fields["other_errors"] = later
     return fields
 
 
-def _shown(job: Job[Any], error: BaseException) -> str:
+def _format_error(job: Job[Any], error: BaseException) -> str:
     try:
         if isinstance(error, OSError) and error.filename is not None:  # its repr leaves out the file, or the address
             return f"{type(error).__name__}{shown((error.errno, error.strerror, error.filename))}"
@@ -102,20 +102,20 @@ def _shown(job: Job[Any], error: BaseException) -> str:
 
 
 def _traceback(job: Job[Any], failures: Sequence[TaskError]) -> dict[str, Any]:
-    faults = [failure.error for failure in failures if not _says_it_all(job, failure)]
+    faults = [failure.error for failure in failures if not _needs_no_traceback(job, failure)]
     return {"exc_info": faults[0]} if faults else {}
 
 
-def _says_it_all(job: Job[Any], failure: TaskError) -> bool:
+def _needs_no_traceback(job: Job[Any], failure: TaskError) -> bool:
     """Whether one line will do: a limit was reached, an assertion failed, or the system refused what a start asked for.
 
     A traceback is for faults of the code; of a refused start it is shown to those who debug.
     """
     if holds_for(JobError, failure.error):
         return True
-    return isinstance(failure.error, OSError) and _at_start(failure) and not job._loggers.wants(DEBUG)
+    return isinstance(failure.error, OSError) and _is_startup_failure(failure) and not job._loggers.wants(DEBUG)
 
 
-def _at_start(failure: TaskError) -> bool:
+def _is_startup_failure(failure: TaskError) -> bool:
     oneshot = failure.task is not None and failure.task.index == 0
     return failure.phase is Phase.INIT or (oneshot and failure.phase is Phase.RUN)

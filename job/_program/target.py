@@ -65,7 +65,7 @@ class Target:
         try:
             made = factory()
         except Exception as error:
-            raise TargetError(f"{self} failed: {_told(error)}") from error
+            raise TargetError(f"{self} failed: {_one_line(error)}") from error
         if inspect.iscoroutine(made):
             made.close()
             raise TargetError(f"{self} must be a plain function that returns a Job, it is async")
@@ -80,7 +80,7 @@ def _imported(name: str) -> ModuleType:
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and f"{name}.".startswith(f"{error.name}."):
             raise TargetError(f"there is no module {error.name!r}, here or where Python looks") from None
-        raise TargetError(f"importing {name!r} failed: {_told(error)}") from error
+        raise TargetError(f"importing {name!r} failed: {_one_line(error)}") from error
 
 
 def _arguments(factory: Any) -> str:
@@ -96,7 +96,7 @@ def _arguments(factory: Any) -> str:
     return ""
 
 
-def _told(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     """Tell an error of the user's code in one line, with the place."""
     text = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
     return f"{text}{_place(error)} (--traceback shows more)"
