@@ -75,9 +75,9 @@ class Retry:
     def __post_init__(self) -> None:
         check.times("attempts", self.attempts)
         check_wait("wait", self.wait)
-        object.__setattr__(self, "on", _mendable("on", self.on))
+        object.__setattr__(self, "on", _retryable("on", self.on))
 
-    def again_in(
+    def next_delay(
         self, failures: int, error: BaseException, chance: Callable[[], float] = random.random
     ) -> float | None:
         """Return the seconds until the next attempt after this many failures, the last of them `error`; None to give up."""
@@ -100,7 +100,7 @@ def check_wait(name: str, wait: object) -> None:
     check.seconds(name, wait)
 
 
-def _mendable(name: str, value: object) -> tuple[type[BaseException], ...]:
+def _retryable(name: str, value: object) -> tuple[type[BaseException], ...]:
     types = check.exception_types(name, value)
     for each in types:
         if not issubclass(each, Exception):

@@ -56,7 +56,7 @@ async def attempt(
             return await work()
         except Exception as error:
             failures += 1
-            seconds = None if retry is None else retry.again_in(failures, error)
+            seconds = None if retry is None else retry.next_delay(failures, error)
             if seconds is None:
                 raise
             report_contained(task, error)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
-_HAIR: Final = 1e-9  # of an interval: a moment so little past a point is at that point, as floats go
+_EPSILON: Final = 1e-9  # of an interval: a moment so little past a point is at that point, as floats go
 
 
 @final
@@ -29,5 +29,5 @@ class Grid:
 
     def move_on(self, now: float) -> None:
         """Go on to the first point that lies behind the present one and not before `now`; those between are skipped."""
-        reached = math.ceil((now - self._origin) / self._interval - _HAIR)
+        reached = math.ceil((now - self._origin) / self._interval - _EPSILON)
         self._number = max(self._number + 1, reached)

@@ -45,11 +45,11 @@ class Budget:
         return True
 
 
-GENTLY: Final = Backoff(initial=1.0, maximum=60.0, jitter=0.1)
+DEFAULT_BACKOFF: Final = Backoff(initial=1.0, maximum=60.0, jitter=0.1)
 
 
 def restart(
-    t: TaskForm, *, wait: float | Backoff = GENTLY, max_restarts: float = math.inf, within: float = math.inf
+    t: TaskForm, *, wait: float | Backoff = DEFAULT_BACKOFF, max_restarts: float = math.inf, within: float = math.inf
 ) -> Wrapper:
     """Return a factory of a task that is set up anew when it fails: finalised, initialised and run again.
 

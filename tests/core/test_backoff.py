@@ -85,25 +85,25 @@ def test_backoff_refuses_nonsense(arguments: tuple[float, ...], error: type[Exce
 def test_retry_counts_the_first_attempt() -> None:
     """Three attempts are two after a failure."""
     retry = Retry(3, wait=5)
-    assert [retry.again_in(n, OSError()) for n in (1, 2, 3)] == [5, 5, None]
+    assert [retry.next_delay(n, OSError()) for n in (1, 2, 3)] == [5, 5, None]
 
 
 def test_retry_without_end() -> None:
     """With infinitely many attempts it never gives up."""
-    assert Retry(math.inf).again_in(10**9, OSError()) == 0
+    assert Retry(math.inf).next_delay(10**9, OSError()) == 0
 
 
 def test_retry_with_a_backoff() -> None:
     """The wait may grow with each failure."""
     retry = Retry(4, wait=Backoff(1, 3, jitter=1))
-    assert [retry.again_in(n, OSError(), never) for n in (1, 2, 3)] == [1, 2, 3]
+    assert [retry.next_delay(n, OSError(), never) for n in (1, 2, 3)] == [1, 2, 3]
 
 
 def test_retry_on_some_errors_only() -> None:
     """Another error ends it, whatever attempts are left."""
     retry = Retry(3, on=(OSError, ValueError))
-    assert retry.again_in(1, ConnectionError()) == 0
-    assert retry.again_in(1, KeyError()) is None
+    assert retry.next_delay(1, ConnectionError()) == 0
+    assert retry.next_delay(1, KeyError()) is None
 
 
 def test_retry_keeps_its_types_as_a_tuple() -> None:
@@ -114,7 +114,7 @@ def test_retry_keeps_its_types_as_a_tuple() -> None:
 
 def test_no_retry_answers_an_order_to_stop() -> None:
     """A KeyboardInterrupt, or any other BaseException, is never an Exception to retry on."""
-    assert Retry(3).again_in(1, KeyboardInterrupt()) is None
+    assert Retry(3).next_delay(1, KeyboardInterrupt()) is None
 
 
 @pytest.mark.parametrize(
