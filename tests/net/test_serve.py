@@ -18,7 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import job
 from job import net
-from job.net._endpoints.listeners import SocketDoor
+from job.net._endpoints.listeners import SocketListener
 from job.net._endpoints.serve import _Server
 from job.net._endpoints.slots import Slots
 from job.testing import MemoryStream, MemoryTransport
@@ -612,8 +612,8 @@ async def test_turned_away() -> None:
     server.register_logger({0: lambda event, fields: lines.append((event, dict(fields)))})
     server.add_task(net.serve(endpoint, echo))
     async with server:
-        [door] = endpoint._doors
-        assert isinstance(door, SocketDoor)
+        [door] = endpoint._listeners
+        assert isinstance(door, SocketListener)
         assert door._spare is not None
         host, port = endpoint.addresses[0].split(":")
         clients = [socket.create_connection((host, int(port))) for _ in range(3)]
@@ -634,23 +634,23 @@ async def test_turned_away() -> None:
 async def test_spare_descriptor() -> None:
     """A door has a spare descriptor for that; without one it cannot help, and with nobody there it need not."""
     async with net.Endpoint("127.0.0.1:0")._listening() as (door,):
-        assert isinstance(door, SocketDoor)
+        assert isinstance(door, SocketListener)
         with pytest.raises(trio.WouldBlock):
-            door.turn_away()
+            door.reject_one()
         spare = door._spare
         limits = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
         try:
-            assert not door.turn_away()  # as if another had taken the descriptor
-            assert not door.turn_away()
+            assert not door.reject_one()  # as if another had taken the descriptor
+            assert not door.reject_one()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
         assert door._spare is None
         with pytest.raises(trio.WouldBlock):
-            door.turn_away()
+            door.reject_one()
         assert door._spare == spare
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
-        door.turn_away()
+        door.reject_one()
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
@@ -685,7 +685,7 @@ async def test_shortage_with_nobody_at_the_door() -> None:
     task = j.add_task(net.serve(endpoint, job.Job))
     async with endpoint._listening() as (door,):
         server = _Server(endpoint, job.Job, task)
-        assert not await server._turn_away(door, OSError(errno.EMFILE, "Too many open files"))
+        assert not await server._reject_one(door, OSError(errno.EMFILE, "Too many open files"))
     assert endpoint.statistics().rejected == 0
 
 

@@ -29,7 +29,7 @@ from .._streams.wire import Wire
 from .closing import close, closing
 from .dial import Attempt, attempt, connect, not_itself
 from .figures import endpoint_figures
-from .listeners import Doors, accept_one, close_doors, door_of, open_doors, wire_over
+from .listeners import Listeners, accept_one, close_listeners, listener_for, open_listeners, wire_over
 from .listening import Listening
 from .pool import Pool
 from .slots import Slots
@@ -37,7 +37,7 @@ from .statistics import EndpointStatistics, Tally
 
 if TYPE_CHECKING:
     from ..._core.job import Job
-    from .listeners import Door
+    from .listeners import Listener
 
 
 @final
@@ -78,10 +78,10 @@ class Endpoint:
         "__weakref__",
         "_address",
         "_binding",
-        "_doors",
         "_framing",
         "_inbound",
         "_listeners",
+        "_listening_tasks",
         "_options",
         "_pool",
         "_slots",
@@ -127,9 +127,9 @@ class Endpoint:
         self._slots = Slots(limit)
         self._tally = Tally()
         self._pool = Pool(max_idle, max_idle_age)
-        self._doors: Doors = ()
+        self._listeners: Listeners = ()
         self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
-        self._listeners = 0
+        self._listening_tasks = 0
         self._binding = trio.Lock()
         announce_figures(self, endpoint_figures)
 
@@ -268,28 +268,28 @@ class Endpoint:
         return accept_routines(self, j)
 
     @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[Doors]:
+    async def _listening(self) -> AsyncIterator[Listeners]:
         """Listen for the length of the block; blocks at the same time share the listeners."""
         if self._options.ssl_context is not None:
             check_server(self._options.ssl_context)
         async with self._binding:
-            if not self._listeners:
-                self._doors = await self._open_doors()
-            self._listeners += 1
+            if not self._listening_tasks:
+                self._listeners = await self._open_listeners()
+            self._listening_tasks += 1
         try:
-            yield self._doors
+            yield self._listeners
         finally:
-            self._listeners -= 1
-            if not self._listeners:
-                doors, self._doors = self._doors, ()
-                await close_doors(doors)
+            self._listening_tasks -= 1
+            if not self._listening_tasks:
+                listeners, self._listeners = self._listeners, ()
+                await close_listeners(listeners)
 
-    async def _open_doors(self) -> Doors:
+    async def _open_listeners(self) -> Listeners:
         transport = self._options.transport
         if transport is None:
             assert not isinstance(self._target, str)
-            return await open_doors(self._target)
-        return [door_of(each, self._address, self.close_timeout) for each in await transport.listen(self._address)]
+            return await open_listeners(self._target)
+        return [listener_for(each, self._address, self.close_timeout) for each in await transport.listen(self._address)]
 
     @contextmanager
     def _counted(self, stream: Stream) -> Iterator[None]:
@@ -319,7 +319,7 @@ class Endpoint:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens, in the form of the argument; empty when it does not."""
-        return tuple(door.address for door in self._doors)
+        return tuple(listener.address for listener in self._listeners)
 
     @property
     def close_timeout(self) -> float:
@@ -378,10 +378,10 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that accept one client."""
     listening, client = Listening(endpoint), AsyncExitStack()
 
-    async def accept(task: Task) -> tuple[Wire, Door]:
-        doors = await listening.doors(task)
+    async def accept(task: Task) -> tuple[Wire, Listener]:
+        listeners = await listening.doors(task)
         try:
-            return await accept_one(doors)
+            return await accept_one(listeners)
         except OSError as error:
             listening.broke(task, error)
             raise
@@ -391,9 +391,9 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
         async with AsyncExitStack() as taken:
             await endpoint._slots.take()
             taken.callback(endpoint._slots.give_back)
-            wire, door = await accept(task)
+            wire, listener = await accept(task)
             endpoint._tally.accepted += 1
-            Story(j).tell(client=wire.peer, listener=door.address)
+            Story(j).tell(client=wire.peer, listener=listener.address)
             stream = j.value = await endpoint._welcome(wire)
             taken.enter_context(endpoint._counted(stream))
             taken.push_async_callback(close, stream, j)

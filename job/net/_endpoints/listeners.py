@@ -1,4 +1,4 @@
-"""Listeners: sockets of our own, or those of a transport. A door lets one client in at a time."""
+"""Listeners: sockets of our own, or those of a transport. Each accepts one client at a time."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AcceptedWire: TypeAlias = SocketWire | ForeignWire
 """What a client comes in by; TLS is laid over it later."""
 
 
-class Door(Protocol):
+class Listener(Protocol):
     """One listener."""
 
     @property
@@ -42,7 +42,7 @@ class Door(Protocol):
         """Let a client in; None where there was none after all."""
         ...
 
-    def turn_away(self) -> bool:
+    def reject_one(self) -> bool:
         """Let a client in and close, though no descriptor is left; return whether that was possible.
 
         Raises:
@@ -56,7 +56,7 @@ class Door(Protocol):
 
 
 @final
-class SocketDoor:
+class SocketListener:
     """A listening socket. Its `accept` does not wait, so that a client can be left in the kernel's queue."""
 
     __slots__ = ("_family", "_file", "_listener", "_sock", "_spare", "_watched", "_watchers", "address")
@@ -95,7 +95,7 @@ class SocketDoor:
             return None
         return SocketWire(sock, peer, self._family)
 
-    def turn_away(self) -> bool:
+    def reject_one(self) -> bool:
         """Give up the spare descriptor for a moment: better a quick end for the client than a long wait."""
         if self._spare is None:
             self._reserve()
@@ -131,7 +131,7 @@ class SocketDoor:
 
 
 @final
-class ForeignDoor:
+class StreamListener:
     """A listener of a transport. Only one with a `wait_for_client`, as that in memory, tells of a client beforehand."""
 
     __slots__ = ("_listener", "_patience", "address")
@@ -152,7 +152,7 @@ class ForeignDoor:
         stream = await self._listener.accept()
         return wire_over(stream, local=self.address, peer=UNKNOWN, patience=self._patience)
 
-    def turn_away(self) -> bool:
+    def reject_one(self) -> bool:
         """There is no way."""
         return False
 
@@ -161,7 +161,7 @@ class ForeignDoor:
         await self._listener.aclose()
 
 
-Doors: TypeAlias = Sequence[Door]
+Listeners: TypeAlias = Sequence[Listener]
 
 
 def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> AcceptedWire:
@@ -171,15 +171,15 @@ def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float
     return ForeignWire(stream, local=local, peer=peer, patience=patience)
 
 
-def door_of(listener: trio.abc.Listener[Any], address: str, patience: float) -> Door:
-    """Return a door over a listener of a transport; one that is a plain socket is used directly."""
+def listener_for(listener: trio.abc.Listener[Any], address: str, patience: float) -> Listener:
+    """Return a listener over that of a transport; a plain socket is used directly."""
     if type(listener) is trio.SocketListener:
         # A descriptor of our own on the same socket: the program's stays good for whatever it is used for.
-        return SocketDoor(socket.socket(fileno=os.dup(listener.socket.fileno())), listener=listener)
-    return ForeignDoor(listener, address, patience)
+        return SocketListener(socket.socket(fileno=os.dup(listener.socket.fileno())), listener=listener)
+    return StreamListener(listener, address, patience)
 
 
-async def open_doors(address: Address) -> Doors:
+async def open_listeners(address: Address) -> Listeners:
     """Bind and listen.
 
     Raises:
@@ -191,14 +191,14 @@ async def open_doors(address: Address) -> Doors:
         raise named(error, address) from None
 
 
-async def _open(address: Address) -> Doors:
+async def _open(address: Address) -> Listeners:
     if isinstance(address, UnixAddress):
         sock, file = await listen_unix(address)
-        return [SocketDoor(sock, file=file)]
+        return [SocketListener(sock, file=file)]
     return _open_tcp(address, await look_up(address.host, address.port, flags=socket.AI_PASSIVE))
 
 
-def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
+def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Listeners:
     if address.port == 0:
         # The first socket finds a port, which must then be free for the others, too.
         for _ in range(_PORT_ATTEMPTS):
@@ -210,7 +210,7 @@ def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Doors:
     return _open_all(targets, address.port)
 
 
-def _open_all(targets: list[tuple[int, Any]], port: int) -> Doors:
+def _open_all(targets: list[tuple[int, Any]], port: int) -> Listeners:
     missing: OSError | None = None
     with ExitStack() as undo:
         socks: list[socket.socket] = []
@@ -228,43 +228,43 @@ def _open_all(targets: list[tuple[int, Any]], port: int) -> Doors:
         if missing is not None and not socks:
             raise missing
         undo.pop_all()
-    return [SocketDoor(sock) for sock in socks]
+    return [SocketListener(sock) for sock in socks]
 
 
-async def close_doors(doors: Doors) -> None:
+async def close_listeners(listeners: Listeners) -> None:
     """Close all of them, whatever one of them raises."""
     async with AsyncExitStack() as stack:
-        for door in doors:
-            stack.push_async_callback(door.aclose)
+        for listener in listeners:
+            stack.push_async_callback(listener.aclose)
 
 
-async def accept_one(doors: Doors) -> tuple[AcceptedWire, Door]:
-    """Let one client in, through whichever door it comes; return which one that was, too."""
+async def accept_one(listeners: Listeners) -> tuple[AcceptedWire, Listener]:
+    """Accept one client from any of the listeners; return its wire and that listener."""
     while True:
-        door = await _first_ready(doors)
+        listener = await _first_ready(listeners)
         try:
-            wire = await door.accept()
+            wire = await listener.accept()
         except OSError as error:
             if error.errno not in PASSED_OVER:
                 raise
             await trio.lowlevel.checkpoint()
         else:
             if wire is not None:
-                return wire, door
+                return wire, listener
 
 
-async def _first_ready(doors: Doors) -> Door:
-    if len(doors) == 1:
-        await doors[0].wait()
-        return doors[0]
-    ready: list[Door] = []
+async def _first_ready(listeners: Listeners) -> Listener:
+    if len(listeners) == 1:
+        await listeners[0].wait()
+        return listeners[0]
+    ready: list[Listener] = []
 
-    async def wait_at(door: Door) -> None:
-        await door.wait()
-        ready.append(door)
+    async def wait_at(listener: Listener) -> None:
+        await listener.wait()
+        ready.append(listener)
         nursery.cancel_scope.cancel()
 
     async with trio.open_nursery() as nursery:
-        for door in doors:
-            nursery.start_soon(wait_at, door)
+        for listener in listeners:
+            nursery.start_soon(wait_at, listener)
     return ready[0]

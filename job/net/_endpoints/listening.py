@@ -11,7 +11,7 @@ from .._shortages import SHORTAGES, is_shortage
 if TYPE_CHECKING:
     from ..._core.task import Task
     from .endpoint import Endpoint
-    from .listeners import Doors
+    from .listeners import Listeners
 
 
 @final
@@ -25,19 +25,19 @@ class Listening:
         announced: whether the log tells where, too.
     """
 
-    __slots__ = ("_announced", "_broken", "_doors", "_endpoint", "_opened")
+    __slots__ = ("_announced", "_broken", "_endpoint", "_listeners", "_opened")
 
     def __init__(self, endpoint: Endpoint, *, announced: bool = False) -> None:
         self._endpoint = endpoint
         self._announced = announced
         self._opened = AsyncExitStack()
-        self._doors: Doors = ()
+        self._listeners: Listeners = ()
         self._broken = False
 
     async def init(self, task: Task) -> None:
         """Listen: the init of the task."""
         try:
-            self._doors = await self._opened.enter_async_context(self._endpoint._listening())
+            self._listeners = await self._opened.enter_async_context(self._endpoint._listening())
         except OSError as error:
             report_loudly(task.job, error)
             raise
@@ -45,12 +45,12 @@ class Listening:
         if self._announced:
             task.log.info("listening", addresses=self._endpoint.addresses)
 
-    async def doors(self, task: Task) -> Doors:
+    async def doors(self, task: Task) -> Listeners:
         """Return the listeners, anew where those at hand are broken: a restart calls init before, a retry only run."""
         if self._broken:
             await self.aclose()
             await self.init(task)
-        return self._doors
+        return self._listeners
 
     def broke(self, task: Task, error: BaseException) -> None:
         """Take note that a listener has failed; one that found no descriptor for a client is as good as before."""
@@ -59,7 +59,7 @@ class Listening:
 
     async def aclose(self) -> None:
         """Close the listeners; harmless the second time."""
-        self._doors = ()
+        self._listeners = ()
         await self._opened.aclose()
 
     async def finalize(self, task: Task) -> None:

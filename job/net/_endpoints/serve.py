@@ -18,7 +18,7 @@ from .listening import Listening
 
 if TYPE_CHECKING:
     from ..._core.task import Task
-    from .listeners import AcceptedWire, Door, Doors
+    from .listeners import AcceptedWire, Listener, Listeners
 
 _BATCH: Final = 64
 _ROUNDS: Final = 3  # of the scheduler, in which whoever accepts has surely had a turn
@@ -64,8 +64,8 @@ def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> F
         listening = Listening(endpoint, announced=True)
 
         async def run(task: Task) -> None:
-            doors = await listening.doors(task)
-            await _Server(endpoint, build_job, task).run(doors, lame_duck, listening)
+            listeners = await listening.doors(task)
+            await _Server(endpoint, build_job, task).run(listeners, lame_duck, listening)
             task.done()
 
         return Routines(listening.init, run, listening.finalize)
@@ -88,13 +88,13 @@ class _Server:
         self._failure: BaseException | None = None
         self._connections: trio.Nursery
 
-    async def run(self, doors: Doors, lame_duck: float, listening: Listening) -> None:
+    async def run(self, listeners: Listeners, lame_duck: float, listening: Listening) -> None:
         """Serve until the job is asked to stop, and then until the last connection has ended."""
         async with trio.open_nursery() as self._connections:
             async with trio.open_nursery() as accepting:
                 accepting.start_soon(self._limit.run)
-                for door in doors:
-                    accepting.start_soon(self._guarded, self._accept_from, door)
+                for listener in listeners:
+                    accepting.start_soon(self._guarded, self._accept_from, listener)
                 await self._task.job.wait_stopping()
                 await trio.sleep(lame_duck)
                 await self._empty_queues()
@@ -125,29 +125,29 @@ class _Server:
 
     # -- accepting
 
-    async def _accept_from(self, door: Door) -> None:
+    async def _accept_from(self, listener: Listener) -> None:
         admit = self._admit_within_limit if self._endpoint._options.on_limit == "wait" else self._admit_all
         while True:
-            await door.wait()
+            await listener.wait()
             for _ in range(_BATCH):  # then the others may have their turn
-                if not await self._try(admit, door):
+                if not await self._try(admit, listener):
                     break
 
-    async def _try(self, admit: Callable[[Door], Any], door: Door) -> bool:
+    async def _try(self, admit: Callable[[Listener], Any], listener: Listener) -> bool:
         """Let one client in; return whether it is worth to go on at once."""
         try:
-            return bool(await admit(door))
+            return bool(await admit(listener))
         except OSError as error:
             if error.errno in PASSED_OVER:
                 await trio.lowlevel.checkpoint()
                 return True
             if error.errno not in SHORTAGES:
                 raise
-            return await self._turn_away(door, error)
+            return await self._reject_one(listener, error)
 
-    async def _turn_away(self, door: Door, shortage: OSError) -> bool:
+    async def _reject_one(self, listener: Listener, shortage: OSError) -> bool:
         try:
-            turned_away = door.turn_away()
+            turned_away = listener.reject_one()
         except trio.WouldBlock:  # the kernel looks for a descriptor first, and only then for a client
             return False
         self._shortages.note(shortage)
@@ -159,34 +159,34 @@ class _Server:
             await trio.sleep(PAUSE)
         return turned_away
 
-    async def _admit_within_limit(self, door: Door) -> bool:
+    async def _admit_within_limit(self, listener: Listener) -> bool:
         """Take a place first: who finds none stays in the kernel's queue."""
         slots = self._endpoint._slots
         if not slots.take_nowait():
-            await door.wait()  # a server that is full is worth a line only where that keeps a client waiting
+            await listener.wait()  # a server that is full is worth a line only where that keeps a client waiting
             if not slots.take_nowait():
                 self._limit.note()
                 await slots.take()
         wire = None
         try:
-            wire = await door.accept()
+            wire = await listener.accept()
         finally:
             if wire is None:
                 slots.give_back()
         if wire is None:
             return False
-        self._start(wire, door, placed=True)
+        self._start(wire, listener, placed=True)
         return True
 
-    async def _admit_all(self, door: Door) -> bool:
+    async def _admit_all(self, listener: Listener) -> bool:
         """Let everybody in, and see who has a place."""
-        wire = await door.accept()
+        wire = await listener.accept()
         if wire is None:
             return False
         placed = self._endpoint._slots.take_nowait()
-        self._start(wire, door, placed=placed)
+        self._start(wire, listener, placed=placed)
         return True
 
-    def _start(self, wire: AcceptedWire, door: Door, *, placed: bool) -> None:
+    def _start(self, wire: AcceptedWire, listener: Listener, *, placed: bool) -> None:
         self._endpoint._tally.accepted += 1
-        self._connections.start_soon(self._guarded, self._clients.serve, wire, door.address, placed)
+        self._connections.start_soon(self._guarded, self._clients.serve, wire, listener.address, placed)
