@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock, memory_stream_pair, wait_all_tasks_blocked
 
 from job.net._streams.socket_wire import SocketWire
-from job.net._streams.stream_wire import ForeignWire
+from job.net._streams.stream_wire import StreamWire
 from job.net._streams.tls import Tls
 from job.net._streams.tls_wire import TlsWire, over_tls
 from tests.net.certificates import client_context, server_context
@@ -54,9 +54,9 @@ class Whole:
         self.half.room = event
 
 
-def wire_on(stream: Any) -> ForeignWire:
+def wire_on(stream: Any) -> StreamWire:
     """Return a wire on a stream."""
-    return ForeignWire(stream, local="here", peer="there", patience=1)
+    return StreamWire(stream, local="here", peer="there", close_timeout=1)
 
 
 async def shaken(kind: Callable[[Any], Any] = Half) -> tuple[TlsWire, TlsWire, Any]:
@@ -163,7 +163,7 @@ async def test_reset_within_the_handshake() -> None:
     await there.receive_some(1)
     there.abort()
     with pytest.raises(ConnectionError):
-        await over_tls(here, client_context(), server_side=False, server_hostname="localhost", patience=1)
+        await over_tls(here, client_context(), server_side=False, server_hostname="localhost", close_timeout=1)
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -220,14 +220,14 @@ async def test_peer_that_hangs_up_without_a_cause() -> None:
     here, there = memory_stream_pair()
     await there.aclose()
     with pytest.raises(ConnectionAbortedError, match="TLS handshake failed"):
-        await over_tls(wire_on(here), client_context(), server_side=False, server_hostname="localhost", patience=1)
+        await over_tls(wire_on(here), client_context(), server_side=False, server_hostname="localhost", close_timeout=1)
 
 
 async def test_name_that_is_none() -> None:
     """A name that cannot be one closes the wire as well."""
     here, there = memory_stream_pair()
     with pytest.raises(ValueError, match="label"):
-        await over_tls(wire_on(here), client_context(), server_side=False, server_hostname="a..b", patience=1)
+        await over_tls(wire_on(here), client_context(), server_side=False, server_hostname="a..b", close_timeout=1)
     assert await there.receive_some() == b""
 
 

@@ -226,7 +226,7 @@ class Endpoint:
     async def _reach(self, target: Address | str, name: str) -> Wire:
         transport = self._options.transport
         if transport is not None:
-            wire = wire_over(await transport.dial(name), local=UNKNOWN, peer=name, patience=self.close_timeout)
+            wire = wire_over(await transport.dial(name), local=UNKNOWN, peer=name, close_timeout=self.close_timeout)
             return not_itself(wire, name) if isinstance(wire, SocketWire) else wire
         assert not isinstance(target, str)
         return await connect(target, self._options.allow)
@@ -247,7 +247,7 @@ class Endpoint:
         if context is None:
             return wire
         return await over_tls(
-            wire, context, server_side=server_side, server_hostname=hostname, patience=self.close_timeout
+            wire, context, server_side=server_side, server_hostname=hostname, close_timeout=self.close_timeout
         )
 
     def _keep(self, name: str, wire: Wire) -> bool:

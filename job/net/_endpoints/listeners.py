@@ -13,7 +13,7 @@ import trio
 
 from .._addresses import UNKNOWN, Address, TcpAddress, UnixAddress, named, written
 from .._streams.socket_wire import SocketWire
-from .._streams.stream_wire import ForeignWire
+from .._streams.stream_wire import StreamWire
 from .accept_errors import PASSED_OVER
 from .dial import adopt
 from .look_up import look_up
@@ -22,7 +22,7 @@ from .unix import BACKLOG, SocketFile, listen_unix
 _PORT_ATTEMPTS: Final = 8
 _NO_INTERFACE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})  # IPv6, on a machine that has none
 
-AcceptedWire: TypeAlias = SocketWire | ForeignWire
+AcceptedWire: TypeAlias = SocketWire | StreamWire
 """What a client comes in by; TLS is laid over it later."""
 
 
@@ -134,11 +134,11 @@ class SocketListener:
 class StreamListener:
     """A listener of a transport. Only one with a `wait_for_client`, as that in memory, tells of a client beforehand."""
 
-    __slots__ = ("_listener", "_patience", "address")
+    __slots__ = ("_close_timeout", "_listener", "address")
 
-    def __init__(self, listener: trio.abc.Listener[Any], address: str, patience: float) -> None:
+    def __init__(self, listener: trio.abc.Listener[Any], address: str, close_timeout: float) -> None:
         self._listener = listener
-        self._patience = patience
+        self._close_timeout = close_timeout
         self.address = str(getattr(listener, "address", address))
 
     async def wait(self) -> None:
@@ -150,7 +150,7 @@ class StreamListener:
     async def accept(self) -> AcceptedWire | None:
         """Wait for a client and let it in."""
         stream = await self._listener.accept()
-        return wire_over(stream, local=self.address, peer=UNKNOWN, patience=self._patience)
+        return wire_over(stream, local=self.address, peer=UNKNOWN, close_timeout=self._close_timeout)
 
     def reject_one(self) -> bool:
         """There is no way."""
@@ -164,19 +164,19 @@ class StreamListener:
 Listeners: TypeAlias = Sequence[Listener]
 
 
-def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> AcceptedWire:
+def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, close_timeout: float) -> AcceptedWire:
     """Return a wire over a stream of a transport; a plain socket is taken out of it."""
     if type(stream) is trio.SocketStream:
         return adopt(stream)
-    return ForeignWire(stream, local=local, peer=peer, patience=patience)
+    return StreamWire(stream, local=local, peer=peer, close_timeout=close_timeout)
 
 
-def listener_for(listener: trio.abc.Listener[Any], address: str, patience: float) -> Listener:
+def listener_for(listener: trio.abc.Listener[Any], address: str, close_timeout: float) -> Listener:
     """Return a listener over that of a transport; a plain socket is used directly."""
     if type(listener) is trio.SocketListener:
         # A descriptor of our own on the same socket: the program's stays good for whatever it is used for.
         return SocketListener(socket.socket(fileno=os.dup(listener.socket.fileno())), listener=listener)
-    return StreamListener(listener, address, patience)
+    return StreamListener(listener, address, close_timeout)
 
 
 async def open_listeners(address: Address) -> Listeners:

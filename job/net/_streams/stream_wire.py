@@ -12,22 +12,22 @@ from .wire import Data, Wire
 
 
 @final
-class ForeignWire:
+class StreamWire:
     """Lies on a stream that somebody else wrote.
 
     Where that cannot half-close, `send_eof` takes effect when the other direction has ended: trio's own TLS has a close_notify
     for both directions only.
     """
 
-    __slots__ = ("_eof_due", "_local", "_patience", "_peer", "_stream", "eof")
+    __slots__ = ("_close_timeout", "_eof_due", "_local", "_peer", "_stream", "eof")
 
     tls: Final = None
 
-    def __init__(self, stream: trio.abc.Stream, *, local: str, peer: str, patience: float) -> None:
+    def __init__(self, stream: trio.abc.Stream, *, local: str, peer: str, close_timeout: float) -> None:
         self._stream = stream
         self._local = str(getattr(stream, "local", local))
         self._peer = str(getattr(stream, "peer", peer))
-        self._patience = patience
+        self._close_timeout = close_timeout
         self.eof = False
         self._eof_due = False
 
@@ -102,7 +102,7 @@ class ForeignWire:
         if not self._eof_due:
             return
         self._eof_due = False
-        with trio.move_on_after(self._patience, shield=True):
+        with trio.move_on_after(self._close_timeout, shield=True):
             try:
                 await self._say_eof()
             except (trio.BrokenResourceError, trio.ClosedResourceError):

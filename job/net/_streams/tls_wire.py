@@ -201,12 +201,12 @@ class TlsWire:
 
 
 async def over_tls(
-    wire: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None, patience: float
+    wire: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None, close_timeout: float
 ) -> Wire:
     """Shake hands, and return the wire inside TLS. On any failure the wire is closed.
 
-    A peer is told why, and has `patience` seconds to hear it: a socket that is closed while it still sends would be reset, and
-    its last word with it.
+    A peer is told why, and has `close_timeout` seconds to hear it: a socket that is closed while it still sends would be
+    reset, and its last word with it.
 
     Raises:
         OSError: the handshake failed: the ssl.SSLError, or a ConnectionError.
@@ -217,7 +217,7 @@ async def over_tls(
         await secured.shake_hands()
     except ssl.SSLError:
         # Whatever cuts the farewell short, even the timeout of the connection, the failure came first.
-        with suppress(trio.Cancelled, trio.BrokenResourceError), trio.move_on_after(patience):
+        with suppress(trio.Cancelled, trio.BrokenResourceError), trio.move_on_after(close_timeout):
             await inside.aclose()
         raise
     except BaseException:
