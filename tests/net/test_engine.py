@@ -19,7 +19,7 @@ from job.net import EndReason, RelayResult, Side, relay
 from job.net._addresses import written
 from job.net._relays.engine import Engine, engine
 from job.net._relays.engine_pump import Driven, EnginePump
-from job.net._relays.leg import End
+from job.net._relays.leg import Leg
 from job.net._relays.pump import Pump
 from tests.net.servers import descriptors
 
@@ -392,7 +392,7 @@ async def test_look_again(happening: str, flowing: bool) -> None:
     """A pump that is asked to looks at once: what has come counts, though the engine was not told of it yet."""
     course = Log()
     async with dialed() as (client, client_far), dialed() as (upstream, _):
-        pump = EnginePump(End(Side.CLIENT, client), End(Side.UPSTREAM, upstream), course)
+        pump = EnginePump(Leg(Side.CLIENT, client), Leg(Side.UPSTREAM, upstream), course)
         with Driven(pump):
             pump._pipe = engine().pipes.borrow() if flowing else None
             if happening == "bytes":

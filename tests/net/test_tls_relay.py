@@ -13,9 +13,9 @@ import trio
 from job import net
 from job.net import EndReason, RelayResult, Side, relay
 from job.net._relays.engine_pump import EnginePump
-from job.net._relays.leg import End
+from job.net._relays.leg import Leg
 from job.net._relays.limits import checked_limits
-from job.net._relays.session import Relaying
+from job.net._relays.session import RelaySession
 from job.net._relays.tls_pump import TlsPump
 from job.net._streams.socket_wire import SocketWire
 from job.net._streams.tls import Tls
@@ -195,8 +195,8 @@ async def test_sink_is_gone() -> None:
 async def test_driven_by_the_engine(tls_in: bool, tls_out: bool) -> None:
     """No trio task moves the bytes; over a transport there is no socket, and one does."""
     async with pair(tls=tls_in) as (_, near), pair(tls=tls_out) as (far, _):
-        ends = End(Side.CLIENT, near), End(Side.UPSTREAM, far)
-        pumps = Relaying(*ends, checked_limits(1, 1, None))
+        ends = Leg(Side.CLIENT, near), Leg(Side.UPSTREAM, far)
+        pumps = RelaySession(*ends, checked_limits(1, 1, None))
         assert isinstance(pumps._up, TlsPump)
         assert isinstance(pumps._down, EnginePump)
 
@@ -252,7 +252,7 @@ async def test_room_for_less() -> None:
     """Where there is room for a part of what is unsent the rest waits, and the pump holds it."""
     async with pair(tls=True) as (client, near), pair(tls=False) as (far, _):
         course: Any = None
-        pump = TlsPump(End(Side.UPSTREAM, far), End(Side.CLIENT, near), course)
+        pump = TlsPump(Leg(Side.UPSTREAM, far), Leg(Side.CLIENT, near), course)
         wire = near._link.wire
         assert isinstance(wire, TlsWire)
         wire._tls.out.collect([bytes(64 * MIB)])

@@ -29,7 +29,7 @@ _BATCH: Final = 64
 """Events taken at once. Epoll serves the descriptors in turn, so that nobody waits for longer than a round."""
 
 
-class Mover(Protocol):
+class FdHandler(Protocol):
     """Moves bytes when a descriptor is ready. What it raises is handed to its `fail`, and is nobody else's affair."""
 
     def readable(self, now: float) -> None:
@@ -57,8 +57,8 @@ class Engine:
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        self._readers: dict[int, Mover] = {}
-        self._writers: dict[int, Mover] = {}
+        self._readers: dict[int, FdHandler] = {}
+        self._writers: dict[int, FdHandler] = {}
         self._users = 0
         self.alarms = Alarms()
         self.buffer = shared_buffer()
@@ -83,28 +83,28 @@ class Engine:
         """Whether its last user has left: it cannot be entered again."""
         return self._epoll.closed
 
-    def read(self, fd: int, mover: Mover | None) -> None:
-        """Call `mover` when there is something to read; None: nobody."""
-        self._watch(self._readers, fd, mover)
+    def read(self, fd: int, handler: FdHandler | None) -> None:
+        """Call `handler` when there is something to read; None: nobody."""
+        self._watch(self._readers, fd, handler)
 
-    def write(self, fd: int, mover: Mover | None) -> None:
-        """Call `mover` when there is room to write; None: nobody."""
-        self._watch(self._writers, fd, mover)
+    def write(self, fd: int, handler: FdHandler | None) -> None:
+        """Call `handler` when there is room to write; None: nobody."""
+        self._watch(self._writers, fd, handler)
 
-    def leave(self, fd: int, mover: Mover) -> None:
+    def leave(self, fd: int, handler: FdHandler) -> None:
         """Call that mover no more; what others wait for stays."""
         for table in (self._readers, self._writers):
-            if table.get(fd) is mover:
+            if table.get(fd) is handler:
                 self._watch(table, fd, None)
 
-    def _watch(self, table: dict[int, Mover], fd: int, mover: Mover | None) -> None:
-        if mover is None and fd not in table:
+    def _watch(self, table: dict[int, FdHandler], fd: int, handler: FdHandler | None) -> None:
+        if handler is None and fd not in table:
             return
         before = self._interest(fd)
-        if mover is None:
+        if handler is None:
             del table[fd]
         else:
-            table[fd] = mover
+            table[fd] = handler
         after = self._interest(fd)
         if self._epoll.closed:  # the trio run is ending, and whoever is left here with it
             return
@@ -159,16 +159,16 @@ class Engine:
         # a hang-up is news for whoever waits, in either direction.
         readers, writers = self._readers, self._writers
         for fd, event in events:
-            if event != select.EPOLLOUT and (mover := readers.get(fd)) is not None:
+            if event != select.EPOLLOUT and (handler := readers.get(fd)) is not None:
                 try:
-                    mover.readable(now)
+                    handler.readable(now)
                 except BaseException as error:
-                    mover.fail(error)
-            if event != select.EPOLLIN and (mover := writers.get(fd)) is not None:
+                    handler.fail(error)
+            if event != select.EPOLLIN and (handler := writers.get(fd)) is not None:
                 try:
-                    mover.writable(now)
+                    handler.writable(now)
                 except BaseException as error:
-                    mover.fail(error)
+                    handler.fail(error)
 
     def _close(self) -> None:
         if not self._epoll.closed:

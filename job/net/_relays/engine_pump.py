@@ -11,8 +11,8 @@ import trio
 
 from .._streams.link import Link
 from .engine import Engine, engine
-from .leg import End
-from .pump import Course, Pump
+from .leg import Leg
+from .pump import Pump, RelayControl
 from .splice import CANNOT, Pipe
 from .task_pumps import CHUNK, raise_as_stream_error
 
@@ -59,8 +59,8 @@ class EnginePump(Pump):
     most: ClassVar[int] = CHUNK
     """Bytes taken at once."""
 
-    def __init__(self, source: End, sink: End, course: Course) -> None:
-        super().__init__(source, sink, course)
+    def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
+        super().__init__(source, sink, control)
         assert source.link is not None
         assert sink.link is not None
         self._giver: Link = source.link
@@ -110,7 +110,7 @@ class EnginePump(Pump):
         """End it."""
         if self.running:
             self._leave()
-            self._course.changed()
+            self._control.changed()
 
     def stop(self) -> None:
         """End it, when it has given what it holds."""
@@ -170,8 +170,8 @@ class EnginePump(Pump):
     def fail(self, error: BaseException) -> None:
         """End for an error."""
         self._leave()
-        self._course.failed(self, error)
-        self._course.changed()
+        self._control.failed(self, error)
+        self._control.changed()
 
     def _source_closed(self) -> None:
         self.fail(trio.ClosedResourceError("this stream was closed while it was relayed"))
@@ -217,7 +217,7 @@ class EnginePump(Pump):
         self.sending = False
         self.bytes += sent
         self._taker.count_sent(sent)
-        self._course.moved(now)
+        self._control.moved(now)
         return sent
 
     def _hold(self, rest: bytes, now: float) -> None:
@@ -226,7 +226,7 @@ class EnginePump(Pump):
 
     def _wait_for_sink(self, now: float) -> None:
         """Wait for the sink, and not for the source any more."""
-        self._course.moved(now)  # into our hands at least
+        self._control.moved(now)  # into our hands at least
         self._engine.write(self._sink_fd, self)
         self._engine.read(self._source_fd, None)
 
@@ -238,12 +238,12 @@ class EnginePump(Pump):
 
     def _pass_eof(self) -> None:
         self._leave()
-        self.eof = self._course.ended(self)
+        self.eof = self._control.ended(self)
         if self.eof:
             self.sending = True
             self._giver.note_eof()
             self._taker.send_eof_nowait()
-        self._course.changed()
+        self._control.changed()
 
     def _leave(self) -> None:
         self.running = False
@@ -253,7 +253,7 @@ class EnginePump(Pump):
             self._engine.leave(self._sink_fd, self)
 
 
-def _socket_of(end: End) -> Socket:
+def _socket_of(end: Leg) -> Socket:
     found = end.plain or end.secured
     assert found is not None
     return found

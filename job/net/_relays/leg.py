@@ -18,7 +18,7 @@ CLOSE_TIMEOUT: Final = 5.0
 
 
 @final
-class End:
+class Leg:
     """Any trio stream. What only our own has is asked for here and nowhere else in the relay.
 
     Attributes:

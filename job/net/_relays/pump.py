@@ -1,6 +1,6 @@
 """One direction of a relay: take a chunk from the source, give it to the sink, pass on the EOF.
 
-A pump decides nothing. It tells its course what moved and what went wrong, and the course tells it when to stop. A faster one
+A pump decides nothing. It tells its control what moved and what went wrong, and the control tells it when to stop. A faster one
 has these few methods to fill.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Protocol
 
-from .leg import End
+from .leg import Leg
 
 
-class Course(Protocol):
+class RelayControl(Protocol):
     """What a pump needs of its relay."""
 
     def moved(self, now: float) -> None:
@@ -44,9 +44,9 @@ class Pump(ABC):
         poked: it was asked to look again, and has not yet.
     """
 
-    __slots__ = ("_course", "bytes", "eof", "poked", "running", "sending", "sink", "source", "stopping")
+    __slots__ = ("_control", "bytes", "eof", "poked", "running", "sending", "sink", "source", "stopping")
 
-    def __init__(self, source: End, sink: End, course: Course) -> None:
+    def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
         self.source = source
         self.sink = sink
         self.bytes = 0
@@ -55,16 +55,16 @@ class Pump(ABC):
         self.running = True
         self.stopping = False
         self.poked = False
-        self._course = course
+        self._control = control
 
     @property
     @abstractmethod
     def holding(self) -> bool:
         """Whether it has taken what its sink has not."""
 
-    def forget_course(self) -> None:
+    def forget_control(self) -> None:
         """Let go of the relay, when it has ended: it refers to the pump, and a cycle is work for the garbage collector."""
-        del self._course
+        del self._control
 
     @abstractmethod
     def cut(self) -> None:

@@ -12,9 +12,9 @@ from ..._core.forms import Factory, Routines
 from ..._core.words.states import Phase
 from .._connection_fields import Story
 from .._reason import EndReason, Side
-from .leg import End
+from .leg import Leg
 from .limits import Limits, checked_limits
-from .session import Relaying
+from .session import RelaySession
 
 if TYPE_CHECKING:
     from ..._core.job import Job
@@ -81,9 +81,9 @@ async def relay(
     limits = checked_limits(idle_timeout, half_close_timeout, drain_idle)
     check.stream("client", client)
     check.stream("upstream", upstream)
-    relaying = _prepare(client, upstream, limits)
-    await relaying.run()
-    return _result(relaying, EndReason.CANCELLED)
+    session = _prepare(client, upstream, limits)
+    await session.run()
+    return _result(session, EndReason.CANCELLED)
 
 
 def relay_task(
@@ -119,9 +119,9 @@ def relay_task(
             if other is None:
                 other = j.value
                 check.stream("the job's value", other)
-            record.relaying = _prepare(client, other, limits)
+            record.session = _prepare(client, other, limits)
             try:
-                await record.relaying.run()
+                await record.session.run()
             finally:
                 result = record.put_into_fields()
             task.done(result)
@@ -141,21 +141,21 @@ def relay_task(
 class _Record:
     """The figures of a job's relay at any time."""
 
-    __slots__ = ("_job", "_story", "begun", "relaying")
+    __slots__ = ("_job", "_story", "begun", "session")
 
     def __init__(self, j: Job[Any]) -> None:
         self._job = j
         self._story = Story(j)
         self.begun = False
-        self.relaying: Relaying | None = None
+        self.session: RelaySession | None = None
 
     def snapshot(self) -> RelayResult:
         """Return the figures of this moment."""
-        if self.relaying is not None and self.relaying.reason is not None:
-            return _result(self.relaying, self.relaying.reason)
+        if self.session is not None and self.session.reason is not None:
+            return _result(self.session, self.session.reason)
         cut = EndReason.DRAINED if _ends_well(self._job) else EndReason.CANCELLED
-        if self.relaying is not None:
-            return _result(self.relaying, cut)
+        if self.session is not None:
+            return _result(self.session, cut)
         # One that was begun and is not there has been refused what it was to relay.
         return RelayResult(EndReason.PROXY_ERROR if self.begun else cut, Side.PROXY, 0, 0, 0.0)
 
@@ -213,19 +213,19 @@ class _Live(RelayResult):
         return self._record.snapshot().error
 
 
-def _prepare(client: trio.abc.Stream, upstream: trio.abc.Stream, limits: Limits) -> Relaying:
-    return Relaying(End(Side.CLIENT, client), End(Side.UPSTREAM, upstream), limits)
+def _prepare(client: trio.abc.Stream, upstream: trio.abc.Stream, limits: Limits) -> RelaySession:
+    return RelaySession(Leg(Side.CLIENT, client), Leg(Side.UPSTREAM, upstream), limits)
 
 
-def _result(relaying: Relaying, cut: EndReason) -> RelayResult:
+def _result(session: RelaySession, cut: EndReason) -> RelayResult:
     """Sum up; `cut` is the reason of a relay that has none of its own."""
     return RelayResult(
-        relaying.reason or cut,
-        relaying.closed_by,
-        relaying.bytes_up,
-        relaying.bytes_down,
-        relaying.seconds,
-        relaying.error,
+        session.reason or cut,
+        session.closed_by,
+        session.bytes_up,
+        session.bytes_down,
+        session.seconds,
+        session.error,
     )
 
 

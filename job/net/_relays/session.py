@@ -1,4 +1,4 @@
-"""The course of one relay: two pumps under one clock, and what has come to their end so far."""
+"""One relay from start to end: two pumps under one clock, and why they ended."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._errors import PEER_FAULTS
 from .._reason import EndReason, Side, reason_of_fault
 from .engine import AVAILABLE
 from .engine_pump import Driven, EnginePump
-from .leg import End
+from .leg import Leg
 from .limits import Limits
 from .pump import Pump
 from .task_pumps import SocketPump, StreamPump, TaskPump
@@ -31,7 +31,7 @@ _WHOLE: Final = frozenset({EndReason.EOF, EndReason.DRAINED})
 
 
 @final
-class Relaying:
+class RelaySession:
     """Moves bytes both ways between two streams until there is no more, or the relay is ended.
 
     The pumps are shielded; the caller's trio task, with which they live, stands watch over them: for the timeouts, for what
@@ -66,7 +66,7 @@ class Relaying:
         "reason",
     )
 
-    def __init__(self, client: End, upstream: End, limits: Limits) -> None:
+    def __init__(self, client: Leg, upstream: Leg, limits: Limits) -> None:
         kind = _kind_of_pump(client, upstream)
         self._up = kind(client, upstream, self)
         self._down = kind(upstream, client, self)
@@ -119,8 +119,8 @@ class Relaying:
 
     def _forget(self) -> None:
         """Let go of what refers to this one: a cycle is work for the garbage collector."""
-        self._up.forget_course()
-        self._down.forget_course()
+        self._up.forget_control()
+        self._down.forget_control()
         self._job = None
 
     def _move(self) -> Awaitable[BaseException | None]:
@@ -190,7 +190,7 @@ class Relaying:
             self._conclude(reason_of_fault(error), faulty.side, error)
             self._lose(faulty, error)
 
-    def _lose(self, gone: End, error: BaseException) -> None:
+    def _lose(self, gone: Leg, error: BaseException) -> None:
         """Take nothing more for an end that is gone. Its last words, which may have come before, are for the other one."""
         cause = error.__cause__
         # To one who sends, the kernel says EPIPE where the peer had ended in good order before.
@@ -323,13 +323,13 @@ class Relaying:
         self.error = error
 
 
-def _kind_of_pump(client: End, upstream: End) -> type[EnginePump | SocketPump | StreamPump]:
+def _kind_of_pump(client: Leg, upstream: Leg) -> type[EnginePump | SocketPump | StreamPump]:
     driven = AVAILABLE and _is_ours(client) and _is_ours(upstream)
     if client.plain is None or upstream.plain is None:
         return TlsPump if driven else StreamPump
     return EnginePump if driven else SocketPump
 
 
-def _is_ours(end: End) -> bool:
+def _is_ours(end: Leg) -> bool:
     """Whether the engine can have the end: it is one of our streams, on a socket, so that we hear of its close."""
     return end.link is not None and (end.plain or end.secured) is not None

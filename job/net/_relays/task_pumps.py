@@ -13,8 +13,8 @@ import trio
 from trio.lowlevel import RunVar
 
 from ..._core.trio.time_slice import time_slice
-from .leg import End
-from .pump import Course, Pump
+from .leg import Leg
+from .pump import Pump, RelayControl
 
 
 class TaskPump(Pump):
@@ -22,8 +22,8 @@ class TaskPump(Pump):
 
     __slots__ = ("_scope",)
 
-    def __init__(self, source: End, sink: End, course: Course) -> None:
-        super().__init__(source, sink, course)
+    def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
+        super().__init__(source, sink, control)
         # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it,
         # and knows whether what was taken is to be given nevertheless.
         self._scope = trio.CancelScope(shield=True)
@@ -39,10 +39,10 @@ class TaskPump(Pump):
             with self._scope:
                 await self._run()
         except BaseException as error:
-            self._course.failed(self, error)
+            self._control.failed(self, error)
         finally:
             self.running = self.poked = False
-            self._course.changed()
+            self._control.changed()
 
     def cut(self) -> None:
         """End it."""
@@ -70,14 +70,14 @@ class TaskPump(Pump):
     def _looked(self) -> None:
         if self.poked:
             self.poked = False
-            self._course.changed()
+            self._control.changed()
 
     def _given(self, size: int) -> None:
         self.bytes += size
-        self._course.moved(trio.current_time())
+        self._control.moved(trio.current_time())
 
     async def _pass_eof(self) -> None:
-        self.eof = self._course.ended(self)
+        self.eof = self._control.ended(self)
         if self.eof:
             self.sending = True
             await self.sink.send_eof()
@@ -89,8 +89,8 @@ class StreamPump(TaskPump):
 
     __slots__ = ("_wait",)
 
-    def __init__(self, source: End, sink: End, course: Course) -> None:
-        super().__init__(source, sink, course)
+    def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
+        super().__init__(source, sink, control)
         self._wait = trio.CancelScope()
 
     async def _run(self) -> None:
@@ -98,7 +98,7 @@ class StreamPump(TaskPump):
             if not data:
                 await self._pass_eof()
                 return
-            self._course.moved(trio.current_time())
+            self._control.moved(trio.current_time())
             self.sending = True
             await self.sink.stream.send_all(data)
             self.sending = False
@@ -136,8 +136,8 @@ class SocketPump(TaskPump):
 
     __slots__ = ("_from", "_to")
 
-    def __init__(self, source: End, sink: End, course: Course) -> None:
-        super().__init__(source, sink, course)
+    def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
+        super().__init__(source, sink, control)
         assert source.plain is not None
         assert sink.plain is not None
         self._from = source.plain
@@ -151,7 +151,7 @@ class SocketPump(TaskPump):
             self.source.take_back()
 
     def _source_closed(self) -> None:
-        self._course.failed(self, trio.ClosedResourceError("this stream was closed while it was relayed"))
+        self._control.failed(self, trio.ClosedResourceError("this stream was closed while it was relayed"))
 
     async def _flow(self) -> None:
         if unread := self.source.take_unread():
@@ -186,7 +186,7 @@ class SocketPump(TaskPump):
         self.sending = True
         sent = self._give(chunk)
         if sent < size:
-            self._course.moved(trio.current_time())  # into our hands at least
+            self._control.moved(trio.current_time())  # into our hands at least
             await self._give_rest(bytes(chunk[sent:]))
         self.sending = False
         return sent == size

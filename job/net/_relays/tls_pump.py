@@ -6,8 +6,8 @@ from typing import ClassVar, final
 
 from .._streams.tls_buffers import RECORD
 from .engine_pump import EnginePump
-from .leg import End
-from .pump import Course
+from .leg import Leg
+from .pump import RelayControl
 
 
 @final
@@ -24,7 +24,7 @@ class TlsPump(EnginePump):
     most: ClassVar[int] = 2 * RECORD
     """Less than plain sockets are worth: it is held next to what TLS itself has in memory."""
 
-    def __init__(self, source: End, sink: End, course: Course) -> None:
+    def __init__(self, source: Leg, sink: Leg, course: RelayControl) -> None:
         super().__init__(source, sink, course)
         self._secured_source = source.secured
         self._secured_sink = sink.secured
@@ -51,7 +51,7 @@ class TlsPump(EnginePump):
             return
         if self.eof:
             self._leave()
-            self._course.changed()
+            self._control.changed()
         else:
             super().writable(now)
             self.look_again()
