@@ -44,16 +44,16 @@ class EnginePump(Pump):
 
     __slots__ = (
         "_engine",
-        "_from",
         "_full",
-        "_giver",
         "_lent",
         "_pipe",
         "_rest",
         "_sink_fd",
+        "_sink_link",
+        "_sink_sock",
         "_source_fd",
-        "_taker",
-        "_to",
+        "_source_link",
+        "_source_sock",
     )
 
     most: ClassVar[int] = CHUNK
@@ -63,10 +63,10 @@ class EnginePump(Pump):
         super().__init__(source, sink, control)
         assert source.link is not None
         assert sink.link is not None
-        self._giver: Link = source.link
-        self._taker: Link = sink.link
-        self._from: Socket = _socket_of(source)
-        self._to: Socket = _socket_of(sink)
+        self._source_link: Link = source.link
+        self._sink_link: Link = sink.link
+        self._source_sock: Socket = _socket_of(source)
+        self._sink_sock: Socket = _socket_of(sink)
         self._source_fd = source.fd
         self._sink_fd = sink.fd
         self._rest = _NOTHING
@@ -79,7 +79,7 @@ class EnginePump(Pump):
         """Have the source to itself until `give_back`; where that cannot be, end."""
         self._engine = engine
         try:
-            self._giver.lend(self._source_closed)
+            self._source_link.lend(self._source_closed)
             self._lent = True
         except Exception as error:
             self.fail(error)
@@ -87,7 +87,7 @@ class EnginePump(Pump):
     def give_back(self) -> None:
         """Let others use the source again."""
         if self._lent:
-            self._giver.take_back()
+            self._source_link.take_back()
 
     def start(self) -> None:
         """Begin, unless the other one could not."""
@@ -135,7 +135,7 @@ class EnginePump(Pump):
             return
         buffer = self._engine.buffer
         try:
-            size = self._from.recv_into(buffer, self.most)
+            size = self._source_sock.recv_into(buffer, self.most)
         except BlockingIOError:
             return
         except OSError as error:
@@ -143,8 +143,8 @@ class EnginePump(Pump):
         if not size:
             self._pass_eof()
             return
-        self._giver.count_received(size)
-        sent = self._give(self._to.send, buffer[:size], now)
+        self._source_link.count_received(size)
+        sent = self._give(self._sink_sock.send, buffer[:size], now)
         if sent < size:
             self._hold(bytes(buffer[sent:size]), now)
         elif size >= _LARGE:
@@ -158,7 +158,7 @@ class EnginePump(Pump):
             self._give(self._pipe.empty, self._sink_fd, now)
         else:
             # None of a chunk that is out is kept: an empty view of it would be all of it.
-            self._rest = self._rest[self._give(self._to.send, self._rest, now) :] or _NOTHING
+            self._rest = self._rest[self._give(self._sink_sock.send, self._rest, now) :] or _NOTHING
         if self.holding:
             return
         if self.stopping:
@@ -198,7 +198,7 @@ class EnginePump(Pump):
         if not size:
             self._pass_eof()
             return
-        self._giver.count_received(size)
+        self._source_link.count_received(size)
         self._give(pipe.empty, self._sink_fd, now)
         if pipe.held:
             self._wait_for_sink(now)
@@ -216,7 +216,7 @@ class EnginePump(Pump):
             raise_as_stream_error(error)
         self.sending = False
         self.bytes += sent
-        self._taker.count_sent(sent)
+        self._sink_link.count_sent(sent)
         self._control.moved(now)
         return sent
 
@@ -241,8 +241,8 @@ class EnginePump(Pump):
         self.eof = self._control.ended(self)
         if self.eof:
             self.sending = True
-            self._giver.note_eof()
-            self._taker.send_eof_nowait()
+            self._source_link.note_eof()
+            self._sink_link.send_eof_nowait()
         self._control.changed()
 
     def _leave(self) -> None:

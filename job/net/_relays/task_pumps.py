@@ -134,14 +134,14 @@ class SocketPump(TaskPump):
     take at once is copied out.
     """
 
-    __slots__ = ("_from", "_to")
+    __slots__ = ("_sink_sock", "_source_sock")
 
     def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
         super().__init__(source, sink, control)
         assert source.plain is not None
         assert sink.plain is not None
-        self._from = source.plain
-        self._to = sink.plain
+        self._source_sock = source.plain
+        self._sink_sock = sink.plain
 
     async def _run(self) -> None:
         self.source.lend(self._source_closed)
@@ -166,14 +166,14 @@ class SocketPump(TaskPump):
                 return
             if size is None or (await self._pass_on(buffer[:size]) and size < CHUNK):
                 # A chunk that is not full was the last there was. To try again would be in vain nearly always.
-                await _wait(trio.lowlevel.wait_readable, self._from)
+                await _wait(trio.lowlevel.wait_readable, self._source_sock)
             elif monotonic() >= until:
                 until = await time_slice().yield_if_due()
 
     def _take(self, buffer: memoryview) -> int | None:
         """Return how many bytes came, 0 at EOF; None where there is nothing yet."""
         try:
-            return self._from.recv_into(buffer)
+            return self._source_sock.recv_into(buffer)
         except BlockingIOError:
             return None
         except OSError as error:
@@ -195,14 +195,14 @@ class SocketPump(TaskPump):
         self.sending = True
         rest = memoryview(data)
         while rest:
-            await _wait(trio.lowlevel.wait_writable, self._to)
+            await _wait(trio.lowlevel.wait_writable, self._sink_sock)
             rest = rest[self._give(rest) :]
         self.sending = False
 
     def _give(self, data: memoryview) -> int:
         """Return how many bytes the sink took."""
         try:
-            sent = self._to.send(data)
+            sent = self._sink_sock.send(data)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -213,7 +213,7 @@ class SocketPump(TaskPump):
 
     def _interrupt(self) -> None:
         # Wakes whoever waits for this socket, to look again; a scope around each wait would cost more than the wait.
-        trio.lowlevel.notify_closing(self._from)
+        trio.lowlevel.notify_closing(self._source_sock)
 
 
 def shared_buffer() -> memoryview:
