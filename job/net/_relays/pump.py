@@ -41,10 +41,10 @@ class Pump(ABC):
         eof: the source has said that there is no more.
         running: it has not ended.
         stopping: it takes nothing more, and ends when what it holds has been given.
-        poked: it was asked to look again, and has not yet.
+        recheck_pending: it was asked to look again, and has not yet.
     """
 
-    __slots__ = ("_control", "bytes", "eof", "poked", "running", "sending", "sink", "source", "stopping")
+    __slots__ = ("_control", "bytes", "eof", "recheck_pending", "running", "sending", "sink", "source", "stopping")
 
     def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
         self.source = source
@@ -54,7 +54,7 @@ class Pump(ABC):
         self.eof = False
         self.running = True
         self.stopping = False
-        self.poked = False
+        self.recheck_pending = False
         self._control = control
 
     @property
@@ -76,4 +76,4 @@ class Pump(ABC):
 
     @abstractmethod
     def look_again(self) -> None:
-        """Ask it to look whether its source has something after all; `poked` is False again when it has looked."""
+        """Ask it to look whether its source has something after all; `recheck_pending` is False again when it has looked."""

@@ -243,7 +243,7 @@ class RelaySession:
         await let_all_catch_up()
         self._up.look_again()
         self._down.look_again()
-        while self._up.poked or self._down.poked:
+        while self._up.recheck_pending or self._down.recheck_pending:
             await self._alarm.sleep(math.inf)
 
     def _hearing_of_a_stop(self) -> AbstractContextManager[object]:

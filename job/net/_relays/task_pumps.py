@@ -41,7 +41,7 @@ class TaskPump(Pump):
         except BaseException as error:
             self._control.failed(self, error)
         finally:
-            self.running = self.poked = False
+            self.running = self.recheck_pending = False
             self._control.changed()
 
     def cut(self) -> None:
@@ -57,7 +57,7 @@ class TaskPump(Pump):
     def look_again(self) -> None:
         """Interrupt its wait, if it is that for the source."""
         if self.running and not self.sending:
-            self.poked = True
+            self.recheck_pending = True
             self._interrupt()
 
     @abstractmethod
@@ -68,8 +68,8 @@ class TaskPump(Pump):
         """Interrupt the wait for the source, and nothing else."""
 
     def _looked(self) -> None:
-        if self.poked:
-            self.poked = False
+        if self.recheck_pending:
+            self.recheck_pending = False
             self._control.changed()
 
     def _given(self, size: int) -> None:
