@@ -5,24 +5,24 @@ import math
 import trio
 from trio.testing import MockClock
 
-from job.net._relays.timers import Alarms, SharedAlarm
+from job.net._relays.timers import SharedTimer, Timers
 
 
-async def look_after(alarms: Alarms) -> None:
+async def look_after(alarms: Timers) -> None:
     """Be the one task that sleeps for all."""
     while True:
         with alarms.scope():
             await trio.sleep_forever()
-        alarms.ring()
+        alarms.fire()
 
 
 async def test_each_at_its_time(autojump_clock: MockClock) -> None:
     """Each alarm wakes its sleeper at its time, also one that is set while a later one is the next."""
-    alarms = Alarms()
+    alarms = Timers()
     woken: list[tuple[float, float]] = []
 
     async def sleeper(at: float) -> None:
-        await SharedAlarm(alarms).sleep(at)
+        await SharedTimer(alarms).sleep(at)
         woken.append((at, trio.current_time()))
 
     async with trio.open_nursery() as nursery:
@@ -37,8 +37,8 @@ async def test_each_at_its_time(autojump_clock: MockClock) -> None:
 
 async def test_moved(autojump_clock: MockClock) -> None:
     """An alarm that is moved to an earlier time rings then, and only then; a later time does not put it off."""
-    alarms = Alarms()
-    alarm = SharedAlarm(alarms)
+    alarms = Timers()
+    alarm = SharedTimer(alarms)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look_after, alarms)
         sleep = alarm.sleep(50)
@@ -54,8 +54,8 @@ async def test_moved(autojump_clock: MockClock) -> None:
 
 async def test_moved_away(autojump_clock: MockClock) -> None:
     """A time that an alarm is no longer set to passes unheard, though the one that looks after all wakes up for it."""
-    alarms = Alarms()
-    alarm = SharedAlarm(alarms)
+    alarms = Timers()
+    alarm = SharedTimer(alarms)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look_after, alarms)
         await trio.testing.wait_all_tasks_blocked()
@@ -69,8 +69,8 @@ async def test_moved_away(autojump_clock: MockClock) -> None:
 
 async def test_woken(autojump_clock: MockClock) -> None:
     """A sleeper that was woken before its time hears nothing of it later; a call that comes first is kept."""
-    alarms = Alarms()
-    alarm = SharedAlarm(alarms)
+    alarms = Timers()
+    alarm = SharedTimer(alarms)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(look_after, alarms)
         sleep = alarm.sleep(5)
@@ -84,14 +84,14 @@ async def test_woken(autojump_clock: MockClock) -> None:
 
 def test_tidy() -> None:
     """Alarms that nobody needs any more are thrown out when they are the most."""
-    alarms = Alarms()
-    needed = SharedAlarm(alarms)
+    alarms = Timers()
+    needed = SharedTimer(alarms)
     needed.move(7)
     for at in range(100):
-        alarm = SharedAlarm(alarms)
+        alarm = SharedTimer(alarms)
         alarm.move(at)
         alarm.wake()
-    alarms.tidy(100)
+    alarms.compact(100)
     assert len(alarms._heap) == 101
-    alarms.tidy(1)
+    alarms.compact(1)
     assert [each[2] for each in alarms._heap] == [needed]

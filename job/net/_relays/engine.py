@@ -20,7 +20,7 @@ from trio.lowlevel import RunVar
 from ..._core.trio.time_slice import time_slice
 from .splice import Pipes
 from .task_pumps import shared_buffer
-from .timers import Alarms
+from .timers import Timers
 
 AVAILABLE: Final = hasattr(select, "epoll")
 """Whether this system has what the engine needs."""
@@ -53,14 +53,14 @@ class Engine:
     that of a direction which is paused, because its bytes find no room, is not yet its end.
     """
 
-    __slots__ = ("_epoll", "_readers", "_users", "_writers", "alarms", "buffer", "pipes")
+    __slots__ = ("_epoll", "_readers", "_users", "_writers", "buffer", "pipes", "timers")
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._readers: dict[int, FdHandler] = {}
         self._writers: dict[int, FdHandler] = {}
         self._users = 0
-        self.alarms = Alarms()
+        self.timers = Timers()
         self.buffer = shared_buffer()
         self.pipes = Pipes()
 
@@ -74,7 +74,7 @@ class Engine:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._users -= 1
-        self.alarms.tidy(self._users)
+        self.timers.compact(self._users)
         if not self._users:
             self._close()
 
@@ -129,9 +129,9 @@ class Engine:
     async def _run(self) -> None:
         try:
             while not self._epoll.closed:
-                with self.alarms.scope():
+                with self.timers.scope():
                     await self._work()
-                self.alarms.ring()
+                self.timers.fire()
         finally:
             self._close()
 

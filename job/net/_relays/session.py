@@ -23,7 +23,7 @@ from .leg import Leg
 from .limits import Limits
 from .pump import Pump
 from .task_pumps import SocketPump, StreamPump, TaskPump
-from .timers import Alarm, ScopeAlarm, SharedAlarm
+from .timers import ScopeTimer, SharedTimer, Timer
 from .tls_pump import TlsPump
 
 _WHOLE: Final = frozenset({EndReason.EOF, EndReason.DRAINED})
@@ -47,7 +47,6 @@ class RelaySession:
     """
 
     __slots__ = (
-        "_alarm",
         "_busy_at",
         "_down",
         "_ended_at",
@@ -60,6 +59,7 @@ class RelaySession:
         "_moved_at",
         "_started_at",
         "_task_clock",
+        "_timer",
         "_up",
         "closed_by",
         "error",
@@ -75,7 +75,7 @@ class RelaySession:
         self._eof_is_one = True  # what comes now as an EOF is not what the kernel says after a reset
         self._fault: BaseException | None = None
         self._give_up_at: float | None = None  # it is being ended, and what is not given until then is lost
-        self._alarm: Alarm
+        self._timer: Timer
         self._started_at = self._moved_at = self._busy_at = trio.current_time()
         self._ended_at: float | None = None
         # Each chunk is a heartbeat of the task. Not by tick(), which would also be a step: a run that forgets to take one
@@ -128,11 +128,11 @@ class RelaySession:
         up, down = self._up, self._down
         if isinstance(up, EnginePump) and isinstance(down, EnginePump):
             driven = Driven(up, down)
-            self._alarm = SharedAlarm(driven.engine.alarms)
+            self._timer = SharedTimer(driven.engine.timers)
             return self._guard(driven)
         assert isinstance(up, TaskPump)
         assert isinstance(down, TaskPump)
-        self._alarm = ScopeAlarm()
+        self._timer = ScopeTimer()
         return self._move_in_tasks(up, down)
 
     async def _move_in_tasks(self, up: TaskPump, down: TaskPump) -> BaseException | None:
@@ -167,9 +167,9 @@ class RelaySession:
     def changed(self) -> None:
         """Wake the watch, or have it wake up at another time where that will do."""
         if self._running:
-            self._alarm.move(self._deadline)
+            self._timer.move(self._deadline)
         else:
-            self._alarm.wake()
+            self._timer.wake()
 
     def ended(self, pump: Pump) -> bool:
         """Go on with the other direction alone; return whether the pump is to pass the EOF on."""
@@ -220,7 +220,7 @@ class RelaySession:
     async def _see_through(self) -> None:
         """Wait until the pumps have ended, and where the relay is cut until what they gave has arrived."""
         while self._running:
-            await self._alarm.sleep(self._deadline)
+            await self._timer.sleep(self._deadline)
             if self._is_late:
                 await self._look_again()
                 if self._is_late:
@@ -244,7 +244,7 @@ class RelaySession:
         self._up.look_again()
         self._down.look_again()
         while self._up.recheck_pending or self._down.recheck_pending:
-            await self._alarm.sleep(math.inf)
+            await self._timer.sleep(math.inf)
 
     def _hearing_of_a_stop(self) -> AbstractContextManager[object]:
         """Look at the time anew when the job is asked to stop, where that shortens it."""
