@@ -29,24 +29,35 @@ class Inbox:
     waits for it. The reader goes on when the taker has let go of the message.
     """
 
-    __slots__ = ("_changed", "_cut", "_framing", "_link", "_searched", "_taking", "buffer", "held", "passed", "reading")
+    __slots__ = (
+        "_changed",
+        "_framing",
+        "_link",
+        "_next_message",
+        "_searched",
+        "_taking",
+        "buffer",
+        "delivered",
+        "in_use",
+        "reading",
+    )
 
     def __init__(self, link: Link, framing: Framing | None) -> None:
         self._link = link
         self._framing = framing
         self._changed = trio.lowlevel.ParkingLot()
         self._taking = False
-        self._cut: tuple[int, Any] | None = None  # the first message: its length in the buffer, and itself
+        self._next_message: tuple[int, Any] | None = None  # the first message: its length in the buffer, and itself
         self._searched = 0  # how much of the buffer a `take_until` under way has seen
         self.buffer = bytearray()
         self.reading = False
-        self.held = False  # a taker is in its block
-        self.passed = 0  # how many messages a taker has let go of
+        self.in_use = False  # a taker is in its block
+        self.delivered = 0  # how many messages a taker has let go of
 
     @property
     def pending(self) -> bool:
         """Whether there is a message, taken or not, that its taker has not let go of."""
-        return self.held or self.ready()
+        return self.in_use or self.ready()
 
     def ready(self) -> bool:
         """Whether there is a message to take.
@@ -54,9 +65,9 @@ class Inbox:
         Raises:
             ProtocolError: the next one is too long, or does not decode.
         """
-        if self._cut is None:
-            self._cut = self._next_cut()
-        return self._cut is not None
+        if self._next_message is None:
+            self._next_message = self._next_cut()
+        return self._next_message is not None
 
     def _next_cut(self) -> tuple[int, Any] | None:
         if self._framing is not None:
@@ -65,7 +76,7 @@ class Inbox:
 
     def spoil(self) -> None:
         """Forget how the buffer was cut: it, or the codec, is about to change."""
-        self._cut = None
+        self._next_message = None
         self._searched = 0
         self._changed.unpark_all()
 
@@ -114,8 +125,8 @@ class Inbox:
 
     async def pass_one(self, busy: Callable[[], AbstractContextManager[None]]) -> bool:
         """Receive a message, unless there is one, and wait until it was taken and let go of; return False at EOF."""
-        before = self.passed
-        while self.passed == before:
+        before = self.delivered
+        while self.delivered == before:
             self._link.check_open()
             if self.pending:
                 with busy():
@@ -143,7 +154,7 @@ class Inbox:
 
     def add(self, data: bytes) -> None:
         """Add what has arrived."""
-        self._cut = None
+        self._next_message = None
         self.buffer += data
 
     def close(self) -> None:
@@ -194,16 +205,16 @@ class Inbox:
         self._taking = True
 
     def _take(self) -> Any:
-        assert self._cut is not None
-        (length, message), self._cut = self._cut, None
+        assert self._next_message is not None
+        (length, message), self._next_message = self._next_message, None
         del self.buffer[:length]
-        self.held = True
+        self.in_use = True
         return message
 
     def let_go(self) -> None:
         """Let the reader go on."""
-        self.held = self._taking = False
-        self.passed += 1
+        self.in_use = self._taking = False
+        self.delivered += 1
         self._changed.unpark_all()
 
 

@@ -11,43 +11,43 @@ from .link import Link
 
 
 @final
-class _Letter:
+class _PendingSend:
     """What one sender wants written. Settled means written, failed, or its sender's turn to write it."""
 
-    __slots__ = ("abandoned", "data", "error", "settled", "turn")
+    __slots__ = ("abandoned", "completed", "data", "error", "may_write")
 
     def __init__(self, data: bytes) -> None:
         self.data = data
-        self.turn = False
+        self.may_write = False
         self.abandoned = False  # the sender was cancelled
         self.error: Exception | None = None
-        self.settled = trio.Event()
+        self.completed = trio.Event()
 
-    def settle(self, error: Exception | None = None) -> None:
+    def complete(self, error: Exception | None = None) -> None:
         """Wake the sender."""
         self.error = error
-        self.settled.set()
+        self.completed.set()
 
 
 @final
 class Outbox:
-    """Letters are written one at a time, whole. A writer, where there is one, writes them all; else each sender its own.
+    """Sends are written one at a time, whole. A writer, where there is one, writes them all; else each sender its own.
 
-    `rest` is what is left of a letter whose writing was cancelled half way. It goes out before anything else, or the peer
-    could not tell where the next letter begins.
+    `rest` is what is left of a send that was cancelled half way. It goes out before anything else, or the peer could
+    not tell where the next message begins.
     """
 
     __slots__ = ("_arrived", "_link", "_queue", "_writer", "_written", "broken", "rest", "spoiled", "writing")
 
     def __init__(self, link: Link) -> None:
         self._link = link
-        self._queue: deque[_Letter] = deque()
+        self._queue: deque[_PendingSend] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
-        self._writer = False  # a writer waits for letters
-        self._written = 0  # letters that their senders wrote
+        self._writer = False  # a writer waits for sends
+        self._written = 0  # sends that their senders wrote
         self.writing = False
         self.rest = b""
-        self.broken = False  # a letter was cut, nobody knows where
+        self.broken = False  # a message was cut, at a place that is not known
         self.spoiled = False  # raw bytes were cut
 
     @property
@@ -59,44 +59,44 @@ class Outbox:
 
     async def send(self, data: bytes) -> None:
         """Have `data` written after all that is in the queue, and wait for it. Cancelled before its turn, it is not."""
-        letter = _Letter(data)
+        pending = _PendingSend(data)
         if self.writing or self._writer:
-            await self._queue_up(letter)
-            if not letter.turn:
+            await self._queue_up(pending)
+            if not pending.may_write:
                 return
-        await self._write_own(letter)
+        await self._write_own(pending)
 
-    async def _queue_up(self, letter: _Letter) -> None:
-        self._queue.append(letter)
+    async def _queue_up(self, pending: _PendingSend) -> None:
+        self._queue.append(pending)
         self._arrived.unpark_all()
         try:
-            await letter.settled.wait()
+            await pending.completed.wait()
         except BaseException:
-            self._withdraw(letter)
+            self._withdraw(pending)
             raise
-        if letter.error is not None:
-            raise letter.error
+        if pending.error is not None:
+            raise pending.error
 
-    def _withdraw(self, letter: _Letter) -> None:
-        letter.abandoned = True
-        if letter in self._queue:
-            self._queue.remove(letter)
-        elif letter.turn:
+    def _withdraw(self, pending: _PendingSend) -> None:
+        pending.abandoned = True
+        if pending in self._queue:
+            self._queue.remove(pending)
+        elif pending.may_write:
             self._finish_writing()
 
-    async def _write_own(self, letter: _Letter) -> None:
+    async def _write_own(self, pending: _PendingSend) -> None:
         self.writing = True
         try:
-            await self._write(letter)
+            await self._write(pending)
             self._written += 1
         finally:
             self._finish_writing()
 
     async def write_raw(self, data: memoryview) -> None:
-        """Write bytes that are no letter: cancelled half way, they are the caller's affair."""
+        """Write raw bytes: cancelled half way, they are the caller's responsibility."""
         self._begin_raw()
         try:
-            await self._write(_Letter(b""))
+            await self._write(_PendingSend(b""))
             while data:
                 data = data[await self._link.send_some(data) :]
             await self._link.flush()
@@ -121,7 +121,7 @@ class Outbox:
 
     # -- the writer
 
-    async def wait_for_letter(self) -> bool:
+    async def wait_for_send(self) -> bool:
         """Wait until there is something to write; return False where a sender has written meanwhile."""
         before = self._written
         self._writer = True
@@ -137,45 +137,45 @@ class Outbox:
             self._pass_on()
         return True
 
-    async def write_letter(self) -> None:
-        """Write the first letter, after a wait for it."""
-        letter = self._queue.popleft()
+    async def write_pending(self) -> None:
+        """Write the first pending send, after a wait for it."""
+        pending = self._queue.popleft()
         try:
-            await self._write(letter)
+            await self._write(pending)
         except trio.Cancelled:
-            if not letter.abandoned:
-                self._queue.appendleft(letter)  # its sender goes on from there
+            if not pending.abandoned:
+                self._queue.appendleft(pending)  # its sender goes on from there
             raise
         except Exception as error:
-            letter.settle(error)
+            pending.complete(error)
             raise
         else:
-            letter.settle()
+            pending.complete()
         finally:
             self._finish_writing()
 
     # -- both
 
-    async def _write(self, letter: _Letter) -> None:
-        """Write what was left behind, then the letter."""
+    async def _write(self, pending: _PendingSend) -> None:
+        """Write what was left behind, then the pending send."""
         if self.broken:
             raise trio.BrokenResourceError("a send on this stream was cancelled half way")
-        left = memoryview(self.rest + letter.data if self.rest else letter.data)
+        left = memoryview(self.rest + pending.data if self.rest else pending.data)
         try:
             while left:
                 left = left[await self._link.send_some(left) :]
             await self._link.flush()
         except trio.Cancelled:
-            self._cut_short(letter, left)
+            self._cut_short(pending, left)
             raise
         self.rest = b""
 
-    def _cut_short(self, letter: _Letter, left: memoryview) -> None:
+    def _cut_short(self, pending: _PendingSend, left: memoryview) -> None:
         self.broken = not self._link.wire.resumes
-        begun = len(left) < len(letter.data)
-        self.rest = bytes(left if begun else left[: len(left) - len(letter.data)])
+        begun = len(left) < len(pending.data)
+        self.rest = bytes(left if begun else left[: len(left) - len(pending.data)])
         if begun:
-            letter.data = b""
+            pending.data = b""
 
     def _finish_writing(self) -> None:
         self.writing = False
@@ -186,12 +186,12 @@ class Outbox:
         if self._writer:
             self._arrived.unpark_all()
         elif self._queue and not self.writing:
-            letter = self._queue.popleft()
-            letter.turn = self.writing = True
-            letter.settle()
+            pending = self._queue.popleft()
+            pending.may_write = self.writing = True
+            pending.complete()
 
     def close(self) -> None:
         """Turn everybody away."""
         while self._queue:
-            self._queue.popleft().settle(trio.ClosedResourceError("this stream was closed"))
+            self._queue.popleft().complete(trio.ClosedResourceError("this stream was closed"))
         self._arrived.unpark_all()

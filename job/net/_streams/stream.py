@@ -437,7 +437,7 @@ class Stream(trio.abc.HalfCloseableStream):
         return (
             self._framing is not None
             and not (link.closed or link.raw or link.wire.eof or link.eof_sent or link.receiver is not None)
-            and not (self._inbox.held or self._unreceived)
+            and not (self._inbox.in_use or self._unreceived)
             and self._all_sent
         )
 

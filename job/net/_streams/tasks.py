@@ -53,10 +53,10 @@ def write_routines(of: Callable[[], Stream]) -> Routines:
         outbox = of()._outbox
         to_write = False
         with task.cancel_on_stop():
-            to_write = await outbox.wait_for_letter()
+            to_write = await outbox.wait_for_send()
             task.tick()
         if to_write:
-            await outbox.write_letter()
+            await outbox.write_pending()
             task.tick()
 
     return Routines(run=run)
