@@ -1,4 +1,4 @@
-"""The story of a connection: what the toolkit puts into the fields of its job, and so into its `job.ended`."""
+"""The fields of a connection: what the toolkit puts into those of its job, and so into its `job.ended`."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _NOTHING: Final = object()
 
 
 @final
-class Story:
+class ConnectionFields:
     """Fields of a job that are filled in, again and again if need be. What the program has set itself stays."""
 
-    __slots__ = ("_fields", "_told")
+    __slots__ = ("_fields", "_filled")
 
     def __init__(self, j: Job[Any]) -> None:
         self._fields = j.fields
-        self._told: dict[str, Any] = {}
+        self._filled: dict[str, Any] = {}
 
-    def tell(self, **facts: Any) -> None:
+    def fill(self, **facts: Any) -> None:
         """Fill in fields."""
         for name, fact in facts.items():
-            if name not in self._fields or self._fields[name] is self._told.get(name, _NOTHING):
-                self._fields[name] = self._told[name] = fact
+            if name not in self._fields or self._fields[name] is self._filled.get(name, _NOTHING):
+                self._fields[name] = self._filled[name] = fact
 
 
 @final
-class DialStory:
+class DialFields:
     """How a job came to its upstream, or did not: which one, after how many dials, how many seconds these took."""
 
-    __slots__ = ("_attempts", "_seconds", "_story")
+    __slots__ = ("_attempts", "_connection_fields", "_seconds")
 
     def __init__(self, j: Job[Any]) -> None:
-        self._story = Story(j)
+        self._connection_fields = ConnectionFields(j)
         self._attempts = 0
         self._seconds = 0.0
 
@@ -56,18 +56,18 @@ class DialStory:
         finally:
             self._seconds += trio.current_time() - started_at
             seconds = round(self._seconds, 6)
-            self._story.tell(upstream=upstream, attempts=self._attempts, connect_time=seconds)
+            self._connection_fields.fill(upstream=upstream, attempts=self._attempts, connect_time=seconds)
 
 
-_dials: Final[WeakKeyDictionary[Job[Any], DialStory]] = WeakKeyDictionary()
+_dials: Final[WeakKeyDictionary[Job[Any], DialFields]] = WeakKeyDictionary()
 
 
-def dials_of(j: Job[Any]) -> DialStory:
-    """Return the story of all the dials that the tasks of a job make by hand; it is not to begin anew with each."""
-    story = _dials.get(j)
-    if story is None:
-        story = _dials[j] = DialStory(j)
-    return story
+def dials_of(j: Job[Any]) -> DialFields:
+    """Return the fields for all dials that the tasks of a job make by hand; each dial adds to them."""
+    connection_fields = _dials.get(j)
+    if connection_fields is None:
+        connection_fields = _dials[j] = DialFields(j)
+    return connection_fields
 
 
 @final
@@ -82,14 +82,16 @@ class ConnectionEnd:
     def __call__(self, j: Job[Any]) -> None:
         reason = end_reason(j)
         side = side_of(reason)
-        story = Story(j)
+        connection_fields = ConnectionFields(j)
         if "reason" not in j.fields and side is not None:
-            story.tell(closed_by=side.value)
-        story.tell(reason=reason.value, bytes_up=self.stream.bytes_received, bytes_down=self.stream.bytes_sent)
+            connection_fields.fill(closed_by=side.value)
+        connection_fields.fill(
+            reason=reason.value, bytes_up=self.stream.bytes_received, bytes_down=self.stream.bytes_sent
+        )
 
 
-def tell_of_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:
+def fill_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:
     """Tell who came, and where; once the job has ended, also why, by whom, and what was moved until then."""
-    Story(j).tell(client=stream.peer, listener=listener, queue_time=queue_time)
+    ConnectionFields(j).fill(client=stream.peer, listener=listener, queue_time=queue_time)
 
     j._on_end = ConnectionEnd(stream)

@@ -10,7 +10,7 @@ import trio
 
 from ..._core.job import Job
 from ..._core.words.user_code import shown
-from .._connection_fields import tell_of_client
+from .._connection_fields import fill_client
 from .._errors import PEER_FAULTS, NoUpstreamError, Reject
 from .._reason import EndReason, Side, reason_of_fault
 from .._streams.stream_wire import close_now
@@ -115,7 +115,7 @@ class Clients:
         self._log.info("handshake.failed", client=wire.peer, listener=listener, reason=reason.value, **more)
 
     async def _run_job(self, job: Job[Any], stream: Stream, listener: str, queue_time: float) -> None:
-        tell_of_client(job, stream, listener=listener, queue_time=queue_time)
+        fill_client(job, stream, listener=listener, queue_time=queue_time)
         job.log.debug("connection.started")
         with self._endpoint._counted(stream):
             await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)

@@ -16,7 +16,7 @@ from ..._core.task import Task
 from ..._core.words.blocks import asynccontextmanager, contextmanager
 from .._addresses import UNKNOWN, Address, host_of, parse_address
 from .._allow import Allow, check_at_once
-from .._connection_fields import DialStory, Story, dials_of
+from .._connection_fields import ConnectionFields, DialFields, dials_of
 from .._errors import ConnectTimeoutError
 from .._options import OnLimit, Options, Transport
 from .._shortages import tell_shortage
@@ -343,12 +343,12 @@ class Endpoint:
 
 def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that dial."""
-    story = DialStory(j)
+    connection_fields = DialFields(j)
     dialed: Stream | None = None
 
     async def run(task: Task) -> None:
         nonlocal dialed
-        with story.attempt(endpoint.address):
+        with connection_fields.attempt(endpoint.address):
             dialed = j.value = await endpoint.dial()
         task.done()
 
@@ -393,7 +393,7 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             taken.callback(endpoint._slots.give_back)
             wire, listener = await accept(task)
             endpoint._tally.accepted += 1
-            Story(j).tell(client=wire.peer, listener=listener.address)
+            ConnectionFields(j).fill(client=wire.peer, listener=listener.address)
             stream = j.value = await endpoint._welcome(wire)
             taken.enter_context(endpoint._counted(stream))
             taken.push_async_callback(close, stream, j)

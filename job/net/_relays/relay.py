@@ -10,7 +10,7 @@ import trio
 from ..._core import check
 from ..._core.forms import Factory, Routines
 from ..._core.words.states import Phase
-from .._connection_fields import Story
+from .._connection_fields import ConnectionFields
 from .._reason import EndReason, Side
 from .leg import Leg
 from .limits import Limits, checked_limits
@@ -141,11 +141,11 @@ def relay_task(
 class _Record:
     """The figures of a job's relay at any time."""
 
-    __slots__ = ("_job", "_story", "begun", "session")
+    __slots__ = ("_connection_fields", "_job", "begun", "session")
 
     def __init__(self, j: Job[Any]) -> None:
         self._job = j
-        self._story = Story(j)
+        self._connection_fields = ConnectionFields(j)
         self.begun = False
         self.session: RelaySession | None = None
 
@@ -162,7 +162,7 @@ class _Record:
     def put_into_fields(self) -> RelayResult:
         """Let the job's log have the figures of this moment, and return them."""
         now = self.snapshot()
-        self._story.tell(
+        self._connection_fields.fill(
             reason=now.reason.value,
             closed_by=now.closed_by.value,
             bytes_up=now.bytes_up,

@@ -16,7 +16,7 @@ from ..._core.words.blocks import asynccontextmanager
 from ..._core.words.groups import holds_for, leaves
 from ..._core.words.user_code import shown
 from .._addresses import host_of
-from .._connection_fields import DialStory, dials_of
+from .._connection_fields import DialFields, dials_of
 from .._endpoints.closing import closing
 from .._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from .._shortages import SHORTAGES, is_shortage
@@ -35,7 +35,7 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
     """Return what `Balancer.connect_task` promises."""
 
     def connect_task(j: Job[Any]) -> Routines:
-        connection = _Connection(balancer, DialStory(j), attempts, timeout)
+        connection = _Connection(balancer, DialFields(j), attempts, timeout)
 
         async def run(task: Task) -> None:
             j.value = await connection.open(_affinity(j) if key is None else key)
@@ -68,11 +68,11 @@ async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int,
 class _Connection:
     """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
 
-    __slots__ = ("_attempts", "_balancer", "_held", "_story", "_timeout")
+    __slots__ = ("_attempts", "_balancer", "_connection_fields", "_held", "_timeout")
 
-    def __init__(self, balancer: Balancer, story: DialStory, attempts: int, timeout: float) -> None:
+    def __init__(self, balancer: Balancer, connection_fields: DialFields, attempts: int, timeout: float) -> None:
         self._balancer = balancer
-        self._story = story
+        self._connection_fields = connection_fields
         self._attempts = attempts
         self._timeout = timeout
         self._held: tuple[Stream, Lease] | None = None
@@ -128,7 +128,7 @@ class _Connection:
         with ExitStack() as undo:
             upstream = undo.enter_context(lease)
             try:
-                with self._story.attempt(upstream.address):
+                with self._connection_fields.attempt(upstream.address):
                     stream = await _dial(upstream, self._timeout)
             except Exception as error:
                 # Before the place is free, or the next in line would be sent to an upstream that is just being ejected.
