@@ -11,7 +11,7 @@ from typing import Any, Final, final
 from ..instrumentation._tree import tree
 from ..instrumentation._where import running
 from .job import Job
-from .trio.signals import line, open_signals
+from .trio.signals import open_signals, signal_source
 
 _SHOW: Final = getattr(signal, "SIGUSR1", None)  # not on every system
 
@@ -48,7 +48,7 @@ class Look:
         return "" if struck is None else f", in {struck}", tree(jobs=[self._job], where=True)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
-        if line(number).shared:
+        if signal_source(number).shared:
             return  # a task listens to it
         struck = running(frame, self._below)
         self._write(tree(where=True) + ("\n" if struck is None else f"\nruns just now: {struck}\n"))

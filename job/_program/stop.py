@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, final
 import trio
 
 from .._core.job import Job
-from .._core.trio.signals import line, name_of
+from .._core.trio.signals import name_of, signal_source
 from .._core.words.records import Cause, CauseKind
 
 _HANGUP: Final = getattr(signal, "SIGHUP", None)  # not on every system
@@ -61,7 +61,7 @@ class ProgramStop:
 
     def caught(self, number: int, frame: FrameType | None) -> None:
         """Count a signal; the third is not left to the loop, which may be what hangs."""
-        if number == _HANGUP and line(number).shared:
+        if number == _HANGUP and signal_source(number).shared:
             return  # a task listens to it
         self._numbers.append(number)
         if len(self._numbers) >= _LAST:

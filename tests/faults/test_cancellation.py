@@ -91,11 +91,11 @@ class World(MemoryTransport):
         for endpoint in self.endpoints:
             statistics = endpoint.statistics()
             assert (statistics.inbound, statistics.outbound) == (0, 0)
-            assert (endpoint.addresses, endpoint._slots.taken, len(endpoint._slots._line)) == ((), 0, 0)
+            assert (endpoint.addresses, endpoint._slots.taken, len(endpoint._slots._waiters)) == ((), 0, 0)
             kept += statistics.idle
         for balancer in self.balancers:
             check_behind(balancer)
-            assert len(balancer._line) == 0
+            assert len(balancer._wait_queue) == 0
         assert self._listeners == {}
         # A connection that is kept for the next dial is closed with its endpoint.
         assert sum(not stream._closed for stream in self.streams) <= 2 * kept

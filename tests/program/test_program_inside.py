@@ -16,7 +16,7 @@ import trio
 
 import job
 from job import CauseKind, Job, JobState, JobStateChanged, StopPolicy, Task
-from job._core.trio.signals import _before_fork, _in_forked_process, line
+from job._core.trio.signals import _before_fork, _in_forked_process, signal_source
 from job.instrumentation import tree
 from job.instrumentation._where import running
 from job.tasks import once, reload_on_signal, signal_listener
@@ -390,7 +390,7 @@ def test_many_who_reload() -> None:
         for _ in range(50):
             task.job.add_task(reload_on_signal(done, signal.SIGUSR1), policy=StopPolicy.CONTAIN, transient=True)
         await trio.sleep(0.01)
-        task.done(len(line(signal.SIGUSR1)._listeners))
+        task.done(len(signal_source(signal.SIGUSR1)._listeners))
 
     j = Job[None]()
     task = j.add_task(add)

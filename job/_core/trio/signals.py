@@ -24,7 +24,7 @@ Caught: TypeAlias = Callable[[int, FrameType | None], None]
 
 
 @final
-class Line:
+class SignalSource:
     """One signal, and those who listen to it; the handler it had before is back when the last has left.
 
     A signal that is ignored stays so: the process was told to live through it. That of a handler which C code has installed
@@ -88,12 +88,12 @@ class Line:
             signal.raise_signal(number)
 
 
-_lines: Final[dict[int, Line]] = {}
+_sources: Final[dict[int, SignalSource]] = {}
 
 
-def line(number: int) -> Line:
+def signal_source(number: int) -> SignalSource:
     """Return the line of a signal; there is one in the process."""
-    return _lines.setdefault(number, Line(number))
+    return _sources.setdefault(number, SignalSource(number))
 
 
 _forking: Final = threading.local()
@@ -101,7 +101,7 @@ _forking: Final = threading.local()
 
 def _before_fork() -> None:
     # Python drops what comes before the new process is set up; held back, it is obeyed then.
-    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _lines)
+    _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _sources)
 
 
 def _after_fork() -> None:
@@ -109,7 +109,7 @@ def _after_fork() -> None:
 
 
 def _in_forked_process() -> None:
-    for each in _lines.values():
+    for each in _sources.values():
         each.leave()
     _after_fork()
 
@@ -143,7 +143,7 @@ def open_signals(caught: Caught, *numbers: int) -> Iterator[None]:
     check_main_thread()
     with ExitStack() as stack:
         for number in dict.fromkeys(numbers):
-            stack.enter_context(line(number).heard_by(caught))
+            stack.enter_context(signal_source(number).heard_by(caught))
         yield
 
 

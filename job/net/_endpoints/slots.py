@@ -15,17 +15,17 @@ class Slots:
     A trio.CapacityLimiter counts borrowers; a place here may be given back by somebody else than who took it.
     """
 
-    __slots__ = ("_limit", "_line", "taken")
+    __slots__ = ("_limit", "_waiters", "taken")
 
     def __init__(self, limit: int | None) -> None:
         self._limit = math.inf if limit is None else limit
-        self._line = trio.lowlevel.ParkingLot()
+        self._waiters = trio.lowlevel.ParkingLot()
         self.taken = 0
 
     @property
     def waiting(self) -> int:
         """How many wait for a place."""
-        return len(self._line)
+        return len(self._waiters)
 
     def take_nowait(self) -> bool:
         """Take a place where one is free; return whether it is taken."""
@@ -37,9 +37,9 @@ class Slots:
     async def take(self) -> None:
         """Take a place, waiting for one. When cancelled it holds none. Not a checkpoint where one is free."""
         if not self.take_nowait():
-            await self._line.park()  # who gives a place back leaves it counted, for us
+            await self._waiters.park()  # who gives a place back leaves it counted, for us
 
     def give_back(self) -> None:
         """Give a place back."""
-        if not self._line.unpark():
+        if not self._waiters.unpark():
             self.taken -= 1

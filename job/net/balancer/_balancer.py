@@ -18,7 +18,7 @@ from ._choice import power_of_two
 from ._roster import Roster, Rules
 from ._tasks import check_factory, connect_factory, connect_in
 from ._upstream import Lease, Upstream
-from ._wait_queue import Line
+from ._wait_queue import WaitQueue
 
 if TYPE_CHECKING:
     from ..._core.task import Task
@@ -53,7 +53,7 @@ class Balancer:
         TypeError, ValueError: a wrong argument.
     """
 
-    __slots__ = ("__weakref__", "_choose", "_line", "_random", "_roster")
+    __slots__ = ("__weakref__", "_choose", "_random", "_roster", "_wait_queue")
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Balancer:
             max_ejected=check.number("max_ejected", max_ejected, least=0, most=1),
         )
         self._roster = Roster(upstreams, rules)
-        self._line = Line(self._offer, self._roster.next_return)
+        self._wait_queue = WaitQueue(self._offer, self._roster.next_return)
         announce_figures(self, balancer_figures)
 
     @property
@@ -94,7 +94,7 @@ class Balancer:
             TypeError, ValueError: as for the constructor.
         """
         self._roster.replace(upstreams)
-        self._line.serve()
+        self._wait_queue.serve()
 
     def pick(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Upstream | None:
         """Choose an upstream without counting it; None where there is no candidate.
@@ -123,11 +123,11 @@ class Balancer:
         Raises:
             NoUpstreamError: there is no candidate.
         """
-        self._line.serve()
+        self._wait_queue.serve()
         upstream = self.pick(key, exclude=exclude)
         if upstream is None:
             raise NoUpstreamError(f"no upstream to lease: {self._roster}")
-        return Lease(upstream, self._line.serve)
+        return Lease(upstream, self._wait_queue.serve)
 
     async def acquire(self, key: Any = None, *, timeout: float = math.inf) -> Lease:
         """Take a place, waiting for one if need be: `with await balancer.acquire(timeout=5) as upstream:`.
@@ -145,7 +145,7 @@ class Balancer:
             TypeError, ValueError: a wrong timeout.
         """
         deadline = trio.current_time() + check.seconds("timeout", timeout)
-        lease = await self._line.wait(key, deadline)
+        lease = await self._wait_queue.wait(key, deadline)
         if lease is None:
             raise NoUpstreamError(f"no upstream within {timeout:g} s: {self._roster}")
         return lease
@@ -175,7 +175,7 @@ class Balancer:
             self._roster.record_success(known, probe=probe)
         else:
             self._roster.record_failure(known, probe=probe)
-        self._line.serve()
+        self._wait_queue.serve()
         self._roster.tell_changes(known, error)
 
     def connect_task(self, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Factory:
@@ -246,11 +246,11 @@ class Balancer:
         )
 
     def __repr__(self) -> str:
-        return f"<Balancer: {self._roster}, {len(self._line)} waiting>"
+        return f"<Balancer: {self._roster}, {len(self._wait_queue)} waiting>"
 
     def _offer(self, key: Any) -> Lease | None:
         upstream = self.pick(key)
-        return None if upstream is None else Lease(upstream, self._line.serve)
+        return None if upstream is None else Lease(upstream, self._wait_queue.serve)
 
 
 def _checked_choose(choose: Choose) -> Choose:

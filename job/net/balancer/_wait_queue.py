@@ -23,7 +23,7 @@ class _Waiter:
     error: BaseException | None = None
 
 
-class Line:
+class WaitQueue:
     """Waiters in the order they came.
 
     A place goes straight into the hands of the first, who need not run for it: so no call that comes in between can
