@@ -10,14 +10,14 @@ from .._core.report import report_loudly
 from .._core.words.groups import leaves
 from ._errors import with_causes
 
-SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+CAPACITY_ERRNOS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """No descriptors or no memory. It passes; until then every attempt fails, whoever the peer is."""
 
-DIAL_SHORTAGES: Final = SHORTAGES | {errno.EADDRNOTAVAIL}
+DIAL_CAPACITY_ERRNOS: Final = CAPACITY_ERRNOS | {errno.EADDRNOTAVAIL}
 """For a dial also no port of ours towards this peer, or no address in the peer's family: to another one it may go well."""
 
 
-def is_shortage(error: BaseException, numbers: frozenset[int] = DIAL_SHORTAGES) -> bool:
+def is_shortage(error: BaseException, numbers: frozenset[int] = DIAL_CAPACITY_ERRNOS) -> bool:
     """Return whether an error comes from a shortage of our own.
 
     A transport may hide the errors of its attempts behind one OSError, as a group that is its cause: trio does. All of them

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from ...log import JobLog
     from .endpoint import Endpoint
 
-PASSED_OVER: Final = frozenset(
+TRANSIENT_ACCEPT_ERRNOS: Final = frozenset(
     getattr(errno, name)
     for name in ("ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH")
     if hasattr(errno, name)
 )
 """The client is gone again, or may not come in: the next one, please (accept(2))."""
 
-PAUSE: Final = 0.1
+SLEEP_TIME: Final = 0.1
 """Seconds to wait where nothing else can be done; trio's serve_listeners waits as long."""
 
 _LOG_INTERVAL: Final = 1.0
@@ -28,7 +28,7 @@ _LIMIT_INTERVAL: Final = 10.0
 
 
 @final
-class ShortageLog:
+class RateLimitedLog:
     """Writes of shortages, a line a second at most."""
 
     __slots__ = ("_count", "_log", "_next")

@@ -80,7 +80,7 @@ class Clients:
                     placed = True
         finally:
             if not placed:
-                self._endpoint._tally.rejected += 1
+                self._endpoint._counters.rejected += 1
                 await close_now(wire)
         return placed
 
@@ -132,7 +132,7 @@ class Clients:
         except Exception as error:
             self._log.exception("build_job.failed", client=stream.peer, error=shown(error))
             return None
-        self._endpoint._tally.rejected += 1
+        self._endpoint._counters.rejected += 1
         self._tell_rejected(stream.peer, listener, queue_time, reason)
         return None
 

@@ -33,7 +33,7 @@ from .listeners import Listeners, accept_one, close_listeners, listener_for, ope
 from .listening import Listening
 from .pool import Pool
 from .slots import Slots
-from .statistics import EndpointStatistics, Tally
+from .statistics import Counters, EndpointStatistics
 
 if TYPE_CHECKING:
     from ..._core.job import Job
@@ -78,6 +78,7 @@ class Endpoint:
         "__weakref__",
         "_address",
         "_binding",
+        "_counters",
         "_framing",
         "_inbound",
         "_listeners",
@@ -85,7 +86,6 @@ class Endpoint:
         "_options",
         "_pool",
         "_slots",
-        "_tally",
         "_target",
     )
 
@@ -125,7 +125,7 @@ class Endpoint:
         self._target = self._parse(address)
         self._address = address
         self._slots = Slots(limit)
-        self._tally = Tally()
+        self._counters = Counters()
         self._pool = Pool(max_idle, max_idle_age)
         self._listeners: Listeners = ()
         self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
@@ -192,7 +192,7 @@ class Endpoint:
         return self._dialed(await self._connect(self._target, self._address), self._address)
 
     def _dialed(self, wire: Wire, name: str) -> Stream:
-        self._tally.outbound += 1
+        self._counters.outbound += 1
         return Stream(wire, self, dialed=name)
 
     async def _connect(self, target: Address | str, name: str) -> Wire:
@@ -204,10 +204,10 @@ class Endpoint:
             if wire is None:
                 wire = await self._connect_in_time(begun, target, name)
         except Exception as error:
-            self._tally.dial_failures += 1
+            self._counters.dial_failures += 1
             tell_shortage(error)
             raise
-        self._tally.dialed += 1
+        self._counters.dialed += 1
         return wire
 
     def _begin(self, target: Address | str) -> Attempt | None:
@@ -255,7 +255,7 @@ class Endpoint:
         return self._pool.put(name, wire)
 
     def _outbound_closed(self) -> None:
-        self._tally.outbound -= 1
+        self._counters.outbound -= 1
 
     # -- listening
 
@@ -328,7 +328,7 @@ class Endpoint:
 
     def statistics(self) -> EndpointStatistics:
         """Return a frozen snapshot of what was counted."""
-        return self._tally.snapshot(
+        return self._counters.snapshot(
             inbound=len(self._inbound), idle=len(self._pool), limit=self._options.limit, taken=self._slots.taken
         )
 
@@ -338,7 +338,7 @@ class Endpoint:
         return tuple(stream for stream in self._inbound if not stream.closed)
 
     def __repr__(self) -> str:
-        return f"<Endpoint {self._address}, {len(self._inbound)} inbound, {self._tally.outbound} outbound>"
+        return f"<Endpoint {self._address}, {len(self._inbound)} inbound, {self._counters.outbound} outbound>"
 
 
 def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
@@ -392,7 +392,7 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             await endpoint._slots.take()
             taken.callback(endpoint._slots.give_back)
             wire, listener = await accept(task)
-            endpoint._tally.accepted += 1
+            endpoint._counters.accepted += 1
             ConnectionFields(j).fill(client=wire.peer, listener=listener.address)
             stream = j.value = await endpoint._welcome(wire)
             taken.enter_context(endpoint._counted(stream))

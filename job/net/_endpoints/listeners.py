@@ -14,7 +14,7 @@ import trio
 from .._addresses import UNKNOWN, Address, TcpAddress, UnixAddress, named, written
 from .._streams.socket_wire import SocketWire
 from .._streams.stream_wire import StreamWire
-from .accept_errors import PASSED_OVER
+from .accept_errors import TRANSIENT_ACCEPT_ERRNOS
 from .dial import adopt
 from .look_up import look_up
 from .unix import BACKLOG, SocketFile, listen_unix
@@ -245,7 +245,7 @@ async def accept_one(listeners: Listeners) -> tuple[AcceptedWire, Listener]:
         try:
             wire = await listener.accept()
         except OSError as error:
-            if error.errno not in PASSED_OVER:
+            if error.errno not in TRANSIENT_ACCEPT_ERRNOS:
                 raise
             await trio.lowlevel.checkpoint()
         else:

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, final
 
 from ..._core.report import report_loudly
-from .._shortages import SHORTAGES, is_shortage
+from .._shortages import CAPACITY_ERRNOS, is_shortage
 
 if TYPE_CHECKING:
     from ..._core.task import Task
@@ -54,7 +54,7 @@ class Listening:
 
     def broke(self, task: Task, error: BaseException) -> None:
         """Take note that a listener has failed; one that found no descriptor for a client is as good as before."""
-        self._broken = not is_shortage(error, SHORTAGES)
+        self._broken = not is_shortage(error, CAPACITY_ERRNOS)
         report_loudly(task.job, error)
 
     async def aclose(self) -> None:

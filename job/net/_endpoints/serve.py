@@ -10,8 +10,8 @@ import trio
 from ..._core import check
 from ..._core.forms import Factory, Routines
 from ..._core.job import Job
-from .._shortages import SHORTAGES
-from .accept_errors import PASSED_OVER, PAUSE, LimitLog, ShortageLog
+from .._shortages import CAPACITY_ERRNOS
+from .accept_errors import SLEEP_TIME, TRANSIENT_ACCEPT_ERRNOS, LimitLog, RateLimitedLog
 from .clients import BuildJob, Clients
 from .endpoint import Endpoint
 from .listening import Listening
@@ -82,7 +82,7 @@ class _Server:
     def __init__(self, endpoint: Endpoint, build_job: BuildJob, task: Task) -> None:
         self._endpoint = endpoint
         self._task = task
-        self._shortages = ShortageLog(task.log)
+        self._shortages = RateLimitedLog(task.log)
         self._limit = LimitLog(task.log, endpoint)
         self._clients = Clients(endpoint, build_job, task, self._limit)
         self._failure: BaseException | None = None
@@ -106,9 +106,9 @@ class _Server:
 
     async def _empty_queues(self) -> None:
         """Let in who is there already: the kernel has told them that they are connected, and would reset them."""
-        tally, before, turns = self._endpoint._tally, -1, 0
-        while tally.accepted != before and turns < _LAST_TURNS:
-            before = tally.accepted
+        counters, before, turns = self._endpoint._counters, -1, 0
+        while counters.accepted != before and turns < _LAST_TURNS:
+            before = counters.accepted
             turns += 1
             for _ in range(_ROUNDS):
                 await trio.lowlevel.checkpoint()
@@ -138,10 +138,10 @@ class _Server:
         try:
             return bool(await admit(listener))
         except OSError as error:
-            if error.errno in PASSED_OVER:
+            if error.errno in TRANSIENT_ACCEPT_ERRNOS:
                 await trio.lowlevel.checkpoint()
                 return True
-            if error.errno not in SHORTAGES:
+            if error.errno not in CAPACITY_ERRNOS:
                 raise
             return await self._reject_one(listener, error)
 
@@ -152,11 +152,11 @@ class _Server:
             return False
         self._shortages.note(shortage)
         if turned_away:
-            self._endpoint._tally.accepted += 1
-            self._endpoint._tally.rejected += 1
+            self._endpoint._counters.accepted += 1
+            self._endpoint._counters.rejected += 1
             await trio.lowlevel.checkpoint()
         else:
-            await trio.sleep(PAUSE)
+            await trio.sleep(SLEEP_TIME)
         return turned_away
 
     async def _admit_within_limit(self, listener: Listener) -> bool:
@@ -188,5 +188,5 @@ class _Server:
         return True
 
     def _start(self, wire: AcceptedWire, listener: Listener, *, placed: bool) -> None:
-        self._endpoint._tally.accepted += 1
+        self._endpoint._counters.accepted += 1
         self._connections.start_soon(self._guarded, self._clients.serve, wire, listener.address, placed)

@@ -31,7 +31,7 @@ class EndpointStatistics:
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """The counters behind the snapshot."""
 
     accepted: int = 0

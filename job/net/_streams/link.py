@@ -95,7 +95,7 @@ class Link:
     def count_received(self, size: int) -> None:
         """Count bytes that came in."""
         self.bytes_received += size
-        self.endpoint._tally.bytes_received += size
+        self.endpoint._counters.bytes_received += size
 
     def note_eof(self) -> None:
         """Take note that the peer has said EOF to whom a socket was lent; TLS has heard it itself."""
@@ -133,7 +133,7 @@ class Link:
     def count_sent(self, size: int) -> None:
         """Count bytes that went out."""
         self.bytes_sent += size
-        self.endpoint._tally.bytes_sent += size
+        self.endpoint._counters.bytes_sent += size
 
     # -- the end
 

@@ -19,7 +19,7 @@ from .._addresses import host_of
 from .._connection_fields import DialFields, dials_of
 from .._endpoints.closing import closing
 from .._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
-from .._shortages import SHORTAGES, is_shortage
+from .._shortages import CAPACITY_ERRNOS, is_shortage
 from ._upstream import Lease, Upstream
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class _Connection:
             try:
                 return await self._try(lease)
             except Exception as error:
-                if not holds_for(PEER_FAULTS, error) or is_shortage(error, SHORTAGES):
+                if not holds_for(PEER_FAULTS, error) or is_shortage(error, CAPACITY_ERRNOS):
                     raise
                 another = self._another(key, tried)
                 if another is None:
