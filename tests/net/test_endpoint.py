@@ -192,7 +192,7 @@ async def test_transport_gives_a_socket() -> None:
         await door.wait()
         wire = await door.accept()
         assert wire is not None
-        async with await server._welcome(wire) as far:
+        async with await server._handshake(wire) as far:
             await near.send_all(b"x")
             assert await far.receive_some() == b"x"
             assert near.plain is not None

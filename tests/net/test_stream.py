@@ -24,7 +24,7 @@ async def make(transport: Any = None) -> Any:
         while wire is None:
             await doors[0].wait()
             wire = await doors[0].accept()
-        return near, await server._welcome(wire)
+        return near, await server._handshake(wire)
 
 
 async def clog(streams: Any) -> Any:

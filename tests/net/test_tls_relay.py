@@ -124,7 +124,7 @@ async def test_first_bytes_with_the_handshake() -> None:
                 await doors[0].wait()
                 wire = await doors[0].accept()
                 assert wire is not None
-                near = await listening._welcome(wire)
+                near = await listening._handshake(wire)
             with trio.move_on_after(0.2):
                 await relay(near, far)
             assert await upstream.receive_exactly(5) == b"hello"

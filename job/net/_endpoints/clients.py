@@ -101,7 +101,7 @@ class Clients:
 
     async def _shake_hands(self, wire: AcceptedWire, listener: str) -> Stream | None:
         try:
-            return await self._endpoint._welcome(wire)
+            return await self._endpoint._handshake(wire)
         except PEER_FAULTS as error:
             self._tell_of_handshake(wire, listener, reason_of_fault(error), error=shown(error))
             return None

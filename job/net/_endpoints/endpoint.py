@@ -300,7 +300,7 @@ class Endpoint:
         finally:
             del self._inbound[stream]
 
-    async def _welcome(self, wire: Wire) -> Stream:
+    async def _handshake(self, wire: Wire) -> Stream:
         """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
         if self._options.ssl_context is None:
             return Stream(wire, self)
@@ -394,7 +394,7 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             wire, listener = await accept(task)
             endpoint._counters.accepted += 1
             ConnectionFields(j).fill(client=wire.peer, listener=listener.address)
-            stream = j.value = await endpoint._welcome(wire)
+            stream = j.value = await endpoint._handshake(wire)
             taken.enter_context(endpoint._counted(stream))
             taken.push_async_callback(close, stream, j)
             client.push_async_exit(taken.pop_all())

@@ -97,14 +97,14 @@ class _Server:
                     accepting.start_soon(self._guarded, self._accept_from, listener)
                 await self._task.job.wait_stopping()
                 await trio.sleep(lame_duck)
-                await self._empty_queues()
+                await self._accept_backlog()
                 accepting.cancel_scope.cancel()
             await listening.aclose()
         if self._failure is not None:
             listening.broke(self._task, self._failure)
             raise self._failure
 
-    async def _empty_queues(self) -> None:
+    async def _accept_backlog(self) -> None:
         """Let in who is there already: the kernel has told them that they are connected, and would reset them."""
         counters, before, turns = self._endpoint._counters, -1, 0
         while counters.accepted != before and turns < _LAST_TURNS:
