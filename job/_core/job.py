@@ -458,7 +458,7 @@ class Job(Generic[V]):
                 self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
                 self._end_unrun()
         if self._run is None:  # it was cancelled or finished before its run
-            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - by whom this is awaited
+            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - returned to a caller that awaits it
         return self._run.run_to_end(contained=contained)
 
     def _begin(self, *, block_hold: bool) -> None:

@@ -104,6 +104,6 @@ def _retryable(name: str, value: object) -> tuple[type[BaseException], ...]:
     types = check.exception_types(name, value)
     for each in types:
         if not issubclass(each, Exception):
-            # A cancellation or a KeyboardInterrupt is an order, which nobody may answer with another attempt.
+            # A cancellation or a KeyboardInterrupt must never be retried.
             raise TypeError(f"{name} must hold subclasses of Exception, got {each!r}")
     return types

@@ -152,7 +152,7 @@ class Task:
         self._init, self._run, self._finalize = routines
         self._idle = idle
         self._step = NONE
-        self._phase = PHASE_RUN if self._init is None else INIT  # to which an end of its run loop is put down
+        self._phase = PHASE_RUN if self._init is None else INIT  # phase to blame if the run loop raises
         self._entering = False  # in `enter`, for the life of the task
         # For what killed a scope of its own, until its finalizer tells
         self._placeholder_error: TaskError | None = None
@@ -160,7 +160,7 @@ class Task:
         # A scope that a wrapper has opened in it is cancelled, and that is as it should be
         self._cancel_expected = False
         self._counted = True  # the job waits for it
-        self._must_finalize = False  # its finalizer is: init was entered or, having none, was passed
+        self._must_finalize = False  # True once init was entered (or skipped): finalize must run
         self._asserted: BaseException | None = None
         self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
         self._turn: Wakeup | None = None
@@ -403,7 +403,7 @@ class Task:
         self._move(TaskState.CANCELLED)
 
     def _retire(self) -> None:
-        """Let go what it holds for its life: that is not to live as long as the record that the task is from now on."""
+        """Drop what only a running task needs; the Task object may outlive its job."""
         self._init = self._finalize = self._guard = self._turn = None
 
     def _cancellable(self) -> trio.CancelScope:

@@ -1,4 +1,4 @@
-"""A function of the user's, with its arguments, as the work of a task; and what is done when that fails."""
+"""A user function bound to its arguments, and how it is retried."""
 
 from __future__ import annotations
 

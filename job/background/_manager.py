@@ -178,7 +178,7 @@ class Manager(Generic[Meta]):
         return self._retry if retry is None else _checked_retry(retry)
 
     def __bool__(self) -> bool:
-        """Be true also when empty: `if manager` asks whether there is one."""
+        """Return True also when empty: `if manager` asks whether there is one."""
         return True
 
     def __len__(self) -> int:

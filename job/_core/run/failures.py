@@ -1,4 +1,4 @@
-"""How a task ends before its time: what came out of its routines, whose doing it was, and what its policy makes of it.
+"""Record task failures: classify the exception, attribute it, apply the stop policy.
 
 Recorded in the trio task where it arises, before anything is cancelled (G5). Where a Cancelled came from is never told by its
 type: the job looks at its own scope, then outside of it; if neither is cancelled, a scope of the task has died.

@@ -162,7 +162,7 @@ class JobRun:
                 self._failures,
                 self._finalizers,
                 self._idle,
-            )  # cycles, and work for the garbage collector else
+            )  # break reference cycles; refcounting can then free these
 
     def _first(self) -> Task | None:
         """Begin; return what the host is to run first: the oneshot, else a plain loop, else nothing."""
@@ -425,7 +425,7 @@ class JobRun:
 
     @property
     def failures(self) -> Failures:
-        """Those of the job's tasks; made when there is the first of them, or what is not quite a good end."""
+        """Failure bookkeeping for this job's tasks, created on first use."""
         if self._failures is None:
             self._failures = Failures(self._job, self._stop_record, self.stop)
         return self._failures
@@ -434,7 +434,7 @@ class JobRun:
 
     @property
     def finalizers(self) -> Finalizers:
-        """Those of the job; made when the first of them, or its bound, is needed."""
+        """The finalizer queue, created on first use."""
         if self._finalizers is None:
             seconds = self._job._limits.finalize_timeout
             self._finalizers = Finalizers(self.stop.scope, seconds, self._finalizer_failed, self._all_over)
@@ -451,7 +451,7 @@ class JobRun:
             await self.finalizers.clean_up(task, exc)
             return
         if not turn.woken:
-            # A run that was done is free to have cancelled what its init or an `enter` had opened: that is no scope that died.
+            # After done(), run may have cancelled a scope opened by init or `enter`; that is not a failure.
             # Nor is it one whose deadline, meant for the run, comes only now (G4).
             closed = exc is None and is_cancelled(trio_task)
             if exc is None:
@@ -476,7 +476,7 @@ class JobRun:
             task._retire()
 
     def _ignores_cancel(self) -> bool:
-        """Whether a cancellation would tell nothing new."""
+        """Return True if a cancellation can be ignored: the job is cancelled already, or finalizing."""
         return self.stop.halted or self.stop.sealed
 
     def close_if_empty(self) -> None:

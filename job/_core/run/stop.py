@@ -292,7 +292,7 @@ class Stop:
             self._record_outer_cancel()
 
     def recheck(self) -> None:
-        """Look what a loop has not heard of, that was in a shield or never suspended, nor a host that runs such a loop."""
+        """Check for a timeout or outer cancel that shielded or never-suspending loops could not see."""
         if self.timeout_at != inf or is_cancelled_around(self.scope):
             self.check_outer_cancel()
 

@@ -42,7 +42,7 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, time_slice: T
         result = await run(task)
         task.steps += 1
         if task._step == TICK and monotonic() < until and not stop.stopping and result is None:
-            continue  # the way of nearly every step, and all that it costs
+            continue  # fast path
         if result is not None and task._bare:
             refuse_routines(task.name, result)
         step = task._step

@@ -146,7 +146,7 @@ class Finalizers:
         """Clean up one incarnation of a task whose loop goes on, in the same way; return what went wrong.
 
         Args:
-            task: in whose own trio task this is called.
+            task: the task to clean up; call from its own trio task.
             finalize: that of this incarnation.
             outer_frames: how many frames were around it when it began.
             exc: what ended it.
@@ -220,7 +220,7 @@ class Finalizers:
     ) -> BaseException | None:
         """Await a finalizer or an exit, guarded from where it first suspends, as most never do; return what it raised.
 
-        known: of that it tells nothing new.
+        known: already reported; not reported again if re-raised.
         """
         try:
             steps = work.__await__()

@@ -47,7 +47,7 @@ class Wakeup:
             return Abort.SUCCEEDED
 
         self._waiter = current_task()
-        return wait_task_rescheduled(abort)  # noqa: ASYNC105 - by whom this is awaited
+        return wait_task_rescheduled(abort)  # noqa: ASYNC105 - returned to a caller that awaits it
 
 
 def shielded() -> bool:

@@ -145,7 +145,7 @@ class Endpoint:
     # -- dialing
 
     def connect_task(self, j: Job[Any]) -> Routines:
-        """Be a oneshot task that dials and leaves the `Stream` in `j.value`; its finalizer closes that.
+        """Task factory (oneshot): dials and leaves the `Stream` in `j.value`; its finalizer closes that.
 
         The job's `fields` get upstream, attempts and connect_time, also where the dial fails.
         """
@@ -260,7 +260,7 @@ class Endpoint:
     # -- listening
 
     def accept_task(self, j: Job[Any]) -> Routines:
-        """Be a oneshot task that accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
+        """Task factory (oneshot): accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
 
         It listens from its init to its finalizer; several such jobs at once share the listener, also with `serve`. The
         client takes a place of the `limit`, and the task waits for one.

@@ -153,7 +153,7 @@ class StreamListener:
         return wire_over(stream, local=self.address, peer=UNKNOWN, close_timeout=self._close_timeout)
 
     def reject_one(self) -> bool:
-        """There is no way."""
+        """Always False: a foreign listener cannot reject without accepting."""
         return False
 
     async def aclose(self) -> None:

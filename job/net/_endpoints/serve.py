@@ -134,7 +134,7 @@ class _Server:
                     break
 
     async def _try(self, admit: Callable[[Listener], Any], listener: Listener) -> bool:
-        """Let one client in; return whether it is worth to go on at once."""
+        """Let one client in; return True if another accept should be tried at once."""
         try:
             return bool(await admit(listener))
         except OSError as error:

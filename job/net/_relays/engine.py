@@ -30,7 +30,7 @@ _BATCH: Final = 64
 
 
 class FdHandler(Protocol):
-    """Moves bytes when a descriptor is ready. What it raises is handed to its `fail`, and is nobody else's affair."""
+    """Moves bytes when a descriptor is ready. Its exceptions go to its own `fail` and affect no other handler."""
 
     def readable(self, now: float) -> None:
         """There may be something to read."""

@@ -76,7 +76,7 @@ class EnginePump(Pump):
         self._engine: Engine
 
     def borrow(self, engine: Engine) -> None:
-        """Have the source to itself until `give_back`; where that cannot be, end."""
+        """Claim the source until `give_back`; fail if it is in use."""
         self._engine = engine
         try:
             self._source_link.lend(self._source_closed)

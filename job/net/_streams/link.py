@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _nothing() -> None:
-    """Whoever receives in a trio task of its own is told by the wire that it was closed."""
+    """No-op: the wire itself wakes a task blocked in receive when it closes."""
 
 
 @final
@@ -138,7 +138,7 @@ class Link:
     # -- the end
 
     def close(self) -> None:
-        """Be closed from now on, whatever becomes of the wire."""
+        """Mark the link closed, whatever becomes of the wire."""
         self.closed = True
         if self.receiver is not None:
             self.receiver()

@@ -90,7 +90,7 @@ class SocketWire:
         )  # what was dialed may be another way to write it: 0.0.0.0, say
 
     def lend(self) -> socket.socket:
-        """Return the socket, for who moves bytes past this object; take it that some will be sent."""
+        """Lend the raw socket; assumes data will be sent through it."""
         self._sent = True
         self.quiet = False
         return self.sock

@@ -264,15 +264,15 @@ class Stream(trio.abc.HalfCloseableStream):
         return len(message)
 
     def read_task(self, j: Job[Any]) -> Routines:
-        """Be a task that reads messages and hands them to whoever calls `received`; it is done at EOF."""
+        """Task factory: reads messages and hands them to the caller of `received`; done at EOF."""
         return read_routines(lambda: self)
 
     def write_task(self, j: Job[Any]) -> Routines:
-        """Be a task that writes what others `send`."""
+        """Task factory: writes what others `send`."""
         return write_routines(lambda: self)
 
     async def release(self) -> None:
-        """Be done with the stream: give the connection back for the next dial, or close it.
+        """Give the connection back for the next dial, or close it.
 
         Given back is an outbound connection with a codec, between messages in both directions, with no byte unread, as long
         as the endpoint holds fewer than `max_idle`. Once bytes went past the codec (`receive_exactly`, `send_all`, a relay …)

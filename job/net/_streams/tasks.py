@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def read_task(j: Job[Any]) -> Routines:
-    """Be a task that reads messages from the Stream in `j.value` and hands them to whoever calls its `received`.
+    """Task factory: reads messages from the Stream in `j.value` and hands them to the caller of `received`.
 
     It is done at EOF, and fails where the peer is at fault. While a message waits to be taken, or its taker is in its block,
     the task is not idle. When the job is asked to stop it reads no further; what has arrived stays in the stream.
@@ -23,7 +23,7 @@ def read_task(j: Job[Any]) -> Routines:
 
 
 def write_task(j: Job[Any]) -> Routines:
-    """Be a task that writes what others `send` on the Stream in `j.value`. Each message is a step."""
+    """Task factory: writes what others `send` on the Stream in `j.value`. Each message is a step."""
     return write_routines(lambda: _value(j))
 
 

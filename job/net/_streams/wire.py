@@ -43,7 +43,7 @@ class Wire(Protocol):
         ...
 
     def receive_nowait(self, max_bytes: int, /) -> bytes:
-        """Do the same if it can be done at once, else raise trio.WouldBlock."""
+        """Like `receive_some`, but raise `trio.WouldBlock` instead of waiting."""
         ...
 
     async def send_some(self, data: Data, /) -> int:
