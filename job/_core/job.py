@@ -221,8 +221,6 @@ class Job(Generic[V]):
                 self._run.stop.children = self._children
         self._children.add(child)
 
-    # -- tasks
-
     def add_oneshot_task(self, factory: TaskForm, *, name: str | None = None, meta: Any = None) -> Task:
         """Add the task that establishes what the others rely on; they start when it is done.
 
@@ -314,8 +312,6 @@ class Job(Generic[V]):
         if not isinstance(index, int):
             raise TypeError(f"index must be an int, got {shown(index)}")
         return self._oneshot if index == 0 else self._tasks.get(index)
-
-    # -- running
 
     @enable_ki_protection
     async def run(self, *, task_status: trio.TaskStatus[V] = TASK_STATUS_IGNORED) -> JobState:
@@ -508,8 +504,6 @@ class Job(Generic[V]):
         cause = self._stop_record.cause
         return cause is not None and (self._stop_record.outside or cause.kind is CauseKind.PARENT)
 
-    # -- stopping
-
     @enable_ki_protection
     def cancel(self, error: object = None) -> None:
         """Cancel the job: all run loops are cancelled, then the finalizers run.
@@ -592,8 +586,6 @@ class Job(Generic[V]):
     def _expire(self) -> None:
         if self._run is not None:
             self._run.expire()
-
-    # -- the end
 
     async def wait(self) -> JobState:
         """Wait until the job has ended, finalizers included; never raises for the job's failure."""
@@ -720,8 +712,6 @@ class Job(Generic[V]):
         for task in self.tasks:
             task._let_go(ref(self))
 
-    # -- logging
-
     def register_logger(self, logger: Logger, *, level: int | None = None) -> None:
         """Give the job, and its children that have none, a logger of its own.
 
@@ -768,8 +758,6 @@ class Job(Generic[V]):
 
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} {self._state.value}, {len(self.tasks)} tasks>"
-
-    # -- for the engine
 
     def clock(self) -> float | None:
         """Return trio's time, None outside of a trio run."""

@@ -28,8 +28,6 @@ def copied(members: dict[Any, T]) -> tuple[T, ...]:
     return ()
 
 
-# -- jobs
-
 _heads: Final[dict[int, ref[Job[Any]]]] = {}
 
 
@@ -46,9 +44,6 @@ def job_ended(job: Job[Any]) -> None:
 def running_heads() -> tuple[Job[Any], ...]:
     """Return the jobs that have started without a running parent and have not ended, the oldest first."""
     return tuple(job for found in copied(_heads) if (job := found()) is not None)
-
-
-# -- figures
 
 
 Kind: TypeAlias = Literal["gauge", "counter"]

@@ -212,8 +212,6 @@ class Task:
             self._log = self.job.log.bind(**marks)
         return self._log
 
-    # -- steps
-
     def tick(self) -> None:
         """Step: go on with the next call of `run`.
 
@@ -241,8 +239,6 @@ class Task:
         self.done()
         self.job.finish(grace)
 
-    # -- assertions
-
     def assert_(self, err: object) -> None:
         """Pass where `err` is falsy.
 
@@ -267,8 +263,6 @@ class Task:
     def _fail_with(self, err: object) -> NoReturn:
         self._asserted = err if isinstance(err, BaseException) else AssertFailedError(err)
         raise self._asserted
-
-    # -- resources and scopes
 
     def cancel_on_stop(self) -> AbstractContextManager[trio.CancelScope, bool]:
         """Cancel the block as soon as the job is asked to stop.
@@ -372,8 +366,6 @@ class Task:
         if self._state is TaskState.CANCELLED:
             raise JobCancelledError(f"task {self.name!r} was cancelled")
         return self.result
-
-    # -- for the engine
 
     def _opens_for_life(self) -> bool:
         """Whether what its routine opens just now is closed by its finalizer or exits."""

@@ -68,9 +68,6 @@ def _parser() -> Parser:
     return parser
 
 
-# -- job run
-
-
 def _add_run(commands: argparse._SubParsersAction[Parser]) -> None:
     parser = commands.add_parser(
         "run",

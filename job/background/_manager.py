@@ -78,8 +78,6 @@ class Manager(Generic[Meta]):
         self._detached = parent is None
         self._loops: WeakSet[Task] = WeakSet()
 
-    # -- the block
-
     async def __aenter__(self) -> Manager[Meta]:
         """Start the tasks, those that were added before included.
 
@@ -119,8 +117,6 @@ class Manager(Generic[Meta]):
         owner = None if self._detached else current_job() or self._job.parent
         if owner is not None:
             self._job.fields.setdefault("owner", owner.name)
-
-    # -- tasks
 
     def run(
         self,
@@ -194,8 +190,6 @@ class Manager(Generic[Meta]):
         if kind not in ("run", "loop"):
             raise ValueError(f"kind must be 'run' or 'loop', got {kind!r}")
         return sum((task in self._loops) is (kind == "loop") for task in self._job.tasks)
-
-    # -- the end
 
     async def wait(self) -> None:
         """Wait until the manager is closed and empty; it does not close it, and raises nothing."""

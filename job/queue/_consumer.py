@@ -131,8 +131,6 @@ class Consumer:
         for held in self._held:
             held.scope.deadline = min(held.scope.deadline, self._settle_by)
 
-    # -- taking
-
     async def _take_messages(self, away: UnavailableError | None) -> None:
         if away is not None:
             self._outage.begins(away)
@@ -181,8 +179,6 @@ class Consumer:
             self._let_go(held)
         self._log.warning("message.lost", **held.fields)
 
-    # -- one delivery
-
     async def _deliver(self, held: Held) -> None:
         settlement: Settlement = UNCOUNTED
         try:
@@ -222,8 +218,6 @@ class Consumer:
         job = held.job
         code = "build_job.failed" if job is None or job.verdict is None else job.verdict.code
         return self._rules.after_error(held.message, error, code)
-
-    # -- settling
 
     async def _settle(self, held: Held, settlement: Settlement) -> None:
         """Settle a delivery, whatever happens around it, while its lease lasts."""
@@ -278,8 +272,6 @@ class Consumer:
                 tell_dead(self._log, self._source.name, message.id, error=text, code=code, history=history)
             case Release():
                 pass
-
-    # -- figures
 
     async def _look_up(self) -> None:
         """Look at the queue's statistics while somebody observes."""

@@ -148,8 +148,6 @@ class MemoryQueue(Generic[T]):
         self._users -= 1
         self._wake()
 
-    # -- taking
-
     async def receive(self, n: int, /) -> list[Message[T]]:
         """Wait for messages, and take 1 to `n` of them, the oldest first. When cancelled it keeps none."""
         whole("n", n)
@@ -229,8 +227,6 @@ class MemoryQueue(Generic[T]):
         if self._away:
             raise UnavailableError(f"queue {self.name!r} is away")
 
-    # -- settling
-
     async def _settled(self, message: Message[T]) -> _Stored | None:
         """Take a message out of what is pending; None where this delivery is not ours any more."""
         await trio.lowlevel.checkpoint()
@@ -295,8 +291,6 @@ class MemoryQueue(Generic[T]):
             stored.enqueued_at,
             trio.current_time(),
         )
-
-    # -- producers and operators
 
     async def put(self, payload: T, /, *, delay: float = 0) -> str:
         """Add a message, ready after `delay` seconds, and return its id."""

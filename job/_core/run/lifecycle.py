@@ -121,8 +121,6 @@ class JobRun:
         except RuntimeError:
             return False
 
-    # -- the host
-
     @enable_ki_protection
     async def run_to_end(self, *, contained: bool) -> None:
         """Run the job to its verdict. What happened is in the stop record; nothing is raised."""
@@ -199,8 +197,6 @@ class JobRun:
             self._stop_record.cancelled = exc
             self.stop.note_outer_cancel()
 
-    # -- starting
-
     def add(self, task: Task) -> None:
         """Take a task that is added while the job runs."""
         task._context = copy_context()
@@ -264,8 +260,6 @@ class JobRun:
             task._counted = False
             self._live_count -= 1
             raise
-
-    # -- living
 
     @enable_ki_protection
     async def _run_task(self, task: Task) -> None:
@@ -430,8 +424,6 @@ class JobRun:
             self._failures = Failures(self._job, self._stop_record, self.stop)
         return self._failures
 
-    # -- cleaning up
-
     @property
     def finalizers(self) -> Finalizers:
         """The finalizer queue, created on first use."""
@@ -510,8 +502,6 @@ class JobRun:
         self._over = True
         if self._host_wakeup is not None:
             self._host_wakeup.wake()
-
-    # -- stopping, as the stop asks for it
 
     def drop_queue(self) -> None:
         """Give up the tasks that were never started."""

@@ -98,8 +98,6 @@ class Stop:
             self.timeout_at = trio.current_time() + timeout
             self.scope.deadline = self.timeout_at
 
-    # -- asked from inside and outside
-
     def interrupt(
         self,
         kind: CauseKind,
@@ -263,8 +261,6 @@ class Stop:
                 pass
             except BaseException as fault:
                 self.engine_failed(fault)
-
-    # -- noticed
 
     def note_timeout(self) -> bool:
         """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""

@@ -142,8 +142,6 @@ class Endpoint:
                 raise
             return address
 
-    # -- dialing
-
     def connect_task(self, j: Job[Any]) -> Routines:
         """Task factory (oneshot): dials and leaves the `Stream` in `j.value`; its finalizer closes that.
 
@@ -257,8 +255,6 @@ class Endpoint:
     def _outbound_closed(self) -> None:
         self._counters.outbound -= 1
 
-    # -- listening
-
     def accept_task(self, j: Job[Any]) -> Routines:
         """Task factory (oneshot): accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
 
@@ -308,8 +304,6 @@ class Endpoint:
         with trio.move_on_after(seconds):
             return Stream(await self._secure(wire, None, server_side=True), self)
         raise ConnectTimeoutError(f"{wire.peer}: no TLS handshake within {seconds:g} s")
-
-    # -- what it is
 
     @property
     def address(self) -> str:

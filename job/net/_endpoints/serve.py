@@ -123,8 +123,6 @@ class _Server:
             self._failure = self._failure or error
             self._connections.cancel_scope.cancel()
 
-    # -- accepting
-
     async def _accept_from(self, listener: Listener) -> None:
         admit = self._admit_within_limit if self._endpoint._options.on_limit == "wait" else self._admit_all
         while True:

@@ -126,8 +126,6 @@ class EnginePump(Pump):
             except BaseException as error:
                 self.fail(error)
 
-    # -- as the engine tells
-
     def readable(self, now: float) -> None:
         """Move what is there, up to a chunk."""
         if self._pipe is not None:
@@ -175,8 +173,6 @@ class EnginePump(Pump):
 
     def _source_closed(self) -> None:
         self.fail(trio.ClosedResourceError("this stream was closed while it was relayed"))
-
-    # -- moving
 
     def _count_full(self) -> None:
         self._full += 1

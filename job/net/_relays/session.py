@@ -156,8 +156,6 @@ class RelaySession:
         """How long it took, or has taken so far."""
         return (trio.current_time() if self._ended_at is None else self._ended_at) - self._started_at
 
-    # -- as the pumps tell
-
     def moved(self, now: float) -> None:
         """Put off both timeouts."""
         self._moved_at = now
@@ -197,8 +195,6 @@ class RelaySession:
         self._eof_is_one = not (isinstance(cause, OSError) and cause.errno != errno.EPIPE)
         self._set_give_up()
         (self._up if self._up.sink is gone else self._down).cut()
-
-    # -- the watch
 
     async def _guard(self, driven: AbstractContextManager[None]) -> BaseException | None:
         """Stand watch; return the cancellation, or the interrupt, that came meanwhile."""
@@ -272,8 +268,6 @@ class RelaySession:
     def _limit(self) -> tuple[float, EndReason]:
         draining = self._job is not None and self._job.stopping
         return self._limits.of(self._up, self._down, draining=draining)
-
-    # -- the end
 
     def _expire(self) -> None:
         if self._give_up_at is not None:

@@ -121,8 +121,6 @@ class Inbox:
         self._searched = len(self.buffer)
         return end
 
-    # -- the reader
-
     async def pass_one(self, busy: Callable[[], AbstractContextManager[None]]) -> bool:
         """Receive a message, unless there is one, and wait until it was taken and let go of; return False at EOF."""
         before = self.delivered
@@ -165,8 +163,6 @@ class Inbox:
     def _end(self) -> None:
         if self.buffer:
             raise FrameError(f"the stream ended inside a frame, {len(self.buffer)} bytes after its start")
-
-    # -- the taker
 
     async def take(self) -> Any:
         """Wait for a message and take it."""

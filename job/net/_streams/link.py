@@ -42,8 +42,6 @@ class Link:
         self.raw = False
         self.receiver: Callable[[], None] | None = None
 
-    # -- receiving
-
     @property
     def read_size(self) -> int:
         """The most bytes in one chunk."""
@@ -102,8 +100,6 @@ class Link:
         if isinstance(self.wire, SocketWire):
             self.wire.eof = self.wire.quiet = True
 
-    # -- sending
-
     async def send_some(self, data: memoryview) -> int:
         """Send at least one byte; return how many."""
         self.check_open()
@@ -134,8 +130,6 @@ class Link:
         """Count bytes that went out."""
         self.bytes_sent += size
         self.endpoint._counters.bytes_sent += size
-
-    # -- the end
 
     def close(self) -> None:
         """Mark the link closed, whatever becomes of the wire."""

@@ -55,8 +55,6 @@ class Outbox:
         """Whether nothing is under way, nor was left half done."""
         return not (self.writing or self._queue or self.rest or self.broken or self.spoiled)
 
-    # -- the senders
-
     async def send(self, data: bytes) -> None:
         """Have `data` written after all that is in the queue, and wait for it. Cancelled before its turn, it is not."""
         pending = _PendingSend(data)
@@ -119,8 +117,6 @@ class Outbox:
             raise trio.BusyResourceError("another task is sending on this stream")
         self.writing = True
 
-    # -- the writer
-
     async def wait_for_send(self) -> bool:
         """Wait until there is something to write; return False where a sender has written meanwhile."""
         before = self._written
@@ -153,8 +149,6 @@ class Outbox:
             pending.complete()
         finally:
             self._finish_writing()
-
-    # -- both
 
     async def _write(self, pending: _PendingSend) -> None:
         """Write what was left behind, then the pending send."""

@@ -61,8 +61,6 @@ class Stream(trio.abc.HalfCloseableStream):
         self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
         self._out: Outbox | None = None
 
-    # -- bytes
-
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive bytes: what was put back first, else what arrives.
 
@@ -217,8 +215,6 @@ class Stream(trio.abc.HalfCloseableStream):
             self._link.wire.abort()
             self._tell_closed()
 
-    # -- messages
-
     def received(self) -> Received:
         """Receive one message for the length of a block: `async with stream.received() as data:`.
 
@@ -287,8 +283,6 @@ class Stream(trio.abc.HalfCloseableStream):
             await checkpoint()
         else:
             await self.aclose()
-
-    # -- what it is
 
     @property
     def codec(self) -> PayloadCodec | None:
@@ -369,8 +363,6 @@ class Stream(trio.abc.HalfCloseableStream):
         state = "closed" if self.closed else "open"
         return f"<Stream {self.key} {state}, {self.bytes_received} bytes received, {self.bytes_sent} sent>"
 
-    # -- for the relay, which moves bytes past the stream
-
     @property
     def half_closes(self) -> bool:
         """Whether `send_eof` takes effect at once."""
@@ -406,8 +398,6 @@ class Stream(trio.abc.HalfCloseableStream):
         """Take all that has arrived and was not received."""
         return self._inbox.take_bytes(self._unreceived) if self._unreceived else b""
 
-    # -- its halves
-
     @property
     def _inbox(self) -> Inbox:
         if self._in is None:
@@ -429,8 +419,6 @@ class Stream(trio.abc.HalfCloseableStream):
     def _all_sent(self) -> bool:
         """Whether nothing is on its way to be sent."""
         return self._out is None or self._out.clean
-
-    # -- the end
 
     def _is_reusable(self) -> bool:
         link = self._link

@@ -78,8 +78,6 @@ class TlsWire:
                 raise broken.__cause__ from None
             raise ConnectionAbortedError(f"TLS handshake failed: {broken}") from broken
 
-    # -- receiving
-
     async def receive_some(self, max_bytes: int) -> bytes:
         """Receive some bytes; none at EOF."""
         await checkpoint_if_cancelled()
@@ -118,8 +116,6 @@ class TlsWire:
         except ssl.SSLError as fault:
             raise broken(fault) from fault
         return data
-
-    # -- sending
 
     async def send_some(self, data: Data) -> int:
         """Take a record, once the one before is out."""
@@ -161,8 +157,6 @@ class TlsWire:
             if not self._tls.eof:  # a peer that has said EOF may be gone: it has no use for ours
                 raise
 
-    # -- for the relay, which moves bytes past the wire
-
     def lend(self) -> TlsSocket | None:
         """Return the socket below, with its TLS, where it is one of ours; take it that some will be sent."""
         return TlsSocket(self._below.lend(), self._tls) if isinstance(self._below, SocketWire) else None
@@ -172,8 +166,6 @@ class TlsWire:
         assert isinstance(self._below, SocketWire)
         self._tls.close_notify()
         TlsSocket(self._below.sock, self._tls).flush()
-
-    # -- the end
 
     async def aclose(self) -> None:
         """Say close_notify, or the alert that is due, and close below; the peer's close_notify is not waited for."""

@@ -72,8 +72,6 @@ class Roster:
         ends = (upstream.ejected_until for upstream in self._upstreams.values())
         return min((end for end in ends if end is not None), default=math.inf)
 
-    # -- health
-
     def find(self, upstream: Upstream) -> Upstream | None:
         """Return the one that has this address now."""
         return self._upstreams.get(upstream.address)
@@ -95,8 +93,6 @@ class Roster:
 
     def _out(self) -> int:
         return sum(not upstream.healthy for upstream in self._upstreams.values())
-
-    # -- what is told of it
 
     def tell_changes(self, reported: Upstream | None = None, error: BaseException | None = None) -> None:
         """Tell of what changed: what was out may have come in, by time alone, and `reported` may have gone out by an error.
