@@ -1,4 +1,4 @@
-"""Jobs and tasks on trio: sets of concurrent tasks that stand and fall together, for network proxies and services.
+"""Jobs and tasks on trio: sets of concurrent tasks that stand or fall together, for network proxies and services.
 
 The core is here; the rooms beside it are modules of their own:
 

@@ -1,4 +1,4 @@
-"""The job: a set of concurrently running tasks that stand and fall together."""
+"""The job: a set of concurrently running tasks that stand or fall together."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The yardsticks: the same work in trio, by hand.
 
-`minimal` is the least that can be called a job: a oneshot, two loops that stand and fall together, a clean-up that nobody
+`minimal` is the least that can be called a job: a oneshot, two loops that stand or fall together, a clean-up that nobody
 cancels. `typical` is what a careful user writes. `Full` has all of what a job promises about order and finalizers, in a job's
 layout of trio tasks, and none of the rest (causes, records, states, timeouts of its own, tasks added later).
 """
