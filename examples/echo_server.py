@@ -23,7 +23,7 @@ async def echo(task: job.Task) -> None:
 
 
 def connection(client: net.Stream) -> job.Job[net.Stream]:
-    """Build the job of one client; one that is silent for a minute is hung up on."""
+    """Build the job of one client; one that is silent for a minute is disconnecteded."""
     j = job.Job(client, name=f"echo {client.peer}", quiet=[job.IdleTimeoutError])
     j.add_task(echo, idle_timeout=60)
     return j

@@ -1,7 +1,7 @@
 """A service with typed messages: gets a `Sample` in a frame, sends a `Summary` back.
 
-Try `python -m examples.framed_service` and `python -m examples.framed_client 3 1 4 1 5`. A client that sends anything else is
-hung up on. SIGTERM ends the service when every answer that was begun is out.
+Try `python -m examples.framed_service` and `python -m examples.framed_client 3 1 4 1 5`. A client that sends anything else
+is disconnecteded. SIGTERM ends the service when every answer that was begun is out.
 """
 
 import argparse
@@ -31,7 +31,7 @@ async def answer(task: job.Task) -> None:
 
 
 def connection(client: net.Stream) -> job.Job[net.Stream]:
-    """Build the job of one client; one that asks for nothing for a minute is hung up on."""
+    """Build the job of one client; one that asks for nothing for a minute is disconnecteded."""
     j = job.Job(client, name=f"summaries {client.peer}", quiet=[job.IdleTimeoutError])
     j.add_task(answer, idle_timeout=60)
     return j

@@ -6,7 +6,7 @@
 
 However many clients there are, and whatever they send or do not take, its memory stays within bounds: a request finds room
 for its frame before it is received, and as much as it has pixels before it is unpacked, and an answer finds room before the
-pixels are given back. Who does not get on with it is hung up on, so that none keeps its room for ever.
+pixels are given back. Who does not get on with it is disconnecteded, so that none keeps its room for ever.
 
 When it is asked to stop, a connection that is waiting for a request is closed at once, and one that is at work sends its
 answer first.
@@ -38,7 +38,7 @@ GRACE: Final = 10.0
 CLOSE_WITHIN: Final = 2.0
 """Seconds that a client has to close its side when this one has closed."""
 SILENCE: Final = 600.0
-"""Seconds after which a client that asks for nothing is hung up on."""
+"""Seconds after which a client that asks for nothing is disconnecteded."""
 PIECE: Final = 1024 * 1024
 """How many bytes of a request or an answer must have moved each time that `MOVE_WITHIN` is over."""
 MOVE_WITHIN: Final = 2.0

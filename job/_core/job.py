@@ -66,7 +66,8 @@ class Job(Generic[V]):
         parent: the job that this one ends with; by default the one whose code is running, None detaches.
         error_wrapper: maps the error that interrupts the job, once, before it is recorded anywhere.
         on_shutdown: called with that error, plain or async, once the run loops of a cancelled job have exited.
-        quiet: exception types that are no news in the log (a peer's faults, say), nor is a group of nothing else.
+        quiet: expected exception types (a peer's faults, say), and groups of nothing else: logged at level 1, without a
+            traceback.
         fields: go into every record of the job.
         observers: hear the job's events.
 

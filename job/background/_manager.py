@@ -49,7 +49,7 @@ class Manager(Generic[Meta]):
         stalled_after: seconds that a run, or one iteration of a loop, may take before it is reported as `TaskStalled`, once.
             Nobody is stopped.
         retry: for the tasks that are not given one of their own.
-        quiet: exception types that are no news in the log: a failure of these, or of a group of nothing else, is a line at
+        quiet: expected exception types: a failure of these, or of a group of nothing else, is a line at
             level 1.
         fields: go into every record.
         parent: the job around it, with which it ends; by default the one whose code is running, None detaches.

@@ -155,7 +155,7 @@ def test_it_is_no_way_in(plain: Program, host: str) -> None:
 
 
 async def test_a_request_that_never_ends(autojump_clock: trio.testing.MockClock) -> None:
-    """A client that sends a byte a second is hung up on after ten seconds, with a 400."""
+    """A client that sends a byte a second is disconnecteded after ten seconds, with a 400."""
     async with client_of(connection) as client, trio.open_nursery() as nursery:
         nursery.start_soon(trickle, client, request("127.0.0.1:1"))
         assert status(await client.receive_some()) == 400

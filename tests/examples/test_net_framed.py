@@ -44,7 +44,7 @@ def test_two_requests_in_three_pieces(service: Program) -> None:
 
 @pytest.mark.parametrize(("numbers", "complaint"), [([], "length >= 1"), ([1e308, 1e308], "<= 1e+300")])
 def test_a_request_that_is_none(service: Program, numbers: list[float], complaint: str) -> None:
-    """Too few numbers, or too large ones, are no sample: the client is hung up on, and the line says why."""
+    """Too few numbers, or too large ones, are no sample: the client is disconnecteded, and the line says why."""
     with connect(service.address) as client:
         assert ask(client, framed(Sample(numbers)), 1) == b""
     record = service.ended()

@@ -93,7 +93,7 @@ def test_not_supported(proxy: Program, data: bytes, code: int) -> None:
     ids=["password", "socks4", "http", "cut"],
 )
 def test_no_agreement(proxy: Program, data: bytes, answer: bytes) -> None:
-    """Who speaks something else, or wants to say who it is, is hung up on."""
+    """Who speaks something else, or wants to say who it is, is disconnecteded."""
     with connect(proxy.address) as client:
         client.sendall(data)
         assert rest(client) == answer

@@ -276,7 +276,7 @@ def test_nothing_to_do(
 
 
 def test_garbage(backends: list[Running], balancer: str, pictures: Path) -> None:
-    """Who sends what is no request, or half of one, is hung up on, and the others are served as before."""
+    """Who sends what is no request, or half of one, is disconnecteded, and the others are served as before."""
     for address in (balancer, backends[0].address()):
         for data in (b"GET / HTTP/1.1\r\n\r\n", b"\xff" * 8, b"\0\0\0\x05abc", b""):
             with connect(address) as stream:

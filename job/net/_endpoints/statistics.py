@@ -10,8 +10,8 @@ class EndpointStatistics:
     """A snapshot of an endpoint.
 
     accepted, rejected, dialed, dial_failures and the bytes are totals; inbound, outbound and idle are streams that are open
-    now. rejected clients were accepted first, and closed for want of a place or by `Reject`; inbound streams have a job;
-    idle ones wait for the next dial. Bytes are those of the streams: inside TLS, not around it.
+    now. rejected clients were accepted first, and closed because the limit is reached or by `Reject`; inbound streams have
+    a job; idle ones wait for the next dial. Bytes are those of the streams: inside TLS, not around it.
 
     limit is the option; taken are the places that connections hold, which may be one more than there are connections: with
     `on_limit="wait"` a place is taken before the accept.
