@@ -1,68 +1,198 @@
-"""The imports of `job` go one way; held by reading its source."""
+"""The imports of `job` go one way, and what is private stays so; held by reading its source."""
 
 import ast
-import graphlib
+import re
 import sys
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from importlib.util import resolve_name
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
-WORDS = {"_blocks", "_check", "_events", "_exceptions", "_foreign", "_groups", "_policy", "_states", "_verdict"}
-ROOMS = {"background", "futures", "instrumentation", "net", "queue", "tasks", "testing"}
-TOP = {"__main__", "_cli", "_look", "_target", "admin", "proxy"}
+
+FLOORS = {
+    "words": "job._core.check job._core.words",
+    "tools": "job._core.trio",
+    "log": "job.log job._core.last_resort",
+    "parts": (
+        "job._core.inside job._core.look "
+        "job._core.announce job._core.context job._core.door job._core.family job._core.forms "
+        "job._core.idle_clock job._core.observers job._core.plan job._core.registry job._core.retry job._core.task "
+        "job._core.waiters"
+    ),
+    "run": "job._core.run",
+    "core": "job._core.block job._core.job job._core.report job._core.work",
+    "background": "job.background",
+    "futures": "job.futures",
+    "instrumentation": "job.instrumentation",
+    "net": "job.net",
+    "queue": "job.queue",
+    "tasks": "job.tasks",
+    "testing": "job.testing",
+    "program": "job._program job.__main__",
+    "programs": "job.admin job.proxy",
+}
+"""Each floor and its files and folders. A file in none of them has no place: put it on a floor, here and in the docs."""
+
+ENGINE = ["words", "tools", "log", "parts", "run", "core"]
+ROOMS = ["background", "futures", "instrumentation", "net", "queue", "tasks", "testing"]
 
 MAY_IMPORT = {
     "words": {"words"},
-    "engine": {"words", "engine"},
-    "door": {"words", "engine"},
-    **{room: {"words", "engine", room} for room in ROOMS},
-    # Its network in memory is a transport of net, its queue in memory a source of queue.
-    "testing": {"words", "engine", "net", "queue", "testing"},
-    "top": {"words", "engine", *ROOMS, "top"},
+    "tools": {"words", "tools"},
+    "log": {"words", "log"},
+    "parts": {"words", "tools", "log", "parts"},
+    "run": {"words", "tools", "log", "parts", "run"},
+    "core": set(ENGINE),
+    **{room: {*ENGINE, room} for room in ROOMS},
+    "testing": {*ENGINE, "net", "testing"},  # its network in memory is a transport of net
+    "program": {*ENGINE, "program"},
+    "programs": {*ENGINE, *ROOMS, "program", "programs"},
+    "door": {*ENGINE, "program"},
 }
 
 RUNTIME = {"structlog", "trio"}
-OPTIONAL = {"PIL", "coredis", "cronsim", "h11", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
-ON_DEMAND = {"job._core.look"}
-MAY_DEPEND_ON = {"words": set[str](), "engine": RUNTIME, "door": set[str]()}
+OPTIONAL = {"PIL", "cronsim", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
+MAY_DEPEND_ON = {"words": set[str](), "door": set[str](), **dict.fromkeys(ENGINE[1:], RUNTIME)}
+
+FOLDERS = [
+    "job._core",
+    "job._program",
+    *(f"job.net.{name}" for name in ("_endpoints", "_relays", "_streams", "balancer")),
+]
+"""Borders besides those of the rooms: what has an underscore in one of these is for that folder alone."""
+
+CIRCLES: list[set[str]] = [
+    {
+        "job._core.block",
+        "job._core.context",
+        "job._core.family",
+        "job._core.forms",
+        "job._core.job",
+        "job._core.observers",
+        "job._core.registry",
+        "job._core.report",
+        "job._core.run.failures",
+        "job._core.run.held_signals",
+        "job._core.run.idle_watch",
+        "job._core.run.lifecycle",
+        "job._core.run.pause",
+        "job._core.run.stop",
+        "job._core.run.stop_record",
+        "job._core.run.task_loop",
+        "job._core.run.teardown",
+        "job._core.task",
+        "job._core.trio.calls",
+        "job._core.waiters",
+        "job._core.words.events",
+        "job._core.words.records",
+    },
+    {
+        "job.net._connection_fields",
+        "job.net._endpoints.accept_errors",
+        "job.net._endpoints.closing",
+        "job.net._endpoints.endpoint",
+        "job.net._endpoints.figures",
+        "job.net._endpoints.listeners",
+        "job.net._endpoints.listening",
+        "job.net._streams.inbox",
+        "job.net._streams.keys",
+        "job.net._streams.link",
+        "job.net._streams.outbox",
+        "job.net._streams.stream",
+        "job.net._streams.tasks",
+        "job.net.balancer._balancer",
+        "job.net.balancer._roster",
+        "job.net.balancer._tasks",
+        "job.net.balancer._upstream",
+        "job.net.balancer._upstream_news",
+        "job.net.balancer._wait_queue",
+    },
+    {
+        "job.queue._message",
+        "job.queue._source",
+    },
+]
+"""Modules that know each other, imports for the type checker counted. To be brought down to pairs that cannot be parted."""
+
+REACHES: dict[str, int] = {
+    "job._program.run": 5,
+    "job._program.stop": 3,
+    "job.background._manager": 4,
+    "job.background._stalls": 1,
+    "job.futures._future": 1,
+    "job.futures._open": 2,
+    "job.instrumentation._snapshot": 1,
+    "job.net._connection_fields": 1,
+    "job.net._endpoints.clients": 4,
+    "job.net._endpoints.closing": 8,
+    "job.net._relays.leg": 1,
+    "job.net._streams.link": 3,
+    "job.net._streams.stream": 3,
+    "job.net.balancer._tasks": 1,
+    "job.queue._child": 4,
+    "job.tasks._cron": 1,
+    "job.tasks._every": 1,
+    "job.tasks._force_stop": 6,
+    "job.tasks._functions": 3,
+    "job.tasks._reload": 7,
+    "job.tasks._retry": 1,
+    "job.tasks._signal_listener": 3,
+    "job.testing._tracer": 8,
+}
+"""How often a module still reaches for a private part of another package. To be brought down to nothing."""
 
 
 class Import(NamedTuple):
-    """One import that happens when the program runs; `late` is one inside a function."""
+    """One import; `late` is one inside a function, `typing` one for the type checker alone."""
 
     source: str
     target: str
     line: int
     late: bool
+    typing: bool
+
+
+def test_places() -> None:
+    """Each file has a place on a floor, and each place has a file."""
+    assert [module for module in TREES if floor(module) is None] == []
+    empty = {place for place in PLACES if not any(within(module, place) for module in TREES)}
+    assert empty <= {"job.instrumentation", "job.queue", "job.admin", "job.proxy"}
 
 
 def test_arrows() -> None:
-    """Words know nothing, the engine knows words, rooms know the engine but not each other, the top knows all."""
-    upwards = [i for i in IMPORTS if is_ours(i.target) and place(i.target) not in MAY_IMPORT[place(i.source)]]
-    assert [i for i in upwards if i.target not in ON_DEMAND or not i.late] == []
+    """Words know nothing, each floor knows those below it, rooms know the engine but not each other, programs know all."""
+    ours = [i for i in IMPORTS if is_ours(i.target) and not i.typing]
+    assert ours
+    assert [i for i in ours if floor(i.target) not in MAY_IMPORT[str(floor(i.source))]] == []
 
 
-def test_no_cycles() -> None:
-    """No module imports, directly or by way of others, itself."""
-    graph: dict[str, set[str]] = {}
-    for found in filter(lambda i: is_ours(i.target), IMPORTS):
-        graph.setdefault(found.source, set()).add(found.target)
-    graphlib.TopologicalSorter(graph).prepare()
+def test_circles() -> None:
+    """No module imports itself by way of others; where the type checker alone has to, the modules are named."""
+    assert circles(run_time=True) == []
+    assert circles(run_time=False) == sorted(map(sorted, CIRCLES))
+
+
+def test_border() -> None:
+    """Nothing with an underscore is used outside of the package that it belongs to."""
+    assert Counter(source for source, _ in reaches()) == REACHES
 
 
 def test_imports_inside_functions() -> None:
-    """Only what a program may do without is imported when it is needed: a dependency, or what looks into the program."""
-    assert [i for i in IMPORTS if i.late and package(i.target) not in OPTIONAL and i.target not in ON_DEMAND] == []
+    """Only an optional dependency is imported when it is needed."""
+    assert [i for i in IMPORTS if i.late and package(i.target) not in OPTIONAL] == []
 
 
 def test_dependencies() -> None:
     """Words stand on the standard library alone, the engine on what every installation has."""
-    foreign = [i for i in IMPORTS if not is_ours(i.target) and package(i.target) not in sys.stdlib_module_names]
+    run_time = [i for i in IMPORTS if not i.typing]
+    foreign = [i for i in run_time if not is_ours(i.target) and package(i.target) not in sys.stdlib_module_names]
     allowed = {name: MAY_DEPEND_ON.get(name, RUNTIME | OPTIONAL) for name in MAY_IMPORT}
-    assert [i for i in foreign if package(i.target) not in allowed[place(i.source)]] == []
+    assert [i for i in foreign if package(i.target) not in allowed[str(floor(i.source))]] == []
 
 
 def test_no_absolute_import_of_itself() -> None:
@@ -85,18 +215,30 @@ def test_private_parts_of_trio() -> None:
     assert users == {"job._core.trio.scopes"}
 
 
-def is_attribute(node: ast.AST, names: set[str]) -> bool:
-    """Whether this piece of code reads, calls or writes an attribute of such a name."""
-    return isinstance(node, ast.Attribute) and node.attr in names
+@pytest.mark.parametrize("package", ["job._core", "job._core.words", "job._core.trio", "job._core.run", "job._program"])
+def test_private_packages_import_nothing(package: str) -> None:
+    """What holds a private folder together costs nothing to import, and so makes no circles."""
+    assert [i for i in IMPORTS if i.source == package] == []
 
 
-def place(module: str) -> str:
-    """Return the floor of a module, or its room."""
-    head = [*module.split("."), ""][1]
-    floors = {"": "door", "log": "engine"} | dict.fromkeys(WORDS, "words") | dict.fromkeys(TOP, "top")
-    if head in ROOMS:
-        return head
-    return floors.get(head) or ("engine" if head.startswith("_") else f"{module} has no place in the architecture")
+def within(module: str, place: str) -> bool:
+    """Whether a module is this one, or in this package."""
+    return module == place or module.startswith(f"{place}.")
+
+
+def floor(module: str) -> str | None:
+    """Return the floor of a module; None where it has no place."""
+    if module == "job":
+        return "door"
+    if module == "job._core":  # holds the floors, and nothing itself
+        return "words"
+    return next((PLACES[place] for place in PLACES if within(module, place)), None)
+
+
+def border(module: str) -> str:
+    """Return the package whose private parts a module may use."""
+    inner = "job._core" if module == "job.log" else next((folder for folder in FOLDERS if within(module, folder)), None)
+    return inner or ".".join(module.split(".")[:2])
 
 
 def package(module: str) -> str:
@@ -107,6 +249,75 @@ def package(module: str) -> str:
 def is_ours(module: str) -> bool:
     """Tell the modules of `job` from all others."""
     return package(module) == "job"
+
+
+def reaches() -> Iterator[tuple[str, str]]:
+    """Give module and name of each access to a private attribute that only classes of other packages have."""
+    owners = private_attributes()
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and is_private(node.attr) and not is_self(node.value):
+                borders = {border(owner) for owner in owners.get(node.attr, ())}
+                if borders and border(module) not in borders:
+                    yield module, node.attr
+
+
+def private_attributes() -> Mapping[str, set[str]]:
+    """Map each private attribute and method to the modules whose classes define it."""
+    owners = defaultdict(set)
+    for module, tree in TREES.items():
+        for definition in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+            for name in defined_by(definition):
+                owners[name].add(module)
+    return owners
+
+
+def defined_by(definition: ast.ClassDef) -> Iterator[str]:
+    """Give the names of the attributes that a class has, in its body or by `self.x = …`."""
+    for node in ast.walk(definition):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            yield node.target.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and is_self(node.value):
+            yield node.attr
+
+
+def is_private(name: str) -> bool:
+    """Whether a name has one underscore before it; what a NamedTuple has is public all the same."""
+    return bool(re.match(r"_[a-z]", name)) and name not in {"_fields", "_replace", "_asdict"}
+
+
+def is_self(node: ast.expr) -> bool:
+    """Whether this is the object that the code belongs to."""
+    return isinstance(node, ast.Name) and node.id in {"self", "cls"}
+
+
+def is_attribute(node: ast.AST, names: set[str]) -> bool:
+    """Whether this piece of code reads, calls or writes an attribute of such a name."""
+    return isinstance(node, ast.Attribute) and node.attr in names
+
+
+def circles(*, run_time: bool) -> list[list[str]]:
+    """Return the sets of modules that import each other, directly or by way of others."""
+    graph: dict[str, set[str]] = {module: set() for module in TREES}
+    for found in IMPORTS:
+        if is_ours(found.target) and found.target != found.source and not (run_time and found.typing):
+            graph[found.source].add(found.target)
+    reach = {module: reachable(graph, module) for module in graph}
+    sets = {frozenset({other for other in reach[m] if m in reach[other]}) for m in graph if m in reach[m]}
+    return sorted(map(sorted, sets))
+
+
+def reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    """Return all modules that one imports, by way of others too."""
+    seen: set[str] = set()
+    rest = [start]
+    while rest:
+        new = graph[rest.pop()] - seen
+        seen |= new
+        rest += new
+    return seen
 
 
 def names_job(node: ast.AST) -> bool:
@@ -122,15 +333,19 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def statements(tree: ast.AST, *, late: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
-    """Find the imports that happen at run time, and whether only when a function is called."""
+def statements(
+    tree: ast.AST, *, late: bool = False, typing: bool = False
+) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool, bool]]:
+    """Find the imports, whether they happen only when a function is called, and whether for the type checker only."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            yield node, late
+            yield node, late, typing
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            yield from statements(ast.Module(node.orelse, []), late=late)
+            yield from statements(ast.Module(node.body, []), late=late, typing=True)
+            yield from statements(ast.Module(node.orelse, []), late=late, typing=typing)
         else:
-            yield from statements(node, late=late or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+            inside = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            yield from statements(node, late=late or inside, typing=typing)
 
 
 def targets(node: ast.Import | ast.ImportFrom, path: Path) -> Iterator[str]:
@@ -142,11 +357,12 @@ def targets(node: ast.Import | ast.ImportFrom, path: Path) -> Iterator[str]:
     yield from {inner if (inner := f"{base}.{alias.name}") in TREES else base for alias in node.names}
 
 
+PLACES = {place: name for name, places in FLOORS.items() for place in places.split()}
 SOURCES = {module_name(path): path for path in sorted((ROOT / "job").rglob("*.py"))}
 TREES = {name: ast.parse(path.read_text()) for name, path in SOURCES.items()}
 IMPORTS = [
-    Import(name, target, node.lineno, late)
+    Import(name, target, node.lineno, late, typing)
     for name, tree in TREES.items()
-    for node, late in statements(tree)
+    for node, late, typing in statements(tree)
     for target in targets(node, SOURCES[name])
 ]
