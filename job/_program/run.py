@@ -48,7 +48,7 @@ def run_program(job: Job[Any], style: str | None = None, level: int | None = Non
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
     _check_place()
-    from .._core.look import Look
+    from .look import Look
 
     log = ProgramLog(style or "auto")
     look = Look(job, log.write, below=run_program.__code__)

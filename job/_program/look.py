@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from types import CodeType, FrameType
 from typing import Any, Final, final
 
+from .._core.job import Job
+from .._core.trio.signals import open_signals, signal_source
 from ..instrumentation._tree import tree
 from ..instrumentation._where import running
-from .job import Job
-from .trio.signals import open_signals, signal_source
 
 _SHOW: Final = getattr(signal, "SIGUSR1", None)  # not on every system
 
