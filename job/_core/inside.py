@@ -102,3 +102,8 @@ def task_in(trio_task: trio.lowlevel.Task) -> Task | Job[Any] | None:
         return found
     reference: ReferenceType[Any] | None = reference_in(trio_task.context)
     return None if reference is None else reference()
+
+
+def connection_of(job: Job[Any]) -> Any:
+    """Return the client's stream, where `serve` has built the job for it; else None."""
+    return getattr(job._on_end, "stream", None)

@@ -706,10 +706,10 @@ class Job(Generic[V]):
             self._tell_stopping()
         if self._on_end is not None:
             self._report(self._on_end, self)
-            self._on_end = None
         if self._observers is not None and (verdict := self.verdict) is not None:
             self._tell(JobEnded(self, verdict, now))
         self._report(report_end, self, contained=contained)
+        self._on_end = None  # and what it holds of the connection
         for task in self.tasks:
             task._let_go(ref(self))
 

@@ -8,11 +8,13 @@
 from __future__ import annotations
 
 from .._core.inside import roots
+from ._metrics import Metrics
 from ._snapshot import JobSnapshot, TaskSnapshot, snapshot
 from ._tree import tree
+from ._watch import watch_loop
 from ._where import Where
 
-__all__ = ["JobSnapshot", "TaskSnapshot", "Where", "roots", "snapshot", "tree"]
+__all__ = ["JobSnapshot", "Metrics", "TaskSnapshot", "Where", "roots", "snapshot", "tree", "watch_loop"]
 
 for _name in __all__:
     globals()[_name].__module__ = __name__

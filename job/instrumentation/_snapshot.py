@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any, Final
 
-from .._core.inside import family, idle_left, now_in
+from .._core.inside import age, family, idle_left, now_in
 from .._core.job import Job
 from .._core.task import Task
 from .._core.words.states import JobState, StopPolicy, TaskState
@@ -150,12 +150,12 @@ def _collector_at_rest() -> Iterator[None]:
 
 def picture(job: Job[Any], children: list[JobSnapshot], *, where: bool) -> JobSnapshot:
     """Return what a job is at this moment, with the children given, the youngest first."""
-    now, started_at = now_in(job), job._started_at
+    now = now_in(job)
     return JobSnapshot(
         job.id,
         job.name,
         job.state,
-        None if now is None or started_at is None else now - started_at,
+        age(job),
         _plain(job.fields),
         job.code,
         tuple(reversed(children)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 from time import monotonic
+from typing import Protocol
 
 import trio
 from trio.lowlevel import RunVar
@@ -20,16 +21,40 @@ SLICE = 0.001
 _CHECKED = object()
 
 
+class SpinWatch(Protocol):
+    """Wants to know which loops spin: those that give way without having suspended since they last did."""
+
+    def spun(self, task: trio.lowlevel.Task) -> None:
+        """Take note that a loop gives way, and has not suspended."""
+        ...
+
+    def suspended(self, task: trio.lowlevel.Task) -> None:
+        """Take note that a loop comes by that has suspended."""
+        ...
+
+
 class TimeSlice:
     """The loops of one trio run that wait for their next share of the slice; and how a thread reaches that run."""
 
-    __slots__ = ("_seen", "_seen_before", "_seen_until", "clock", "slice", "slice_ends", "token", "waiting")
+    __slots__ = (
+        "__weakref__",
+        "_seen",
+        "_seen_before",
+        "_seen_until",
+        "clock",
+        "on_spin",
+        "slice",
+        "slice_ends",
+        "token",
+        "waiting",
+    )
 
     def __init__(self) -> None:
         # A mock clock means a test that looks at each step: there every tick is a checkpoint.
         self.slice = 0.0 if clock_is_mocked() else SLICE
         self.clock = trio.lowlevel.current_clock()
         self.token = trio.lowlevel.current_trio_token()
+        self.on_spin: SpinWatch | None = None  # where somebody wants to know
         self.waiting = 0
         self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
         self._seen = self._seen_before = (
@@ -48,9 +73,13 @@ class TimeSlice:
             return self.slice_ends
         task = trio.lowlevel.current_task()
         if self.slice and task.custom_sleep_data is not _CHECKED:
+            if self.on_spin is not None:
+                self.on_spin.suspended(task)
             await trio.lowlevel.checkpoint_if_cancelled()
             until = now + self._share_of_the_woken(now)
         else:
+            if self.on_spin is not None:
+                self.on_spin.spun(task)
             until = await self._checkpoint()
         task.custom_sleep_data = _CHECKED
         return until
