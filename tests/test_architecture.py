@@ -125,7 +125,6 @@ REACHES: dict[str, int] = {
     "job.background._stalls": 1,
     "job.futures._future": 1,
     "job.futures._open": 2,
-    "job.instrumentation._snapshot": 1,
     "job.net._connection_fields": 1,
     "job.net._endpoints.clients": 4,
     "job.net._endpoints.closing": 8,
