@@ -10,24 +10,18 @@ from typing import TypeGuard
 
 import pytest
 
+from tests.signatures import DOORS, GOLDEN, surface
+
 REFERENCE = Path(__file__).parents[1] / "docs" / "reference"
 
-DOORS = (
-    "job",
-    "job.background",
-    "job.futures",
-    "job.instrumentation",
-    "job.net",
-    "job.net.balancer",
-    "job.net.frames",
-    "job.queue",
-    "job.tasks",
-    "job.testing",
-    "job.testing.strategies",
-)
 NAMES = [(door, name) for door in DOORS for name in importlib.import_module(door).__all__]
 
 every_name = pytest.mark.parametrize(("door", "name"), NAMES, ids=[f"{door}.{name}" for door, name in NAMES])
+
+
+def test_signatures() -> None:
+    """Signatures are as they were agreed; `python -m tests.signatures` writes down a change that was meant."""
+    assert surface().splitlines() == GOLDEN.read_text().splitlines()
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -35,6 +35,7 @@ from .waiters import Waiters
 from .words.events import Event, JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled
 from .words.exceptions import JobCancelledError, JobStateError
 from .words.records import Cause, CauseKind, JobStatistics, TaskError, TaskStatistics, Verdict
+from .words.sentinel import Sentinel
 from .words.states import ERROR, JOB_DONE, JOB_NEW, STOP_GROUP, JobState, StopPolicy, illegal_move
 from .words.typevars import V
 from .words.user_code import add_note, reserve_stack, shown
@@ -43,7 +44,7 @@ P = ParamSpec("P")
 ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 
 _ids: Final = itertools.count(1)
-_CURRENT: Final[Any] = object()
+_CURRENT: Final[Any] = Sentinel("the current job")
 _EMPTY: Final = ()
 _NO_VALUE: Final[Any] = None
 

@@ -32,6 +32,7 @@ from .trio.wakeup import Wakeup
 from .words.events import Event, TaskStateChanged
 from .words.exceptions import AssertFailedError, JobCancelledError, JobStateError
 from .words.records import TaskError
+from .words.sentinel import Sentinel
 from .words.states import INIT, PHASE_RUN, TASK_FINISHED, TASK_PENDING, Phase, StopPolicy, TaskState, illegal_move
 from .words.typevars import Default
 from .words.user_code import shown
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-_UNSET: Final = object()
+_UNSET: Final = Sentinel("unset")
 
 # The step of the current call of run, in one slot: the loop reads it after each call. BETWEEN is no step of the user's; the
 # loop sets it while it waits on its own account, where a stop finds the task between two steps.

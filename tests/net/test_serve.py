@@ -338,9 +338,14 @@ async def test_queue(autojump_clock: MockClock) -> None:
 
 
 async def test_queue_without_limit(autojump_clock: MockClock) -> None:
-    """Without a limit nobody is held."""
-    async with serving(on_limit="queue") as served:
-        await roundtrip(await served.dial())
+    """Without a limit no client is held, however many there are: each is served while all the others stay."""
+    async with serving(on_limit="queue", queue_timeout=1) as served:
+        clients = [await served.dial() for _ in range(50)]
+        for client in clients:
+            await roundtrip(client)
+        assert trio.current_time() == 0
+        assert served.counts == (50, 0, 50)
+        assert served.endpoint.statistics().limit is None
 
 
 async def test_slot_until_closed(autojump_clock: MockClock) -> None:

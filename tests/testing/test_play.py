@@ -15,6 +15,7 @@ import trio
 import job
 from job.testing import (
     Ask,
+    Asked,
     Call,
     Closed,
     Ends,
@@ -146,14 +147,23 @@ def test_a_job_that_never_ran_has_a_trace() -> None:
 
 
 def test_asked_too_late() -> None:
-    """What is asked of a job that has ended is no part of its trace."""
+    """What is asked of a job that has ended is no part of its trace; what was asked before is."""
+    asked: list[job.JobState] = []
+
+    def build(tracer: Tracer) -> job.Job[Any]:
+        return job.Job[Any](name="short", keep_open=True)
 
     async def drive(performance: stage.Performance) -> None:
-        await performance.job.wait()
-        performance.ask(Ask.CANCEL)
+        for what in (Ask.FINISH, Ask.CANCEL):
+            asked.append(performance.job.state)
+            performance.ask(what)
+            with trio.CancelScope(shield=True):
+                await performance.job.wait()
 
-    (trace,) = stage.perform(lambda tracer: job.Job[Any](name="short"), drive)
+    (trace,) = stage.perform(build, drive)
     check_trace(trace)
+    assert asked[-1] is job.JobState.DONE
+    assert [record.what for record in trace.of(Asked)] == [Ask.FINISH]
 
 
 def test_outer_scope_strikes_the_block_of_a_job_that_has_ended() -> None:
