@@ -27,6 +27,7 @@ from .registry import job_ended, job_started
 from .report import report_end, report_stalled, write_contained
 from .run.held_signals import Act, HeldSignals
 from .run.lifecycle import JobRun
+from .run.progress import CANCELLED
 from .run.stop import Stoppable
 from .run.stop_record import ErrorWrapper, StopRecord, as_error
 from .task import Task
@@ -301,7 +302,7 @@ class Job(Generic[V]):
         return task
 
     def _takes_no_more(self) -> bool:
-        return self._stop_record.stopping or self._ended or (self._run is not None and self._run.stop.winding_up)
+        return self._stop_record.stopping or self._ended or (self._run is not None and self._run.loops_have_exited())
 
     @property
     def tasks(self) -> tuple[Task, ...]:
@@ -526,7 +527,7 @@ class Job(Generic[V]):
         if cause_known and not isinstance(error, BaseException):
             return
         if self._run is not None:
-            if not self._run.stop.sealed:
+            if not self._run.is_finalizing():
                 self._run.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
         else:
             self._stop_record.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
@@ -576,7 +577,7 @@ class Job(Generic[V]):
         if self._run is None:
             return
         self._run.stop.hurry()
-        if not self._run.stop.sealed and not self._failed:
+        if not self._run.is_finalizing() and not self._failed:
             error = JobCancelledError("the parent job was cancelled")
             self._run.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
 
@@ -845,7 +846,7 @@ class Job(Generic[V]):
     @property
     def _halted(self) -> bool:
         """Whether its run loops have been cancelled, all of them."""
-        return self._run is not None and self._run.stop.halted
+        return self._run is not None and self._run.stop.mode is CANCELLED
 
     def _start_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of a room beside the tasks, from now until all run loops have exited."""

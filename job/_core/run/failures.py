@@ -16,6 +16,7 @@ from ..trio.calls import without_cancelled
 from ..words.exceptions import JobCancelledError, UnexpectedStopError
 from ..words.records import Cause, CauseKind, TaskError
 from ..words.states import STRICT, TASK_FINISHED, Phase, StopPolicy, TaskState
+from .progress import CANCELLED
 from .stop import Stop
 from .stop_record import StopRecord, idle_error, is_fatal, kind_of
 
@@ -46,7 +47,9 @@ class Failures:
         self._stop.check_outer_cancel()
         if error is not None:
             self.fail(task, phase or Phase.RUN, error, kind_of(task, error))
-        elif self._stop_record.cause is None and not self._stop.halted and not _expects_cancelled(task, phase):
+        elif (
+            self._stop_record.cause is None and self._stop.mode is not CANCELLED and not _expects_cancelled(task, phase)
+        ):
             self._scope_died(task, phase or Phase.RUN)
         elif self._stop_record.cause is None and task._failure is None and phase is not None:
             self._cut(task, phase)
@@ -100,7 +103,9 @@ class Failures:
 
     def idle_expired(self, task: Task) -> None:
         """Record that a task's idle clock ran out; where it is contained, cancel its loop alone."""
-        if self._stop.halted:  # by another holder of the same clock: this one is cancelled like all the others
+        if (
+            self._stop.mode is CANCELLED
+        ):  # by another holder of the same clock: this one is cancelled like all the others
             return
         assert task._idle is not None
         self.fail(task, Phase.RUN, idle_error(task, task._idle.seconds), CauseKind.IDLE)
@@ -116,7 +121,7 @@ class Failures:
             task._failed_with(failure)
         elif contained:
             failure = self._contain(task, Phase.FINALIZE, error)
-        elif self._stop_record.cause is None and self._stop.sealed:
+        elif self._stop_record.cause is None and self._stop.is_finalizing():
             at = trio.current_time()
             failure = self._stop_record.interrupt(Cause(CauseKind.FINALIZE, task, Phase.FINALIZE, error, at))
         else:  # before the finalizers of the job it is a transient task's, and the others are to hear of it

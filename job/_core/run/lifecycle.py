@@ -45,6 +45,7 @@ from ..words.states import (
 )
 from .failures import Failures
 from .idle_watch import IdleWatch
+from .progress import CANCELLED, FINALIZING, OVER, RUNNING, STARTING, WINDING_UP, checked_progress
 from .stop import Stop
 from .stop_record import StopRecord
 from .task_loop import run_loop
@@ -66,7 +67,6 @@ class JobRun:
         "_context",
         "_failures",
         "_finalizers",
-        "_host_free",
         "_host_wakeup",
         "_idle",
         "_initialising",
@@ -74,14 +74,13 @@ class JobRun:
         "_keep_open_holds",
         "_live_count",
         "_live_group_count",
-        "_over",
         "_queue",
         "_ready",
-        "_released",
         "_stop_record",
         "_time_slice",
         "_to_finalize",
         "_waiting_for_inits",
+        "progress",
         "stop",
     )
 
@@ -96,17 +95,15 @@ class JobRun:
             self._queue.append(job._oneshot)
         self._ready: list[Task] = []  # plain tasks that wait for the inits, then for the host
         self._waiting_for_inits: list[Wakeup] = []  # the others that wait for the inits
-        self._released = False  # all inits of the start have passed
-        self._initialising = False
+        self.progress = STARTING
+        self._initialising = False  # an init is under way
         self._keep_open_holds: int = job._keep_open  # holds that a stop ends
         self._block_holds: int = block_hold  # holds of a block, which a failure of the job has to wait for
         # What keeps the job up: loops that have not exited, and holds.
         self._live_count = len(self._queue) + self._keep_open_holds + self._block_holds
         # Tasks of it that are not done
         self._live_group_count = sum(map(_in_group, self._queue)) if job._has_group else 0
-        self._host_free = True  # to run loops, one after another
         self._host_wakeup: Wakeup | None = None
-        self._over = False  # the last finalizer has ended
         self._idle: IdleWatch | None = None
         self._failures: Failures | None = None
         self._finalizers: Finalizers | None = None
@@ -140,14 +137,13 @@ class JobRun:
                             await drive_rest(context.run, steps, trap)
                         del context, steps, trap  # and what they hold: the host may live long after this task
                         task = self._next_ready()
-                    self._host_free = False
-                    if self._job._watches_idle and not self.stop.winding_up and not self._idle_watch().sleeping:
+                    if self._job._watches_idle and not self.loops_have_exited() and not self._idle_watch().sleeping:
                         await self._idle_watch().run()
-                    if not self._over:
+                    if self.progress is not OVER:
                         await self._wait_for_the_rest(self._ignores_cancel)
                 except BaseException as exc:
                     self._on_host_interrupted(exc)
-                if not self._over:
+                if self.progress is not OVER:
                     await self._wait_for_the_rest(shielded)
         except BaseExceptionGroup as group:
             # Nothing but trio itself adds to the nursery: a KeyboardInterrupt that came while it closed.
@@ -182,9 +178,22 @@ class JobRun:
         self.close_if_empty()
         return self._next_ready()
 
+    def loops_have_exited(self) -> bool:
+        """Return True once nothing is left that could be cut."""
+        return self.progress is not STARTING and self.progress is not RUNNING
+
+    def is_finalizing(self) -> bool:
+        """Return True once the finalizers have begun: the cause of the end stands."""
+        return self.progress is FINALIZING or self.progress is OVER
+
+    def _host_is_free(self) -> bool:
+        """Return True while the host can run loops: it neither waits for the rest nor, as the oneshot, for its finalizer."""
+        oneshot = self._job._oneshot
+        return self._host_wakeup is None and (oneshot is None or oneshot._turn is None)
+
     def _next_ready(self) -> Task | None:
         """Take a plain loop that may start."""
-        return self._ready.pop(0) if self._released and self._ready else None
+        return self._ready.pop(0) if self.progress is not STARTING and self._ready else None
 
     def _wait_for_the_rest(self, ignore_cancel: Callable[[], bool]) -> Awaitable[None]:
         self._host_wakeup = Wakeup()
@@ -204,10 +213,10 @@ class JobRun:
         self._live_count += 1
         self._live_group_count += _in_group(task)
         try:
-            if self.stop.halted:  # by the task's own factory
+            if self.stop.mode is CANCELLED:  # by the task's own factory
                 self.drop_queue()
                 self.close_if_empty()
-            elif self._released and not self._initialising:
+            elif self.progress is not STARTING and not self._initialising:
                 self._advance()
         except BaseException as fault:
             self.stop.engine_failed(fault)
@@ -217,27 +226,28 @@ class JobRun:
         """Start the next init; after the last one start the loops."""
         self._initialising = False
         queue, stop = self._queue, self.stop
-        while queue and not stop.halted:
+        while queue and stop.mode is not CANCELLED:
             task = queue.pop()
             if task._init is not None:
                 self._initialising = True
                 self._spawn(task)
                 return
-            if task._finalize is None and not self._released:
+            if task._finalize is None and self.progress is STARTING:
                 self._ready.append(task)
             else:
                 task._must_finalize = True
                 self._spawn(task)
-        if not self._released and not stop.halted:
+        if self.progress is STARTING and stop.mode is not CANCELLED:
             self._start_loops()
 
     def _start_loops(self) -> None:
         """Start all run loops: the inits have passed."""
-        self._released = self._job._ready = True
+        self.progress = checked_progress(self.progress, RUNNING)
+        self._job._ready = True
         for wakeup in self._waiting_for_inits:
             wakeup.wake()
         # The watch needs the host more than a loop does: either way it is one trio task less.
-        if self._job._watches_idle or not self._host_free:
+        if self._job._watches_idle or not self._host_is_free():
             self._spawn_ready()
         if self._job._oneshot is None and self._live_count:  # an empty job has ended before anybody looks
             self._job._set_ready()
@@ -246,7 +256,7 @@ class JobRun:
 
     def _spawn_ready(self) -> None:
         """Start the loops that the host cannot run: it is about to be busy for longer."""
-        while self._released and self._ready:
+        while self.progress is not STARTING and self._ready:
             self._spawn(self._ready.pop(0))
 
     def _spawn(self, task: Task) -> None:
@@ -320,7 +330,7 @@ class JobRun:
 
     async def _set_up(self, task: Task) -> BaseException | None:
         """Take a task up to its run loop; return what ended it before."""
-        if self.stop.halted and not task._must_finalize:
+        if self.stop.mode is CANCELLED and not task._must_finalize:
             task._init = task._finalize = None
             return None
         if task._loop_scope is not None:
@@ -338,12 +348,12 @@ class JobRun:
                 self.failures.ended_by(task, Phase.INIT, error)
             if task.index != 0:
                 self._advance()
-        if exc is None and task.index != 0 and not self._released:
+        if exc is None and task.index != 0 and self.progress is STARTING:
             exc = await self._wait_for_inits(task)
         return exc
 
     async def _wait_for_inits(self, task: Task) -> BaseException | None:
-        if not self.stop.halted:
+        if self.stop.mode is not CANCELLED:
             wakeup = Wakeup()
             self._waiting_for_inits.append(wakeup)
             try:
@@ -355,7 +365,7 @@ class JobRun:
 
     def _enter_loop(self, task: Task) -> bool:
         """Whether the task may begin its run loop: not in a job that is cancelled by now."""
-        if self.stop.halted:
+        if self.stop.mode is CANCELLED:
             task._move(TASK_CANCELLED)
             return False
         if task._init is None:
@@ -404,17 +414,26 @@ class JobRun:
         self.stop.recheck()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
-        if passed and task._state is TASK_FINISHED and not self._stop_record.no_inits and not self.stop.halted:
+        if (
+            passed
+            and task._state is TASK_FINISHED
+            and not self._stop_record.no_inits
+            and self.stop.mode is not CANCELLED
+        ):
             if not self._stop_record.stopping:
                 self._job._move(JOB_RECURRENT_RUNNING)
             self._job._set_ready()
-            self._host_free = task._turn is None
             self._advance()
         else:
             self.drop_queue()
 
     def _check_group(self) -> None:
-        if self._released and self._job._has_group and self._live_group_count == 0 and not self._stop_record.stopping:
+        if (
+            self.progress is RUNNING
+            and self._job._has_group
+            and self._live_group_count == 0
+            and not self._stop_record.stopping
+        ):
             self._job.finish()
 
     @property
@@ -469,11 +488,12 @@ class JobRun:
 
     def _ignores_cancel(self) -> bool:
         """Return True if a cancellation can be ignored: the job is cancelled already, or finalizing."""
-        return self.stop.halted or self.stop.sealed
+        return self.stop.mode is CANCELLED or self.is_finalizing()
 
     def close_if_empty(self) -> None:
         """Go on to the finalizers where no loop is left."""
-        if self._live_count == 0 and not self.stop.winding_up:
+        if self._live_count == 0 and not self.loops_have_exited():
+            self.progress = checked_progress(self.progress, WINDING_UP)
             self.stop.wind_up()
             if self._idle is not None:
                 self._idle.close()
@@ -490,6 +510,7 @@ class JobRun:
 
     def _finalize(self) -> None:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
+        self.progress = checked_progress(self.progress, FINALIZING)
         self.stop.seal()
         self._job._move(JOB_FINALIZING)
         if self._to_finalize:
@@ -499,7 +520,7 @@ class JobRun:
             self._all_over()
 
     def _all_over(self) -> None:
-        self._over = True
+        self.progress = checked_progress(self.progress, OVER)
         if self._host_wakeup is not None:
             self._host_wakeup.wake()
 

@@ -19,6 +19,7 @@ from ..words.blocks import contextmanager
 from ..words.exceptions import JobCancelledError
 from ..words.records import Cause, CauseKind, TaskError
 from ..words.states import JobState, Phase
+from .progress import CANCELLED, FINALIZING, FINISHING, NO_STOP, OVER, RUNNING, STARTING, Progress, checked_mode
 from .stop_record import StopRecord, is_fatal, timeout_error
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Stoppable(Protocol):
 
 
 class Loops(Protocol):
-    """What a stop needs of the life cycle."""
+    """What a stop needs of the run."""
+
+    progress: Progress
 
     def drop_queue(self) -> None:
         """Give up the tasks that were never started."""
@@ -62,15 +65,13 @@ class Stop:
         "_job",
         "_loops",
         "children",
-        "halted",
+        "mode",
         "nursery",
         "record",
         "scope",
         "scopes",
-        "sealed",
         "timeout_at",
         "waits",
-        "winding_up",
     )
 
     nursery: trio.Nursery
@@ -85,9 +86,16 @@ class Stop:
         self.scopes: dict[Stoppable, None] = {}  # of waits that a stop ends at once
         self.waits: dict[trio.CancelScope, None] | None = None  # for peers, which only a cancellation ends
         self.timeout_at = inf
-        self.halted = False  # all loops are cancelled: enter nothing more
-        self.winding_up = False  # all run loops have exited
-        self.sealed = False  # finalizers have begun: the cause stands
+        self.mode = NO_STOP
+
+    def _loops_have_exited(self) -> bool:
+        progress = self._loops.progress
+        return progress is not STARTING and progress is not RUNNING
+
+    def is_finalizing(self) -> bool:
+        """Return True once the finalizers have begun: the cause of the end stands."""
+        progress = self._loops.progress
+        return progress is FINALIZING or progress is OVER
 
     def arm(self, nursery: trio.Nursery) -> None:
         """Take the nursery whose scope bounds all run loops, and start the job's timeout."""
@@ -112,12 +120,12 @@ class Stop:
         """Record an error; where it is the first, cancel the job."""
         if kind is not CauseKind.TIMEOUT and not outside:
             self.check_outer_cancel()
-        if self.record.interrupted or (self.sealed and not is_fatal(error)):
+        if self.record.interrupted or (self.is_finalizing() and not is_fatal(error)):
             return self.record.add(task, phase, error)
         cause = Cause(kind, task, phase, error, min(self.timeout_at, trio.current_time()), parent)
         failure = self.record.interrupt(cause, mapped=mapped)
         self.record.outside = outside
-        if not self.sealed:
+        if not self.is_finalizing():
             self._announce()
             if kind is not CauseKind.PARENT:  # else it is told below this job by the one that tells this one
                 self._cancel_children()
@@ -131,12 +139,12 @@ class Stop:
 
     def engine_failed(self, fault: BaseException) -> None:
         """Record a fault of the engine itself, and end the job with it: whatever else has happened, none shall wait."""
-        if self.record.interrupted or self.sealed:
+        if self.record.interrupted or self.is_finalizing():
             self.record.add(None, None, fault)
         else:
             cause = Cause(CauseKind.ERROR, None, None, fault, trio.current_time())
             self.record.interrupt(cause, mapped=False)
-        if not self.sealed:
+        if not self.is_finalizing():
             self.halt()
             self._loops.drop_keep_open()
             self._cancel_children()
@@ -153,9 +161,10 @@ class Stop:
         self.note_timeout()
         first = not self.record.stopping
         self.record.no_inits = self.record.no_inits or no_inits
-        if self.sealed or not self.record.ask(cause, trio.current_time() + grace):
+        if self.is_finalizing() or not self.record.ask(cause, trio.current_time() + grace):
             return False
         if first:
+            self.mode = checked_mode(self.mode, FINISHING)
             self._announce()
         if self.children is not None and self.children.that_finish():
             self.start_helper(self._cut_after_children)
@@ -179,13 +188,14 @@ class Stop:
             children.finish_one(child, record.asked, max(0.0, record.cut_at - trio.current_time()))
             self.scope.deadline = self.timeout_at
             self.start_helper(self._cut_after_children)
-        elif self.winding_up:
+        elif self._loops_have_exited():
             natural_end = Cause(CauseKind.FINISHED, at=trio.current_time())
             children.finish_one(child, natural_end, self._job._limits.grace)
 
     def halt(self) -> None:
         """Cancel all run loops."""
-        self.halted = True
+        if self.mode is not CANCELLED:
+            self.mode = checked_mode(self.mode, CANCELLED)
         self._loops.drop_queue()
         self.scope.cancel()
         self._loops.wake_shielded()
@@ -212,7 +222,6 @@ class Stop:
 
     def wind_up(self) -> None:
         """The last run loop has exited: nothing is left that could be cut."""
-        self.winding_up = True
         self.recheck()
         if self.record.asked is not None:
             # The grace may have ended unnoticed: with another deadline that would look like a timeout
@@ -223,7 +232,6 @@ class Stop:
 
     def seal(self) -> None:
         """The finalizers begin: nothing can interrupt the job any more."""
-        self.sealed = True
         if self.timeout_at != inf:
             self.scope.deadline = inf
 
@@ -246,7 +254,7 @@ class Stop:
 
     def start_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run a part of the engine beside the tasks, until all run loops have exited."""
-        if not self.winding_up:
+        if not self._loops_have_exited():
             self.nursery.start_soon(self._run_helper, work)
 
     @enable_ki_protection
@@ -255,7 +263,7 @@ class Stop:
         with trio.CancelScope() as scope:
             self._helpers.append(scope)
             try:
-                if not self.winding_up:
+                if not self._loops_have_exited():
                     await work()
             except trio.Cancelled:
                 pass
@@ -266,7 +274,7 @@ class Stop:
         """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""
         if not self.scope.cancel_called:
             return False
-        if self.record.cause is None and not self.halted:
+        if self.record.cause is None and self.mode is not CANCELLED:
             if self.scope.deadline == self.record.cut_at:
                 self.halt()
             else:
@@ -278,7 +286,7 @@ class Stop:
     def check_outer_cancel(self) -> None:
         """Record a cancellation from outside, if there is one: all that comes now is later than that."""
         self.note_timeout()
-        if self.record.cause is None and not self.sealed and is_cancelled_around(self.scope):
+        if self.record.cause is None and not self.is_finalizing() and is_cancelled_around(self.scope):
             self.note_outer_cancel()
 
     def block_cancelled(self) -> None:
@@ -318,7 +326,7 @@ class Stop:
         """
         line: list[Stop] = []
         parent = self._job._running_parent()
-        while parent is not None and not parent.stop.sealed:
+        while parent is not None and not parent.is_finalizing():
             line.append(parent.stop)
             parent = None if parent.stop.record.interrupted else parent.stop._job._running_parent()
         return line
