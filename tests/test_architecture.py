@@ -81,6 +81,7 @@ CIRCLES: list[set[str]] = [
         "job._core.run.lifecycle",
         "job._core.run.pause",
         "job._core.run.stop",
+        "job._core.run.task_run",
         "job._core.run.stop_record",
         "job._core.run.task_loop",
         "job._core.run.teardown",

@@ -11,6 +11,7 @@ import trio
 from .context import reference_in
 from .registry import running_heads
 from .run.lifecycle import JobRun
+from .run.task_run import run_task
 from .task import Task
 from .trio.drive import drive_rest
 from .trio.time_slice import TimeSlice
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 RUN_OF_A_JOB: Final = JobRun.run_to_end.__code__
 """The frame in which a trio task runs a job to its end, as the job's host."""
 
-RUN_OF_A_TASK: Final = JobRun._run_task.__code__
+RUN_OF_A_TASK: Final = run_task.__code__
 """The frame in which a trio task runs a task, from its init to its exits."""
 
 DRIVEN_BY_HAND: Final = drive_rest.__code__
@@ -64,7 +65,7 @@ def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
 def turns_of(job: Job[Any]) -> TimeSlice | None:
     """Return what a thread needs to reach the trio run of a job: its clock and its token; None where it does not run."""
     life = job._run
-    return None if life is None else life._time_slice
+    return None if life is None else life.time_slice
 
 
 def now_in(job: Job[Any]) -> float | None:

@@ -1,13 +1,18 @@
-"""One run of a job, from the first init to the last finalizer.
+"""Drive one run of a job, from the first init to the last finalizer.
 
-The layout of trio tasks: the caller's own (the host) runs the oneshot and, where nothing forbids it, the first recurrent loop,
-and the next one if that has ended without ever suspending; every other task has a trio task in one nursery, for its init, its
-loop and its finalizer (G4). Nobody supervises: the trio task that takes a step of the life cycle starts the next one. An init
-that has passed starts the next init, the last one starts all loops, the loop that exits last begins the
-finalizers, and each finalizer hands the turn to the one before it. So a job pays for no coordinator, and the order (G1) is the
-order of these calls.
+Theory. There is no supervisor: the trio task that completes a step of the life cycle starts the next step. An init that
+has passed starts the next init; the last init starts all loops; the loop that exits last begins the finalizers; each
+finalizer hands the turn to the one before it. The order of a job (G1) is the order of these calls, and no task exists
+only to coordinate.
 
-Errors never reach the nursery: each is recorded in the trio task where it arises, before anything is cancelled.
+Trio tasks. The caller's own trio task, the host, runs the oneshot and, where nothing forbids it, the first recurrent
+loop; if that ends without ever suspending, it runs the next one too. Every other task of the job has a trio task of its
+own in a single nursery, for its init, its loop and its finalizer (G4). A short job so needs no trio task but its
+caller's.
+
+Counting. `_live_count` is the number of loops that have not exited, plus one for each hold (`keep_open`, an open
+block). Whatever lowers it calls `close_if_empty`, which begins the end at zero. How far the run has come is its
+`progress`; whether it stops is the `mode` of its `Stop`. Each has a table of moves and a single writer.
 """
 
 from __future__ import annotations
@@ -17,42 +22,33 @@ from contextvars import Context, copy_context
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, final
-from weakref import ref
 
 import trio
 from trio import open_nursery
-from trio.lowlevel import current_task, enable_ki_protection
+from trio.lowlevel import enable_ki_protection
 
-from ..context import make_current
 from ..task import BETWEEN, DONE, Task
-from ..trio.calls import call
 from ..trio.drive import COMPLETED, drive_rest
-from ..trio.scopes import abandon_scopes_in, forget_deadlines, has_opened, is_cancelled
 from ..trio.time_slice import time_slice
-from ..trio.wakeup import Wakeup, shielded, unshielded
+from ..trio.wakeup import Wakeup, shielded
 from ..words.records import CauseKind
 from ..words.states import (
     JOB_FINALIZING,
     JOB_ONESHOT_RUNNING,
     JOB_RECURRENT_RUNNING,
-    PHASE_RUN,
     STOP_GROUP,
-    STRICT,
     TASK_CANCELLED,
     TASK_FINISHED,
-    TASK_RUNNING,
-    Phase,
 )
 from .failures import Failures
 from .idle_watch import IdleWatch
 from .progress import CANCELLED, FINALIZING, OVER, RUNNING, STARTING, WINDING_UP, checked_progress
 from .stop import Stop
 from .stop_record import StopRecord
-from .task_loop import run_loop
+from .task_run import run_task
 from .teardown import Finalizers, Shutdown
 
 if TYPE_CHECKING:
-    from ..idle_clock import IdleClock
     from ..job import Job
 
 _index: Final = attrgetter("index")
@@ -76,12 +72,12 @@ class JobRun:
         "_live_group_count",
         "_queue",
         "_ready",
-        "_stop_record",
-        "_time_slice",
         "_to_finalize",
-        "_waiting_for_inits",
         "progress",
+        "record",
         "stop",
+        "time_slice",
+        "waiting_for_inits",
     )
 
     _context: Context
@@ -89,12 +85,12 @@ class JobRun:
     def __init__(self, job: Job[Any], record: StopRecord, *, block_hold: bool) -> None:
         """Make the engine of a job that starts now; `block_hold`: a block keeps it up until `drop_block_hold`."""
         self._job = job
-        self._stop_record = record
+        self.record = record
         self._queue = list(reversed(job._tasks.values()))  # not looked at yet, the last one first
         if job._oneshot is not None:
             self._queue.append(job._oneshot)
         self._ready: list[Task] = []  # plain tasks that wait for the inits, then for the host
-        self._waiting_for_inits: list[Wakeup] = []  # the others that wait for the inits
+        self.waiting_for_inits: list[Wakeup] = []  # the others that wait for the inits
         self.progress = STARTING
         self._initialising = False  # an init is under way
         self._keep_open_holds: int = job._keep_open  # holds that a stop ends
@@ -108,13 +104,13 @@ class JobRun:
         self._failures: Failures | None = None
         self._finalizers: Finalizers | None = None
         self._to_finalize: list[Task] = []  # that have something to clean up
-        self._time_slice = time_slice()
+        self.time_slice = time_slice()
         self.stop = Stop(job, record, self)
 
     def is_here(self) -> bool:
-        """Whether the caller is in the trio run in which the job runs."""
+        """Return True if the caller is in the trio run in which the job runs."""
         try:
-            return time_slice() is self._time_slice
+            return time_slice() is self.time_slice
         except RuntimeError:
             return False
 
@@ -130,17 +126,17 @@ class JobRun:
                     while task is not None:
                         # In the host's trio task, but not in its context.
                         context = self._context.copy() if task._context is None else task._context
-                        steps = self._run_task(task).__await__()
+                        steps = run_task(self, task).__await__()
                         trap = context.run(next, steps, COMPLETED)
                         if trap is not COMPLETED:
                             self._spawn_ready()
                             await drive_rest(context.run, steps, trap)
                         del context, steps, trap  # and what they hold: the host may live long after this task
                         task = self._next_ready()
-                    if self._job._watches_idle and not self.loops_have_exited() and not self._idle_watch().sleeping:
-                        await self._idle_watch().run()
+                    if self._job._watches_idle and not self.loops_have_exited() and not self.idle_watch().sleeping:
+                        await self.idle_watch().run()
                     if self.progress is not OVER:
-                        await self._wait_for_the_rest(self._ignores_cancel)
+                        await self._wait_for_the_rest(self.ignores_cancel)
                 except BaseException as exc:
                     self._on_host_interrupted(exc)
                 if self.progress is not OVER:
@@ -174,7 +170,7 @@ class JobRun:
         self.stop.recheck()
         if oneshot is not None:
             return self._queue.pop() if self._queue else None  # else it was dropped: the job is cancelled already
-        self._advance()
+        self.advance()
         self.close_if_empty()
         return self._next_ready()
 
@@ -202,8 +198,8 @@ class JobRun:
     def _on_host_interrupted(self, exc: BaseException) -> None:
         if not isinstance(exc, trio.Cancelled):
             self.stop.interrupt(CauseKind.ERROR, None, None, exc)
-        elif self._stop_record.cause is None and not self.stop.note_timeout():
-            self._stop_record.cancelled = exc
+        elif self.record.cause is None and not self.stop.note_timeout():
+            self.record.cancelled = exc
             self.stop.note_outer_cancel()
 
     def add(self, task: Task) -> None:
@@ -217,12 +213,12 @@ class JobRun:
                 self.drop_queue()
                 self.close_if_empty()
             elif self.progress is not STARTING and not self._initialising:
-                self._advance()
+                self.advance()
         except BaseException as fault:
             self.stop.engine_failed(fault)
             raise
 
-    def _advance(self) -> None:
+    def advance(self) -> None:
         """Start the next init; after the last one start the loops."""
         self._initialising = False
         queue, stop = self._queue, self.stop
@@ -244,7 +240,7 @@ class JobRun:
         """Start all run loops: the inits have passed."""
         self.progress = checked_progress(self.progress, RUNNING)
         self._job._ready = True
-        for wakeup in self._waiting_for_inits:
+        for wakeup in self.waiting_for_inits:
             wakeup.wake()
         # The watch needs the host more than a loop does: either way it is one trio task less.
         if self._job._watches_idle or not self._host_is_free():
@@ -264,58 +260,14 @@ class JobRun:
         context = self._context if task._context is None else task._context
         try:
             # Of PosArgT
-            context.run(self.stop.nursery.start_soon, self._run_task, task, name=task.name)  # type: ignore[arg-type]
+            context.run(self.stop.nursery.start_soon, run_task, self, task, name=task.name)  # type: ignore[arg-type]
         except BaseException:  # a fault of the engine: the task must not be waited for
             task._state = TASK_CANCELLED
             task._counted = False
             self._live_count -= 1
             raise
 
-    @enable_ki_protection
-    async def _run_task(self, task: Task) -> None:
-        """One task from init to finalizer, in the trio task and the context that it was given."""
-        make_current(ref(task))
-        trio_task = task._trio_task = current_task()
-        exc = None
-        try:
-            if task._init is not None or task._finalize is not None or task._loop_scope is not None:
-                exc = await self._set_up(task)
-            if exc is None and self._enter_loop(task):
-                try:
-                    if task._run is not None:
-                        loop = run_loop(task, task._run, self._stop_record, self._time_slice)
-                        await (loop if task._idle is None else self._watched(task, task._idle, loop))
-                    if task._step == DONE and task._failure is None and task.policy is not STRICT:
-                        task._move(TASK_FINISHED)  # as nearly every loop does
-                    else:
-                        self.failures.loop_returned(task)
-                except BaseException as error:
-                    exc = error
-                    self.failures.ended_by(task, task._phase, error)
-            self._leave_loop(task)
-            if task._turn is not None:
-                await self._clean_up(task, trio_task, task._turn, exc)
-            elif has_opened(trio_task, self.stop.scope):
-                self._close_scopes(task, trio_task)
-        except BaseException as fault:
-            await self._salvage(task, trio_task, fault)
-        finally:
-            if task._counted or task._turn is not None:
-                self._count_out(task)
-            task._run = task._trio_task = None
-            del exc  # its traceback refers to this frame
-
-    async def _salvage(self, task: Task, trio_task: trio.lowlevel.Task, fault: BaseException) -> None:
-        """End the job with a fault of the engine itself, and clean up the task in which it arose as far as that is left."""
-        self.stop.engine_failed(fault)
-        if not task.ended:
-            task._state = TASK_CANCELLED  # past its observers, who may be what has failed
-        if task._counted:
-            self._leave_loop(task)
-        if task._turn is not None and task._must_finalize:
-            await self._clean_up(task, trio_task, task._turn, fault)
-
-    def _count_out(self, task: Task) -> None:
+    def count_out(self, task: Task) -> None:
         """Let the job go on without a task that leaves its trio task now, whatever has happened to it."""
         if task._counted:
             task._counted = False
@@ -328,72 +280,12 @@ class JobRun:
         if task._turn is not None:
             task._retire()
 
-    async def _set_up(self, task: Task) -> BaseException | None:
-        """Take a task up to its run loop; return what ended it before."""
-        if self.stop.mode is CANCELLED and not task._must_finalize:
-            task._init = task._finalize = None
-            return None
-        if task._loop_scope is not None:
-            task._loop_scope.__enter__()
-        if task._init is not None or task._finalize is not None:
-            task._turn = Wakeup()
-        task._must_finalize = True
-        exc = None
-        if task._init is not None:
-            task._move(TASK_RUNNING)
-            try:
-                await call(task._init, task)
-            except BaseException as error:
-                exc = error
-                self.failures.ended_by(task, Phase.INIT, error)
-            if task.index != 0:
-                self._advance()
-        if exc is None and task.index != 0 and self.progress is STARTING:
-            exc = await self._wait_for_inits(task)
-        return exc
-
-    async def _wait_for_inits(self, task: Task) -> BaseException | None:
-        if self.stop.mode is not CANCELLED:
-            wakeup = Wakeup()
-            self._waiting_for_inits.append(wakeup)
-            try:
-                await wakeup.wait(unshielded)
-            except BaseException as exc:
-                self.failures.ended_by(task, None, exc)
-                return exc
-        return None
-
-    def _enter_loop(self, task: Task) -> bool:
-        """Whether the task may begin its run loop: not in a job that is cancelled by now."""
-        if self.stop.mode is CANCELLED:
-            task._move(TASK_CANCELLED)
-            return False
-        if task._init is None:
-            task._move(TASK_RUNNING)
-        else:
-            task._phase = PHASE_RUN
-        return True
-
-    async def _watched(self, task: Task, clock: IdleClock, loop: Awaitable[None]) -> None:
-        """Run a loop that has an idle timeout."""
-        watch = self._idle_watch()
-        if not watch.sleeping:
-            self.stop.start_helper(watch.run)
-            watch.sleeping = True
-        watch.add(task, clock)
-        # What `trio.current_time` comes to, for a third of its price.
-        task._now = trio.lowlevel.current_clock().current_time
-        try:
-            await loop
-        finally:
-            watch.remove(task)
-
-    def _idle_watch(self) -> IdleWatch:
+    def idle_watch(self) -> IdleWatch:
         if self._idle is None:
             self._idle = IdleWatch(self.failures.idle_expired)
         return self._idle
 
-    def _leave_loop(self, task: Task) -> None:
+    def leave_loop(self, task: Task) -> None:
         if self._job._waiters is not None:
             self._job._waiters.loop_ended(task)
         if task.transient:
@@ -414,16 +306,11 @@ class JobRun:
         self.stop.recheck()  # before an init is entered
         # BETWEEN: a stop found it in a wait, that of an init which was to be tried again.
         passed = task._step == DONE or (task._run is None and task._step != BETWEEN)
-        if (
-            passed
-            and task._state is TASK_FINISHED
-            and not self._stop_record.no_inits
-            and self.stop.mode is not CANCELLED
-        ):
-            if not self._stop_record.stopping:
+        if passed and task._state is TASK_FINISHED and not self.record.no_inits and self.stop.mode is not CANCELLED:
+            if not self.record.stopping:
                 self._job._move(JOB_RECURRENT_RUNNING)
             self._job._set_ready()
-            self._advance()
+            self.advance()
         else:
             self.drop_queue()
 
@@ -432,7 +319,7 @@ class JobRun:
             self.progress is RUNNING
             and self._job._has_group
             and self._live_group_count == 0
-            and not self._stop_record.stopping
+            and not self.record.stopping
         ):
             self._job.finish()
 
@@ -440,7 +327,7 @@ class JobRun:
     def failures(self) -> Failures:
         """Failure bookkeeping for this job's tasks, created on first use."""
         if self._failures is None:
-            self._failures = Failures(self._job, self._stop_record, self.stop)
+            self._failures = Failures(self._job, self.record, self.stop)
         return self._failures
 
     @property
@@ -454,39 +341,7 @@ class JobRun:
     def _finalizer_failed(self, task: Task, error: BaseException) -> None:
         self.failures.finalizer_failed(task, error)  # asked for here, so that they are made only then
 
-    async def _clean_up(
-        self, task: Task, trio_task: trio.lowlevel.Task, turn: Wakeup, exc: BaseException | None
-    ) -> None:
-        if task.transient:
-            task._must_finalize = False
-            await self.finalizers.clean_up(task, exc)
-            return
-        if not turn.woken:
-            # After done(), run may have cancelled a scope opened by init or `enter`; that is not a failure.
-            # Nor is it one whose deadline, meant for the run, comes only now (G4).
-            closed = exc is None and is_cancelled(trio_task)
-            if exc is None:
-                forget_deadlines(trio_task, self.stop.scope)
-            try:
-                await turn.wait(shielded if closed else self._ignores_cancel)
-            except BaseException as interruption:
-                self.failures.classify(task, None, interruption)
-                if not turn.woken:
-                    await turn.wait(shielded)
-        task._must_finalize = False
-        await self.finalizers.clean_up(task, exc)
-        if task._placeholder_error is not None:
-            self.failures.confirm_placeholder(task, task._placeholder_error)
-
-    def _close_scopes(self, task: Task, trio_task: trio.lowlevel.Task) -> None:
-        """Take a task without a finalizer out of its own scope, and of those that it has left open."""
-        if task._loop_scope is None:
-            abandon_scopes_in(trio_task, self.stop.scope)
-        else:
-            self.finalizers.close(task, trio_task)
-            task._retire()
-
-    def _ignores_cancel(self) -> bool:
+    def ignores_cancel(self) -> bool:
         """Return True if a cancellation can be ignored: the job is cancelled already, or finalizing."""
         return self.stop.mode is CANCELLED or self.is_finalizing()
 
@@ -536,7 +391,7 @@ class JobRun:
 
     def wake_shielded(self) -> None:
         """Wake the tasks that wait for the inits behind a shield of their own: the cancellation has not reached them."""
-        for wakeup in self._waiting_for_inits:
+        for wakeup in self.waiting_for_inits:
             if wakeup.waiting:
                 wakeup.wake()
 
@@ -544,7 +399,7 @@ class JobRun:
         """Let the job end when its loops have exited."""
         self._live_count -= self._keep_open_holds
         self._keep_open_holds = 0
-        if self._stop_record.cause is None or self._job._block is None or not self._job._block.entered:
+        if self.record.cause is None or self._job._block is None or not self._job._block.entered:
             self.drop_block_hold()  # after a finish it goes on by itself; after a failure it will not be entered
         self.close_if_empty()
 

@@ -1,6 +1,13 @@
-"""All that can bring a running job to its end: errors, timeouts, a finish, a parent, an outer scope.
+"""Decide whether and how a running job stops: errors, timeouts, a finish, a parent, an outer cancel scope.
 
-Each records the cause first and cancels second (G5).
+Theory. The first cause wins (G5), so each of these is recorded before anything is cancelled. Trio does not say where a
+Cancelled comes from, and the type of an exception never tells; so the job looks instead: first at its own scope (was
+the timeout or the grace over?), then at what lies around it, the outermost job first. It looks before it records any
+other cause, and again when the last loop has exited, because a loop that was shielded or never suspended could not have
+heard of the cancellation.
+
+A stop goes down the tree of jobs from one place, level by level (see `family`): a call from each job to the next would
+end with Python's stack. It never goes up.
 """
 
 from __future__ import annotations
