@@ -1,4 +1,4 @@
-"""For those who come from elsewhere: each public name of the other system has its row, and each row code that runs."""
+"""Each public name of the systems that users come from has a row on its page, and each row has code that runs."""
 
 import re
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ BACKGROUND = """
 """
 HOW_TO = ROOT / "docs" / "how-to"
 PAGES = {
-    ROOT / "README.md": GO_WORK,
+    HOW_TO / "coming-from-go-work.md": GO_WORK,
     HOW_TO / "coming-from-goasync.md": GOASYNC,
     HOW_TO / "coming-from-perses.md": PERSES,
     HOW_TO / "coming-from-background.md": BACKGROUND,
@@ -57,7 +57,7 @@ def test_every_name_has_a_row(page: Path) -> None:
 
 @every_page
 def test_every_row_is_run(page: Path) -> None:
-    """What a row names as ours is used by a code block of its page; for the README by the suite."""
+    """What a row names as ours is used by a code block of its page."""
     code = set(re.findall(r"\w+", code_for(page)))
     assert [theirs for theirs, ours in rows(page) if (told := words(ours) - COMMON) and not told & code] == []
 
@@ -65,7 +65,7 @@ def test_every_row_is_run(page: Path) -> None:
 def rows(page: Path) -> Iterator[tuple[str, str]]:
     """Give the two cells of each row."""
     _, _, text = page.read_text().partition("# Coming from")
-    for line in text.split("\n## Documentation")[0].splitlines():
+    for line in text.splitlines():
         if line.startswith("| "):
             theirs, ours = re.split(r" \| ", line.strip("| "), maxsplit=1)
             yield theirs, ours
@@ -78,6 +78,4 @@ def words(cell: str) -> set[str]:
 
 def code_for(page: Path) -> str:
     """Return the code that exercises a page."""
-    if page.name == "README.md":
-        return "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py") if path != Path(__file__))
     return "".join(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
