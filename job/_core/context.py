@@ -22,9 +22,8 @@ def reference_in(context: Context) -> Any:
     return context.get(_current)
 
 
-def is_inside() -> bool:
-    """Whether the running code belongs, or once belonged, to a task or a job."""
-    return _current.get() is not None
+context_of: Final = _current.get
+"""Return the weak reference to what the running code belongs to, or once belonged to; None for none."""
 
 
 def current_task() -> Task | None:

@@ -17,7 +17,7 @@ from trio.lowlevel import enable_ki_protection
 from ..log import JobLog, Logger, Loggers, checked_registration
 from . import check
 from .block import Block
-from .context import current_job, current_task, is_inside
+from .context import context_of, current_job, current_task
 from .family import Children
 from .forms import TaskForm, form_name, make_routines
 from .idle_clock import IdleClock
@@ -442,7 +442,7 @@ class Job(Generic[V]):
         return cause is not None and not self._cancelled_externally and cause.error is not raised
 
     def _mark_started(self) -> None:
-        if is_inside():
+        if context_of() is not None:  # within a task: jobs may be nested in one trio task until the stack ends
             reserve_stack()
         if self._started:
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
@@ -712,8 +712,12 @@ class Job(Generic[V]):
             self._tell(JobEnded(self, verdict, now))
         self._report(report_end, self, contained=contained)
         self._on_end = None  # and what it holds of the connection
-        for task in self.tasks:
-            task._let_go(ref(self))
+        # Written out: a job pays for each call, and has a task or more.
+        ended = ref(self)
+        for task in self._tasks.values():
+            task._host, task._ended_job = None, ended
+        if self._oneshot is not None:
+            self._oneshot._host, self._oneshot._ended_job = None, ended
 
     def register_logger(self, logger: Logger, *, level: int | None = None) -> None:
         """Give the job, and its children that have none, a logger of its own.

@@ -3,14 +3,7 @@
 import pytest
 
 from job import Job, JobState, Observer
-from job._core.run.progress import (
-    PROGRESS_MOVES,
-    STOP_MOVES,
-    Progress,
-    StopMode,
-    checked_mode,
-    checked_progress,
-)
+from job._core.run.progress import PROGRESS_MOVES, STOP_MOVES, Progress, StopMode
 from tests.journal import done, forever
 
 
@@ -19,10 +12,10 @@ from tests.journal import done, forever
 def test_progress_follows_its_table(old: Progress, new: Progress) -> None:
     """A move that the table does not have is a bug of the engine, and says so."""
     if new in PROGRESS_MOVES[old]:
-        assert checked_progress(old, new) is new
+        assert old.moves[new] is new
     else:
         with pytest.raises(AssertionError, match="illegal move"):
-            checked_progress(old, new)
+            old.moves[new]
 
 
 @pytest.mark.parametrize("new", StopMode)
@@ -30,10 +23,10 @@ def test_progress_follows_its_table(old: Progress, new: Progress) -> None:
 def test_stop_follows_its_table(old: StopMode, new: StopMode) -> None:
     """A stop only ever becomes more urgent."""
     if new in STOP_MOVES[old]:
-        assert checked_mode(old, new) is new
+        assert old.moves[new] is new
     else:
         with pytest.raises(AssertionError, match="illegal move"):
-            checked_mode(old, new)
+            old.moves[new]
 
 
 def test_progress_never_goes_back() -> None:

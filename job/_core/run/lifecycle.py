@@ -42,7 +42,7 @@ from ..words.states import (
 )
 from .failures import Failures
 from .idle_watch import IdleWatch
-from .progress import CANCELLED, FINALIZING, OVER, RUNNING, STARTING, WINDING_UP, checked_progress
+from .progress import CANCELLED, FINALIZING, OVER, RUNNING, STARTING, WINDING_UP
 from .stop import Stop
 from .stop_record import StopRecord
 from .task_run import run_task
@@ -238,7 +238,7 @@ class JobRun:
 
     def _start_loops(self) -> None:
         """Start all run loops: the inits have passed."""
-        self.progress = checked_progress(self.progress, RUNNING)
+        self.progress = self.progress.moves[RUNNING]
         self._job._ready = True
         for wakeup in self.waiting_for_inits:
             wakeup.wake()
@@ -348,7 +348,7 @@ class JobRun:
     def close_if_empty(self) -> None:
         """Go on to the finalizers where no loop is left."""
         if self._live_count == 0 and not self.loops_have_exited():
-            self.progress = checked_progress(self.progress, WINDING_UP)
+            self.progress = self.progress.moves[WINDING_UP]
             self.stop.wind_up()
             if self._idle is not None:
                 self._idle.close()
@@ -365,7 +365,7 @@ class JobRun:
 
     def _finalize(self) -> None:
         """Begin the finalizers, the latest first: tasks are initialised in the order of their indexes."""
-        self.progress = checked_progress(self.progress, FINALIZING)
+        self.progress = self.progress.moves[FINALIZING]
         self.stop.seal()
         self._job._move(JOB_FINALIZING)
         if self._to_finalize:
@@ -375,7 +375,7 @@ class JobRun:
             self._all_over()
 
     def _all_over(self) -> None:
-        self.progress = checked_progress(self.progress, OVER)
+        self.progress = self.progress.moves[OVER]
         if self._host_wakeup is not None:
             self._host_wakeup.wake()
 

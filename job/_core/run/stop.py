@@ -26,7 +26,7 @@ from ..words.blocks import contextmanager
 from ..words.exceptions import JobCancelledError
 from ..words.records import Cause, CauseKind, TaskError
 from ..words.states import JobState, Phase
-from .progress import CANCELLED, FINALIZING, FINISHING, NO_STOP, OVER, RUNNING, STARTING, Progress, checked_mode
+from .progress import CANCELLED, FINALIZING, FINISHING, NO_STOP, OVER, RUNNING, STARTING, Progress
 from .stop_record import StopRecord, is_fatal, timeout_error
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ class Stop:
         if self.is_finalizing() or not self.record.ask(cause, trio.current_time() + grace):
             return False
         if first:
-            self.mode = checked_mode(self.mode, FINISHING)
+            self.mode = self.mode.moves[FINISHING]
             self._announce()
         if self.children is not None and self.children.that_finish():
             self.start_helper(self._cut_after_children)
@@ -202,7 +202,7 @@ class Stop:
     def halt(self) -> None:
         """Cancel all run loops."""
         if self.mode is not CANCELLED:
-            self.mode = checked_mode(self.mode, CANCELLED)
+            self.mode = self.mode.moves[CANCELLED]
         self._loops.drop_queue()
         self.scope.cancel()
         self._loops.wake_shielded()
