@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final
 from weakref import WeakKeyDictionary
 
 import trio
@@ -13,7 +13,6 @@ from ._reason import end_reason, side_of
 
 if TYPE_CHECKING:
     from .._core.job import Job
-    from ._streams.stream import Stream
 
 _NOTHING: Final = object()
 
@@ -70,13 +69,24 @@ def dials_of(j: Job[Any]) -> DialFields:
     return connection_fields
 
 
+class Transfer(Protocol):
+    """What is told of a stream."""
+
+    @property
+    def peer(self) -> str: ...
+    @property
+    def bytes_received(self) -> int: ...
+    @property
+    def bytes_sent(self) -> int: ...
+
+
 @final
 class ConnectionEnd:
     """Tells of the end of a connection. It has no reference to the job: that would be a cycle."""
 
     __slots__ = ("stream",)
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Transfer) -> None:
         self.stream = stream
 
     def __call__(self, j: Job[Any]) -> None:
@@ -90,7 +100,7 @@ class ConnectionEnd:
         )
 
 
-def fill_client(j: Job[Any], stream: Stream, *, listener: str, queue_time: float) -> None:
+def fill_client(j: Job[Any], stream: Transfer, *, listener: str, queue_time: float) -> None:
     """Tell who came, and where; once the job has ended, also why, by whom, and what was moved until then."""
     ConnectionFields(j).fill(client=stream.peer, listener=listener, queue_time=queue_time)
 

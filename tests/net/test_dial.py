@@ -153,7 +153,7 @@ async def test_numbers_need_no_thread(host: str, server: tuple[str, int]) -> Non
 async def test_listening_at_a_number() -> None:
     """To listen at a number needs no thread either."""
     with taken_threads(), trio.fail_after(2):
-        async with net.Endpoint("127.0.0.1:0")._listening(), net.Endpoint(":0")._listening():
+        async with net.Endpoint("127.0.0.1:0")._binding.listening(), net.Endpoint(":0")._binding.listening():
             pass
 
 

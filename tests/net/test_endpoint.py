@@ -16,6 +16,7 @@ from job import net
 from job.net import frames
 from job.net._addresses import TcpAddress
 from job.net._endpoints.listeners import _open_tcp
+from job.net._streams.stream import connection_of
 from job.testing import MemoryStream, MemoryTransport
 from tests.net.pairs import connected
 
@@ -185,7 +186,7 @@ async def test_transport_gives_a_socket() -> None:
             return await trio.open_tcp_listeners(0, host="127.0.0.1")
 
     server = net.Endpoint("any", transport=Sockets())
-    async with server._listening() as doors:
+    async with server._binding.listening() as doors:
         port = server.addresses[0].rpartition(":")[2]
         near = await net.Endpoint(port, transport=Sockets(), close_timeout=0.05).dial()
         [door] = doors
@@ -195,8 +196,8 @@ async def test_transport_gives_a_socket() -> None:
         async with await server._handshake(wire) as far:
             await near.send_all(b"x")
             assert await far.receive_some() == b"x"
-            assert near.plain is not None
-            assert far.plain is not None
+            assert connection_of(near).plain is not None
+            assert connection_of(far).plain is not None
             assert far.local == near.peer == f"127.0.0.1:{port}"
             await near.aclose()
 
@@ -316,7 +317,7 @@ async def test_bind_error() -> None:
 async def test_all_interfaces() -> None:
     """Without a host it listens on all interfaces, at the same port on each."""
     endpoint = net.Endpoint(":0")
-    async with endpoint._listening():
+    async with endpoint._binding.listening():
         ports = {address.rpartition(":")[2] for address in endpoint.addresses}
         assert len(ports) == 1
         assert "0" not in ports
@@ -527,7 +528,7 @@ async def test_not_reusable_after_raw_bytes(take: str, autojump_clock: MockClock
         await getattr(stream, take)({"receive_until": b"\r\n"}.get(take, 4), **options)
         if there:
             stream.codec = frames.Codec()
-        assert stream._is_reusable() == there
+        assert connection_of(stream)._is_reusable() == there
     await stream.release()
     assert endpoint.statistics().idle == 1
 

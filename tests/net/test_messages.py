@@ -9,6 +9,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 import job
 from job import net
 from job.net import frames
+from job.net._streams.stream import connection_of
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 
@@ -183,7 +184,7 @@ async def test_nowait_on_a_socket() -> None:
         with pytest.raises(trio.WouldBlock), far.received_nowait():
             pass
         await near.send(b"x")
-        await trio.lowlevel.wait_readable(far.plain)
+        await trio.lowlevel.wait_readable(connection_of(far).plain)
         with far.received_nowait() as data:
             assert data == b"x"
 

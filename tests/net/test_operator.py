@@ -14,6 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import job
 from job import net, tasks
+from job.net._streams.stream import connection_of
 from job.testing import MemoryTransport
 
 Build = Callable[[net.Stream], Any]
@@ -300,7 +301,7 @@ def test_reject_without_a_reason(reason: Any, error: type[Exception]) -> None:
 
 def reset(client: net.Stream) -> None:
     """Close so that the other side gets a reset."""
-    sock = client.plain
+    sock = connection_of(client).plain
     assert sock is not None
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client._link.wire.abandon()

@@ -23,6 +23,7 @@ from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wa
 import job
 from job import net
 from job.net import EndReason, ProtocolError, RelayResult, Side, relay
+from job.net._streams.stream import connection_of
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 
@@ -758,7 +759,7 @@ async def test_sockets_cancelled_while_stuck(pair: Pair) -> None:
 
 async def fill(stream: Any) -> int:
     """Send zeros until there is no more room; return how many."""
-    below = stream.plain if isinstance(stream, net.Stream) else stream.socket
+    below = connection_of(stream).plain if isinstance(stream, net.Stream) else stream.socket
     sent = 0
     with trio.socket.from_stdlib_socket(socket.socket(fileno=os.dup(below.fileno()))) as sock:
         with trio.move_on_after(0.05):

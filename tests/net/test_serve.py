@@ -638,7 +638,7 @@ async def test_turned_away() -> None:
 
 async def test_spare_descriptor() -> None:
     """A door has a spare descriptor for that; without one it cannot help, and with nobody there it need not."""
-    async with net.Endpoint("127.0.0.1:0")._listening() as (door,):
+    async with net.Endpoint("127.0.0.1:0")._binding.listening() as (door,):
         assert isinstance(door, SocketListener)
         with pytest.raises(trio.WouldBlock):
             door.reject_one()
@@ -688,7 +688,7 @@ async def test_shortage_with_nobody_at_the_door() -> None:
     endpoint = net.Endpoint("127.0.0.1:0")
     j = job.Job[None]()
     task = j.add_task(net.serve(endpoint, job.Job))
-    async with endpoint._listening() as (door,):
+    async with endpoint._binding.listening() as (door,):
         server = _Server(endpoint, job.Job, task)
         assert not await server._reject_one(door, OSError(errno.EMFILE, "Too many open files"))
     assert endpoint.statistics().rejected == 0

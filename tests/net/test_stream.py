@@ -11,6 +11,7 @@ from trio.testing import MockClock, assert_checkpoints, check_half_closeable_str
 
 from job import net
 from job.net._streams.socket_wire import SocketWire
+from job.net._streams.stream import connection_of
 from job.testing import MemoryTransport
 from tests.net.pairs import connected
 
@@ -18,7 +19,7 @@ from tests.net.pairs import connected
 async def make(transport: Any = None) -> Any:
     """Make a pair that nothing but the checks will close."""
     server = net.Endpoint("127.0.0.1:0", transport=transport, close_timeout=0.05)
-    async with server._listening() as doors:
+    async with server._binding.listening() as doors:
         near = await net.Endpoint(server.addresses[0], transport=transport, close_timeout=0.05).dial()
         wire = None
         while wire is None:
@@ -45,8 +46,8 @@ async def test_conforms_on_a_socket() -> None:
     async def make_clogged() -> Any:
         streams = await make()
         for stream in streams:  # of a fixed size, or the kernel would go on to find room
-            stream.plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
-            stream.plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
+            connection_of(stream).plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20_000)
+            connection_of(stream).plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 20_000)
         return await clog(streams)
 
     await check_half_closeable_stream(make, make_clogged)
@@ -233,8 +234,8 @@ async def test_attributes(autojump_clock: MockClock) -> None:
         assert (far.local, far.peer, far.inbound) == ("127.0.0.1:49152", "client:1", True)
         assert far.key == "client:1 -> 127.0.0.1:49152"
         assert near.opened_at == trio.current_time()
-        assert near.half_closes
-        assert near.plain is None
+        assert connection_of(near).half_closes
+        assert connection_of(near).plain is None
         assert repr(far) == "<Stream client:1 -> 127.0.0.1:49152 open, 0 bytes received, 0 sent>"
         near.codec = codec = net.frames.Codec()
         assert near.codec is codec
@@ -285,8 +286,8 @@ async def test_take_unread(autojump_clock: MockClock) -> None:
     """A relay takes all that was put back, at once."""
     async with connected(MemoryTransport()) as (near, _):
         near.unread(b"abc")
-        assert near.take_unread() == b"abc"
-        assert near.take_unread() == b""
+        assert connection_of(near).take_unread() == b"abc"
+        assert connection_of(near).take_unread() == b""
 
 
 async def test_socket_addresses() -> None:
@@ -294,7 +295,7 @@ async def test_socket_addresses() -> None:
     async with connected() as (near, far):
         assert near.local == far.peer
         assert near.peer == far.local == far.endpoint.addresses[0]
-        plain = near.plain
+        plain = connection_of(near).plain
         assert plain is not None
         assert plain.getpeername()[1] == int(near.peer.rpartition(":")[2])
 
@@ -404,7 +405,7 @@ async def test_reset() -> None:
     """A peer's reset is a BrokenResourceError on both sides of the stream, and closing is quick then."""
     async with connected(close_timeout=60) as (near, far):
         await far.send_all(b"x")
-        plain = near.plain
+        plain = connection_of(near).plain
         assert plain is not None
         plain.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         near._link.wire.abandon()

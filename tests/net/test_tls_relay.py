@@ -116,7 +116,7 @@ async def test_half_close(tls_in: bool, tls_out: bool) -> None:
 async def test_first_bytes_with_the_handshake() -> None:
     """What has come in one segment with the end of the handshake, an EOF as well, is seen though no event tells of it."""
     listening = net.Endpoint("127.0.0.1:0", **SERVER, close_timeout=1)
-    async with pair(tls=False) as (far, upstream), listening._listening() as doors:
+    async with pair(tls=False) as (far, upstream), listening._binding.listening() as doors:
         with socket.create_connection(address_of(listening)) as sock:
             client = Tls(client_context(), server_side=False, server_hostname="localhost")
             async with trio.open_nursery() as nursery:

@@ -145,17 +145,17 @@ async def test_another_that_starts(path: File, autojump_clock: MockClock) -> Non
     endpoint = net.Endpoint(f"unix:{path}")
     with locked(path):
         with trio.move_on_after(1):
-            async with endpoint._listening():
+            async with endpoint._binding.listening():
                 raise AssertionError("it did not wait")
         assert not path.there
-    async with endpoint._listening():
+    async with endpoint._binding.listening():
         assert path.there
 
 
 async def test_lock_for_ever(path: File, autojump_clock: MockClock) -> None:
     """What keeps the folder locked for another reason holds it up for five seconds, and no longer."""
     with locked(path):
-        async with net.Endpoint(f"unix:{path}")._listening():
+        async with net.Endpoint(f"unix:{path}")._binding.listening():
             assert path.there
             assert trio.current_time() == pytest.approx(5, abs=0.1)
 

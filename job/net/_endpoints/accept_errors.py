@@ -11,7 +11,8 @@ from ..._core.words.user_code import shown
 
 if TYPE_CHECKING:
     from ...log import JobLog
-    from .endpoint import Endpoint
+    from .._options import Options
+    from .slots import Slots
 
 TRANSIENT_ACCEPT_ERRNOS: Final = frozenset(
     getattr(errno, name)
@@ -52,11 +53,13 @@ class RateLimitedLog:
 class LimitLog:
     """Writes that clients find no place: at once, and then a line every ten seconds while it lasts."""
 
-    __slots__ = ("_endpoint", "_log", "_reached")
+    __slots__ = ("_address", "_log", "_options", "_reached", "_slots")
 
-    def __init__(self, log: JobLog, endpoint: Endpoint) -> None:
+    def __init__(self, log: JobLog, address: str, options: Options, slots: Slots) -> None:
         self._log = log
-        self._endpoint = endpoint
+        self._address = address
+        self._options = options
+        self._slots = slots
         self._reached = trio.Event()
 
     def note(self) -> None:
@@ -65,12 +68,11 @@ class LimitLog:
 
     async def run(self) -> None:
         """Write, until cancelled."""
-        endpoint = self._endpoint
-        limit, on_limit = endpoint._options.limit, endpoint._options.on_limit
+        limit, on_limit = self._options.limit, self._options.on_limit
         while True:
             await self._reached.wait()
             self._reached = trio.Event()
-            self._log.warning("limit.reached", address=endpoint.address, limit=limit, on_limit=on_limit)
+            self._log.warning("limit.reached", address=self._address, limit=limit, on_limit=on_limit)
             await trio.sleep(_LIMIT_INTERVAL)
-            if endpoint._slots.waiting:
+            if self._slots.waiting:
                 self.note()

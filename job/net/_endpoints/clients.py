@@ -13,13 +13,13 @@ from ..._core.words.user_code import shown
 from .._connection_fields import fill_client
 from .._errors import PEER_FAULTS, NoUpstreamError, Reject
 from .._reason import EndReason, Side, reason_of_fault
+from .._streams.closing import close
+from .._streams.stream import Stream, connection_of
 from .._streams.stream_wire import close_now
 from .accept_errors import LimitLog
-from .closing import close
 
 if TYPE_CHECKING:
     from ..._core.task import Task
-    from .._streams.stream import Stream
     from .endpoint import Endpoint
     from .listeners import AcceptedWire
 
@@ -97,7 +97,7 @@ class Clients:
             if job is None:
                 await stream.aclose()
             else:
-                await close(stream, job, self._task.job)
+                await close(connection_of(stream), job, self._task.job)
 
     async def _shake_hands(self, wire: AcceptedWire, listener: str) -> Stream | None:
         try:

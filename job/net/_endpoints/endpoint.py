@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AsyncExitStack
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING, Any, final
@@ -13,24 +13,22 @@ import trio
 from ..._core.forms import Routines
 from ..._core.registry import announce_figures
 from ..._core.task import Task
-from ..._core.words.blocks import asynccontextmanager, contextmanager
-from .._addresses import UNKNOWN, Address, host_of, parse_address
-from .._allow import Allow, check_at_once
+from ..._core.words.blocks import contextmanager
+from .._addresses import Address, parse_address
+from .._allow import Allow
 from .._connection_fields import ConnectionFields, DialFields, dials_of
 from .._errors import ConnectTimeoutError
 from .._options import OnLimit, Options, Transport
-from .._shortages import tell_shortage
+from .._streams.closing import close, closing
 from .._streams.codec import PayloadCodec, framing_of
-from .._streams.socket_wire import SocketWire
-from .._streams.stream import Stream
-from .._streams.tls_context import check_server, server_name
-from .._streams.tls_wire import over_tls
+from .._streams.stream import Stream, connection_of
 from .._streams.wire import Wire
-from .closing import close, closing
-from .dial import Attempt, attempt, connect, not_itself
+from .binding import Binding
+from .dialer import Dialer, secure
 from .figures import endpoint_figures
-from .listeners import Listeners, accept_one, close_listeners, listener_for, open_listeners, wire_over
+from .listeners import accept_one
 from .listening import Listening
+from .owner import Owner
 from .pool import Pool
 from .slots import Slots
 from .statistics import Counters, EndpointStatistics
@@ -79,11 +77,11 @@ class Endpoint:
         "_address",
         "_binding",
         "_counters",
+        "_dialer",
         "_framing",
         "_inbound",
-        "_listeners",
-        "_listening_tasks",
         "_options",
+        "_owner",
         "_pool",
         "_slots",
         "_target",
@@ -127,10 +125,10 @@ class Endpoint:
         self._slots = Slots(limit)
         self._counters = Counters()
         self._pool = Pool(max_idle, max_idle_age)
-        self._listeners: Listeners = ()
-        self._inbound: dict[Stream, None] = {}  # those that have a job, in the order of their coming
-        self._listening_tasks = 0
-        self._binding = trio.Lock()
+        self._owner = Owner(self._options, self._counters, self._pool)
+        self._dialer = Dialer(self._options, self._counters)
+        self._binding = Binding(address, self._target, self._options)
+        self._inbound: dict[Stream, None] = {}  # those that have a job, in the order they came
         announce_figures(self, endpoint_figures)
 
     def _parse(self, address: str) -> Address | str:
@@ -179,81 +177,18 @@ class Endpoint:
         """
         name = self._address if address is None else address
         target = self._target if address is None else self._parse(address)
-        self._server_name(name)
+        self._dialer.server_name(name)
         wire = await self._pool.get(name) if self._pool else None
         if wire is None:
-            wire = await self._connect(target, name)
+            wire = await self._dialer.dial(target, name)
         return self._dialed(wire, name)
-
-    async def _dial_anew(self) -> Stream:
-        """Connect, whatever connections are kept."""
-        return self._dialed(await self._connect(self._target, self._address), self._address)
 
     def _dialed(self, wire: Wire, name: str) -> Stream:
         self._counters.outbound += 1
-        return Stream(wire, self, dialed=name)
+        return Stream(wire, self, self._owner, self._framing, dialed=name)
 
-    async def _connect(self, target: Address | str, name: str) -> Wire:
-        await trio.lowlevel.checkpoint()
-        try:
-            check_at_once(self._options.allow, target)
-            begun = self._begin(target)
-            wire: Wire | None = None if begun is None else begun.result()
-            if wire is None:
-                wire = await self._connect_in_time(begun, target, name)
-        except Exception as error:
-            self._counters.dial_failures += 1
-            tell_shortage(error)
-            raise
-        self._counters.dialed += 1
-        return wire
-
-    def _begin(self, target: Address | str) -> Attempt | None:
-        """Begin to connect, where that may be all there is to do: a scope for the timeout costs more than the call."""
-        if isinstance(target, str) or self._options.transport is not None or self._options.ssl_context is not None:
-            return None
-        return attempt(target)
-
-    async def _connect_in_time(self, begun: Attempt | None, target: Address | str, name: str) -> Wire:
-        seconds = self._options.connect_timeout
-        with trio.move_on_after(seconds):
-            wire = await self._reach(target, name) if begun is None else await begun.wait()
-            return await self._secure(wire, self._server_name(name))
-        raise ConnectTimeoutError(f"{name}: no connection within {seconds:g} s")
-
-    async def _reach(self, target: Address | str, name: str) -> Wire:
-        transport = self._options.transport
-        if transport is not None:
-            wire = wire_over(await transport.dial(name), local=UNKNOWN, peer=name, close_timeout=self.close_timeout)
-            return not_itself(wire, name) if isinstance(wire, SocketWire) else wire
-        assert not isinstance(target, str)
-        return await connect(target, self._options.allow)
-
-    def _server_name(self, name: str) -> str | None:
-        """Return whose certificate is expected at an address.
-
-        Raises:
-            ValueError: TLS cannot do without a name there, or the context is a server's.
-        """
-        context = self._options.ssl_context
-        if context is None:
-            return None
-        return server_name(context, self._options.server_hostname or host_of(name), name)
-
-    async def _secure(self, wire: Wire, hostname: str | None, *, server_side: bool = False) -> Wire:
-        context = self._options.ssl_context
-        if context is None:
-            return wire
-        return await over_tls(
-            wire, context, server_side=server_side, server_hostname=hostname, close_timeout=self.close_timeout
-        )
-
-    def _keep(self, name: str, wire: Wire) -> bool:
-        """Keep a wire for the next dial of that name; return whether there was room."""
-        return self._pool.put(name, wire)
-
-    def _outbound_closed(self) -> None:
-        self._counters.outbound -= 1
+    def _accepted(self, wire: Wire) -> Stream:
+        return Stream(wire, self, self._owner, self._framing)
 
     def accept_task(self, j: Job[Any]) -> Routines:
         """Task factory (oneshot): accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
@@ -262,30 +197,6 @@ class Endpoint:
         client takes a place of the `limit`, and the task waits for one.
         """
         return accept_routines(self, j)
-
-    @asynccontextmanager
-    async def _listening(self) -> AsyncIterator[Listeners]:
-        """Listen for the length of the block; blocks at the same time share the listeners."""
-        if self._options.ssl_context is not None:
-            check_server(self._options.ssl_context)
-        async with self._binding:
-            if not self._listening_tasks:
-                self._listeners = await self._open_listeners()
-            self._listening_tasks += 1
-        try:
-            yield self._listeners
-        finally:
-            self._listening_tasks -= 1
-            if not self._listening_tasks:
-                listeners, self._listeners = self._listeners, ()
-                await close_listeners(listeners)
-
-    async def _open_listeners(self) -> Listeners:
-        transport = self._options.transport
-        if transport is None:
-            assert not isinstance(self._target, str)
-            return await open_listeners(self._target)
-        return [listener_for(each, self._address, self.close_timeout) for each in await transport.listen(self._address)]
 
     @contextmanager
     def _counted(self, stream: Stream) -> Iterator[None]:
@@ -299,10 +210,10 @@ class Endpoint:
     async def _handshake(self, wire: Wire) -> Stream:
         """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
         if self._options.ssl_context is None:
-            return Stream(wire, self)
+            return self._accepted(wire)
         seconds = self._options.connect_timeout
         with trio.move_on_after(seconds):
-            return Stream(await self._secure(wire, None, server_side=True), self)
+            return self._accepted(await secure(wire, self._options, None, server_side=True))
         raise ConnectTimeoutError(f"{wire.peer}: no TLS handshake within {seconds:g} s")
 
     @property
@@ -313,7 +224,7 @@ class Endpoint:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens, in the form of the argument; empty when it does not."""
-        return tuple(listener.address for listener in self._listeners)
+        return self._binding.addresses
 
     @property
     def close_timeout(self) -> float:
@@ -335,6 +246,11 @@ class Endpoint:
         return f"<Endpoint {self._address}, {len(self._inbound)} inbound, {self._counters.outbound} outbound>"
 
 
+async def dial_anew(endpoint: Endpoint) -> Stream:
+    """Connect, whatever connections are kept: for a probe, which a kept connection would tell nothing."""
+    return endpoint._dialed(await endpoint._dialer.dial(endpoint._target, endpoint._address), endpoint._address)
+
+
 def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that dial."""
     connection_fields = DialFields(j)
@@ -348,7 +264,7 @@ def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
 
     async def finalize(task: Task) -> None:
         if dialed is not None:
-            await close(dialed, j)
+            await close(connection_of(dialed), j)
 
     return Routines(None, run, finalize)
 
@@ -360,7 +276,7 @@ async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Str
     with dials_of(task.job).attempt(endpoint.address if address is None else address):
         stream = await endpoint.dial(address)
     try:
-        await task.enter(closing(stream, task.job))
+        await task.enter(closing(connection_of(stream), task.job))
     except BaseException:
         await trio.aclose_forcefully(stream)
         raise
@@ -370,10 +286,10 @@ async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Str
 
 def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
     """Return the routines that accept one client."""
-    listening, client = Listening(endpoint), AsyncExitStack()
+    listening, client = Listening(endpoint._binding), AsyncExitStack()
 
     async def accept(task: Task) -> tuple[Wire, Listener]:
-        listeners = await listening.doors(task)
+        listeners = await listening.listeners(task)
         try:
             return await accept_one(listeners)
         except OSError as error:
@@ -390,7 +306,7 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             ConnectionFields(j).fill(client=wire.peer, listener=listener.address)
             stream = j.value = await endpoint._handshake(wire)
             taken.enter_context(endpoint._counted(stream))
-            taken.push_async_callback(close, stream, j)
+            taken.push_async_callback(close, connection_of(stream), j)
             client.push_async_exit(taken.pop_all())
         task.done()
 

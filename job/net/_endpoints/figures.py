@@ -1,23 +1,27 @@
-"""What endpoints and balancers show of themselves to metrics."""
+"""What endpoints show of themselves to metrics."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from ..._core.registry import Figure, Kind
 from .statistics import EndpointStatistics
-
-if TYPE_CHECKING:
-    from ..balancer._balancer import Balancer
-    from .endpoint import Endpoint
 
 _NAMES: Final = tuple(field.name for field in fields(EndpointStatistics))
 _NOW: Final = frozenset({"inbound", "outbound", "idle", "limit", "taken"})  # the others are totals
 
 
-def endpoint_figures(endpoint: Endpoint) -> Iterator[Figure]:
+class Counted(Protocol):
+    """What is read of an endpoint."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]: ...
+    def statistics(self) -> EndpointStatistics: ...
+
+
+def endpoint_figures(endpoint: Counted) -> Iterator[Figure]:
     """Give the statistics of an endpoint that is bound; a limit that it does not have is left out."""
     bound = endpoint.addresses
     if not bound:
@@ -28,12 +32,3 @@ def endpoint_figures(endpoint: Endpoint) -> Iterator[Figure]:
         if value is not None:
             kind: Kind = "gauge" if name in _NOW else "counter"
             yield Figure(f"endpoint_{name}", value, labels, kind, f"Endpoint: {name.replace('_', ' ')}.")
-
-
-def balancer_figures(balancer: Balancer) -> Iterator[Figure]:
-    """Give what is known of the upstreams of a balancer."""
-    for upstream in balancer.upstreams:
-        labels, healthy = (("upstream", upstream.address),), upstream.healthy
-        yield Figure("upstream_up", healthy, labels, text="Whether the upstream may get connections.")
-        yield Figure("upstream_active", upstream.active, labels, text="Connections that the upstream has now.")
-        yield Figure("upstream_ejected", not healthy, labels, text="Whether errors have taken the upstream out.")

@@ -10,7 +10,7 @@ from .._shortages import CAPACITY_ERRNOS, is_shortage
 
 if TYPE_CHECKING:
     from ..._core.task import Task
-    from .endpoint import Endpoint
+    from .binding import Binding
     from .listeners import Listeners
 
 
@@ -21,14 +21,14 @@ class Listening:
     That there is no listening is no fault of a client's: the log tells of it whatever is quiet.
 
     Args:
-        endpoint: where to listen.
+        binding: where to listen.
         announced: whether the log tells where, too.
     """
 
-    __slots__ = ("_announced", "_broken", "_endpoint", "_listeners", "_opened")
+    __slots__ = ("_announced", "_binding", "_broken", "_listeners", "_opened")
 
-    def __init__(self, endpoint: Endpoint, *, announced: bool = False) -> None:
-        self._endpoint = endpoint
+    def __init__(self, binding: Binding, *, announced: bool = False) -> None:
+        self._binding = binding
         self._announced = announced
         self._opened = AsyncExitStack()
         self._listeners: Listeners = ()
@@ -37,15 +37,15 @@ class Listening:
     async def init(self, task: Task) -> None:
         """Listen: the init of the task."""
         try:
-            self._listeners = await self._opened.enter_async_context(self._endpoint._listening())
+            self._listeners = await self._opened.enter_async_context(self._binding.listening())
         except OSError as error:
             report_loudly(task.job, error)
             raise
         self._broken = False
         if self._announced:
-            task.log.info("listening", addresses=self._endpoint.addresses)
+            task.log.info("listening", addresses=self._binding.addresses)
 
-    async def doors(self, task: Task) -> Listeners:
+    async def listeners(self, task: Task) -> Listeners:
         """Return the listeners, anew where those at hand are broken: a restart calls init before, a retry only run."""
         if self._broken:
             await self.aclose()

@@ -61,10 +61,10 @@ def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> F
     check.seconds("lame_duck", lame_duck)
 
     def serve_task(j: Job[Any]) -> Routines:
-        listening = Listening(endpoint, announced=True)
+        listening = Listening(endpoint._binding, announced=True)
 
         async def run(task: Task) -> None:
-            listeners = await listening.doors(task)
+            listeners = await listening.listeners(task)
             await _Server(endpoint, build_job, task).run(listeners, lame_duck, listening)
             task.done()
 
@@ -83,7 +83,7 @@ class _Server:
         self._endpoint = endpoint
         self._task = task
         self._shortages = RateLimitedLog(task.log)
-        self._limit = LimitLog(task.log, endpoint)
+        self._limit = LimitLog(task.log, endpoint.address, endpoint._options, endpoint._slots)
         self._clients = Clients(endpoint, build_job, task, self._limit)
         self._failure: BaseException | None = None
         self._connections: trio.Nursery

@@ -11,7 +11,7 @@ import trio
 from .._reason import Side
 from .._streams.abort import abort, wait_stream_delivered
 from .._streams.link import Link
-from .._streams.stream import Stream
+from .._streams.stream import Stream, connection_of
 
 CLOSE_TIMEOUT: Final = 5.0
 """The `close_timeout`, in seconds, of a stream without an endpoint; the default of those that have one."""
@@ -35,8 +35,8 @@ class Leg:
         self.side = side
         self.stream = stream
         # By its type: an object that wraps one of ours and passes on what it does not know itself must not be passed by.
-        own = stream if isinstance(stream, Stream) else None
-        self.link: Link | None = None if own is None else own._link
+        own = connection_of(stream) if isinstance(stream, Stream) else None
+        self.link: Link | None = None if own is None else own.link
         self.plain = _socket_of(stream) if own is None else own.plain
         self.secured = own.secured if own is not None and self.plain is None else None
         self.fd = self.plain.fileno() if self.plain is not None else -1 if self.secured is None else self.secured.fd
@@ -45,7 +45,7 @@ class Leg:
     @property
     def close_timeout(self) -> float:
         """Seconds in which its peer may take what was given, before it is cut."""
-        return CLOSE_TIMEOUT if self.link is None else self.link.endpoint.close_timeout
+        return CLOSE_TIMEOUT if self.link is None else self.link.owner.close_timeout
 
     def lend(self, closing: Callable[[], None]) -> None:
         """Have the stream to ourselves until `take_back`, and be told when somebody closes it nevertheless."""
@@ -59,7 +59,7 @@ class Leg:
 
     def take_unread(self) -> bytes:
         """Take what was put back into the stream, past which the socket is about to be read."""
-        return self.stream.take_unread() if isinstance(self.stream, Stream) else b""
+        return connection_of(self.stream).take_unread() if isinstance(self.stream, Stream) else b""
 
     def count_received(self, size: int) -> None:
         """Tell the stream what was read past it."""

@@ -12,11 +12,12 @@ import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
 from ..._core.context import current_task
+from ..._core.ending import calling_on_stop, is_cut_by_finish
 from ..._core.trio.rounds import let_all_catch_up
 from ..._core.words.groups import holds_for
-from .._endpoints.closing import calling_on_stop, give_up_at, is_cut_by_finish, patience
 from .._errors import PEER_FAULTS
 from .._reason import EndReason, Side, reason_of_fault
+from .._streams.patience import give_up_at, patience
 from .engine import AVAILABLE
 from .engine_pump import Driven, EnginePump
 from .leg import Leg

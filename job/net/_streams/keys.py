@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import threading
 from itertools import count
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 from weakref import WeakValueDictionary
 
-if TYPE_CHECKING:
-    from .stream import Stream
+
+class Keyed(Protocol):
+    """What a key tells apart: a stream."""
+
+    @property
+    def local(self) -> str: ...
+    @property
+    def peer(self) -> str: ...
+    @property
+    def closed(self) -> bool: ...
+
 
 _numbers: Final = count(2)
-_owners: Final[WeakValueDictionary[str, Stream]] = WeakValueDictionary()
+_owners: Final[WeakValueDictionary[str, Keyed]] = WeakValueDictionary()
 _lock: Final = threading.Lock()  # trio may run in several threads
 
 
-def claim_key(stream: Stream) -> str:
+def claim_key(stream: Keyed) -> str:
     """Return the key of a stream: its two addresses, with a number where another open stream has the same two.
 
     A pair of TCP addresses belongs to one connection. The clients of a unix socket have no address at all, and two

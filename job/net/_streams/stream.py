@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import TYPE_CHECKING, Any, final
 
 import trio
@@ -12,18 +11,15 @@ from ..._core import check
 from ..._core.context import current_job
 from ..._core.forms import Routines
 from .._addresses import host_of
-from .._endpoints.closing import give_up_at, is_cancelled, patience
 from .._errors import ProtocolError
-from .codec import PayloadCodec, framing_of
+from .codec import Framing, PayloadCodec, framing_of
+from .connection import Connection
 from .ends import FindEnd, delimited, exactly, one_line
-from .inbox import Inbox, Received
+from .hand_over import read_routines, write_routines
+from .inbox import Received
 from .keys import claim_key
-from .link import Link
-from .outbox import Outbox
-from .socket_wire import SocketWire
-from .tasks import read_routines, write_routines
-from .tls_socket import TlsSocket
-from .tls_wire import TlsWire
+from .owner import StreamOwner
+from .patience import is_cancelled
 from .wire import Data, Wire
 
 if TYPE_CHECKING:
@@ -49,17 +45,22 @@ class Stream(trio.abc.HalfCloseableStream):
     that is cancelled has lost nothing.
     """
 
-    __slots__ = ("__weakref__", "_closing", "_dialed", "_framing", "_in", "_key", "_link", "_opened_at", "_out")
+    __slots__ = ("__weakref__", "_connection", "_endpoint", "_key", "_link", "_opened_at")
 
-    def __init__(self, wire: Wire, endpoint: Endpoint, *, dialed: str | None = None) -> None:
-        self._link = Link(wire, endpoint)
-        self._dialed = dialed  # the name of the address that it was dialed by
-        self._framing = endpoint._framing
+    def __init__(
+        self,
+        wire: Wire,
+        endpoint: Endpoint,
+        owner: StreamOwner,
+        framing: Framing | None,
+        *,
+        dialed: str | None = None,
+    ) -> None:
+        self._endpoint = endpoint
+        self._connection = Connection(wire, owner, framing, dialed)
+        self._link = self._connection.link  # one look-up less for each chunk
         self._opened_at = trio.current_time()
         self._key: str | None = None  # claimed when it is asked for
-        self._closing = False  # a task waits for the peer's end
-        self._in: Inbox | None = None  # made when needed: a relayed stream needs neither
-        self._out: Outbox | None = None
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         """Receive bytes: what was put back first, else what arrives.
@@ -73,12 +74,12 @@ class Stream(trio.abc.HalfCloseableStream):
         most = None if max_bytes is None else check.int_("max_bytes", max_bytes)
         self._link.check_may_receive()
         self._link.raw = True
-        if self._unreceived:
+        if self._connection.unreceived:
             await checkpoint()
         # Looked at again: meanwhile another task may have closed the stream, or taken what was there.
-        if not self._unreceived:
+        if not self._connection.unreceived:
             return await self._link.receive(most)
-        return self._inbox.take_bytes(most or self._link.read_size)
+        return self._connection.inbox.take_bytes(most or self._link.read_size)
 
     async def receive_exactly(self, n: int) -> bytes:
         """Receive `n` bytes.
@@ -119,24 +120,26 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises:
             ProtocolError: it is longer, or EOF came inside of it; what had come before stays in the stream.
         """
-        line = await self._inbox.take_until(one_line(check.int_("limit", limit)))
+        line = await self._connection.inbox.take_until(one_line(check.int_("limit", limit)))
         if line is None:
-            if self._unreceived:
-                raise ProtocolError(f"the stream ended after {self._unreceived} bytes of a line, before its end")
+            if self._connection.unreceived:
+                raise ProtocolError(
+                    f"the stream ended after {self._connection.unreceived} bytes of a line, before its end"
+                )
             return None
         return line.removesuffix(b"\n").removesuffix(b"\r")
 
     async def _take_until(self, end_of: FindEnd, what: str) -> bytes:
-        taken = await self._inbox.take_until(end_of)
+        taken = await self._connection.inbox.take_until(end_of)
         if taken is None:
-            raise ProtocolError(f"the stream ended after {self._unreceived} bytes, before {what}")
+            raise ProtocolError(f"the stream ended after {self._connection.unreceived} bytes, before {what}")
         return taken
 
     def unread(self, data: Data) -> None:
         """Put bytes back: they are what is received next, by whomever."""
         check.bytes_like("data", data)
         self._link.check_open()
-        self._inbox.put_back(data)
+        self._connection.inbox.put_back(data)
 
     async def send_all(self, data: Data) -> None:
         """Send bytes. Cancelled half way, `bytes_sent` tells how many went out.
@@ -148,14 +151,14 @@ class Stream(trio.abc.HalfCloseableStream):
         self._link.check_can_send()
         self._link.raw = True
         if view:
-            await self._outbox.write_raw(view)
+            await self._connection.outbox.write_raw(view)
         else:
             await checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there is room to send something, as far as that can be known."""
         self._link.check_can_send()
-        await self._outbox.wait_for_room()
+        await self._connection.outbox.wait_for_room()
 
     async def send_eof(self) -> None:
         """Say that no more bytes are coming; receiving goes on. Over TLS this is a close_notify.
@@ -169,7 +172,7 @@ class Stream(trio.abc.HalfCloseableStream):
         if self._link.eof_sent:
             await checkpoint()
             return
-        if self._out is not None and self._out.writing:
+        if self._connection.writing:
             raise trio.BusyResourceError("another task is sending on this stream")
         await self._link.send_eof()
 
@@ -180,25 +183,13 @@ class Stream(trio.abc.HalfCloseableStream):
         that is cancelled it does not wait, and where a stop's grace is over no longer than that and `close_timeout`. Tasks
         that use the stream get ClosedResourceError.
         """
-        if not self.close_nowait(cut=True):
+        connection = self._connection
+        if not connection.close_nowait(cut=True):
             if is_cancelled():
-                self.abort()
-            elif not self.close_nowait():
-                await self.linger(current_job())
+                connection.abort()
+            elif not connection.close_nowait():
+                await connection.linger(current_job())
         await checkpoint()
-
-    async def linger(self, j: Job[Any] | None) -> None:
-        """Close in good order, as long as the job has patience for that."""
-        self._shut()
-        self._closing = True
-        try:
-            with patience(j, give_up_at(j, self.endpoint.close_timeout)):
-                await self._link.wire.aclose()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            pass  # somebody was faster
-        finally:
-            self._closing = False
-            self._tell_closed()
 
     def abort(self) -> None:
         """Close at once, so that the peer sees that it was cut: what it has received is not the whole.
@@ -208,12 +199,7 @@ class Stream(trio.abc.HalfCloseableStream):
         time, and also while another task is in `aclose`, which it ends. `trio.aclose_forcefully` does the same. Tasks that
         use the stream get ClosedResourceError.
         """
-        if self._closing:
-            self._link.wire.abort()
-        elif not self.closed:
-            self._shut()
-            self._link.wire.abort()
-            self._tell_closed()
+        self._connection.abort()
 
     def received(self) -> Received:
         """Receive one message for the length of a block: `async with stream.received() as data:`.
@@ -225,7 +211,7 @@ class Stream(trio.abc.HalfCloseableStream):
             trio.EndOfChannel: the peer has ended its direction.
             ProtocolError: it did so inside a frame, or sent what is none.
         """
-        return Received(self._inbox)
+        return Received(self._connection.inbox)
 
     def received_nowait(self) -> Received:
         """Receive one message that is there, as `received` does: `with stream.received_nowait() as data:`.
@@ -233,7 +219,7 @@ class Stream(trio.abc.HalfCloseableStream):
         Raises, on entering:
             trio.WouldBlock: there is none, or another task has it.
         """
-        return Received(self._inbox)
+        return Received(self._connection.inbox)
 
     async def send(self, data: Any) -> int:
         """Send one message: bytes, or with a `codec` a payload. Any number of tasks may send, one waits for the other.
@@ -248,24 +234,25 @@ class Stream(trio.abc.HalfCloseableStream):
             FrameError: the payload is too long; nothing was written.
             Exception: what the codec raised at the payload; nothing was written.
         """
-        if self._framing is None:
+        framing = self._connection.framing
+        if framing is None:
             message = bytes(check.bytes_like("data", data, " on a stream without a codec"))
         else:
-            message = self._framing.pack(data)
+            message = framing.pack(data)
         self._link.check_can_send()
         if message:
-            await self._outbox.send(message)
+            await self._connection.outbox.send(message)
         else:
             await checkpoint()
         return len(message)
 
     def read_task(self, j: Job[Any]) -> Routines:
         """Task factory: reads messages and hands them to the caller of `received`; done at EOF."""
-        return read_routines(lambda: self)
+        return read_routines(lambda: self._connection)
 
     def write_task(self, j: Job[Any]) -> Routines:
         """Task factory: writes what others `send`."""
-        return write_routines(lambda: self)
+        return write_routines(lambda: self._connection)
 
     async def release(self) -> None:
         """Give the connection back for the next dial, or close it.
@@ -275,11 +262,7 @@ class Stream(trio.abc.HalfCloseableStream):
         nobody knows whether it is between messages, until the codec is written. In either case this stream is closed. The
         endpoint closes what it has held for `max_idle_age` seconds when it is next dialed or given a connection.
         """
-        if self._dialed is not None and self._is_reusable():
-            await self.endpoint._pool.close_old()
-        if self._dialed is not None and self._is_reusable() and self.endpoint._keep(self._dialed, self._link.wire):
-            self._shut()
-            self._tell_closed()
+        if await self._connection.release():
             await checkpoint()
         else:
             await self.aclose()
@@ -287,24 +270,22 @@ class Stream(trio.abc.HalfCloseableStream):
     @property
     def codec(self) -> PayloadCodec | None:
         """What makes messages of bytes; None for chunks as they come. Write it between messages."""
-        return None if self._framing is None else self._framing.codec
+        framing = self._connection.framing
+        return None if framing is None else framing.codec
 
     @codec.setter
     def codec(self, codec: PayloadCodec | None) -> None:
-        self._framing = framing_of(codec)
-        self._link.raw = False
-        if self._in is not None:
-            self._in.use(self._framing)
+        self._connection.use(framing_of(codec))
 
     @property
     def endpoint(self) -> Endpoint:
         """Where the stream comes from."""
-        return self._link.endpoint
+        return self._endpoint
 
     @property
     def inbound(self) -> bool:
         """Whether it was accepted; else it was dialed."""
-        return self._dialed is None
+        return self._connection.dialed is None
 
     @property
     def local(self) -> str:
@@ -363,95 +344,7 @@ class Stream(trio.abc.HalfCloseableStream):
         state = "closed" if self.closed else "open"
         return f"<Stream {self.key} {state}, {self.bytes_received} bytes received, {self.bytes_sent} sent>"
 
-    @property
-    def half_closes(self) -> bool:
-        """Whether `send_eof` takes effect at once."""
-        return self._link.wire.half_closes
 
-    @property
-    def plain(self) -> socket.socket | None:
-        """The socket, where the stream is nothing but a socket."""
-        wire = self._link.wire
-        return wire.lend() if isinstance(wire, SocketWire) and self._sends_next else None
-
-    @property
-    def secured(self) -> TlsSocket | None:
-        """The socket with its TLS, where the stream is nothing but that."""
-        wire = self._link.wire
-        return wire.lend() if isinstance(wire, TlsWire) and self._sends_next else None
-
-    @property
-    def _sends_next(self) -> bool:
-        """Whether what is sent next goes out next."""
-        return not self._link.eof_sent and self._all_sent
-
-    @property
-    def eof_sent(self) -> bool:
-        """Whether the peer was told that no more bytes are coming."""
-        return self._link.eof_sent
-
-    async def wait_delivered(self) -> None:
-        """Wait until what was sent has reached the peer, as far as that can be known."""
-        await self._link.wire.wait_delivered()
-
-    def take_unread(self) -> bytes:
-        """Take all that has arrived and was not received."""
-        return self._inbox.take_bytes(self._unreceived) if self._unreceived else b""
-
-    @property
-    def _inbox(self) -> Inbox:
-        if self._in is None:
-            self._in = Inbox(self._link, self._framing)
-        return self._in
-
-    @property
-    def _outbox(self) -> Outbox:
-        if self._out is None:
-            self._out = Outbox(self._link)
-        return self._out
-
-    @property
-    def _unreceived(self) -> int:
-        """How many bytes have arrived, or were put back, that nobody has taken."""
-        return 0 if self._in is None else len(self._in.buffer)
-
-    @property
-    def _all_sent(self) -> bool:
-        """Whether nothing is on its way to be sent."""
-        return self._out is None or self._out.clean
-
-    def _is_reusable(self) -> bool:
-        link = self._link
-        return (
-            self._framing is not None
-            and not (link.closed or link.raw or link.wire.eof or link.eof_sent or link.receiver is not None)
-            and not (self._inbox.in_use or self._unreceived)
-            and self._all_sent
-        )
-
-    def close_nowait(self, *, cut: bool = False) -> bool:
-        """Close where there is no peer to wait for; return whether it is closed.
-
-        cut: not so where the peer would take it for an end, and that is not true.
-        """
-        link, wire = self._link, self._link.wire
-        if link.closed or not isinstance(wire, SocketWire):
-            return link.closed
-        if wire.finished and not (cut and wire.eof and not link.eof_sent):
-            quiet = wire.quiet and self._out is None and link.receiver is None
-            self._shut()
-            wire.close_nowait(quiet=quiet)
-            self._tell_closed()
-        return link.closed
-
-    def _shut(self) -> None:
-        """Take no more part in anything."""
-        self._link.close()
-        if self._in is not None:
-            self._in.close()
-        if self._out is not None:
-            self._out.close()
-
-    def _tell_closed(self) -> None:
-        if self._dialed is not None:
-            self.endpoint._outbound_closed()
+def connection_of(stream: Stream) -> Connection:
+    """Return what lies under a stream: for the parts of the toolkit, not for programs."""
+    return stream._connection

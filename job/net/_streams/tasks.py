@@ -1,16 +1,16 @@
-"""The two sides of a hand-over as tasks: one reads messages, one writes them."""
+"""The two sides of a hand-over as tasks of the job whose value the stream is."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..._core.forms import Routines
+from .connection import Connection
+from .hand_over import read_routines, write_routines
+from .stream import Stream, connection_of
 
 if TYPE_CHECKING:
     from ..._core.job import Job
-    from ..._core.task import Task
-    from .stream import Stream
 
 
 def read_task(j: Job[Any]) -> Routines:
@@ -27,36 +27,7 @@ def write_task(j: Job[Any]) -> Routines:
     return write_routines(lambda: _value(j))
 
 
-def _value(j: Job[Any]) -> Stream:
-    if not hasattr(j.value, "_inbox"):
+def _value(j: Job[Any]) -> Connection:
+    if not isinstance(j.value, Stream):
         raise TypeError(f"the job's value must be a Stream, got {j.value!r}")
-    return j.value  # type: ignore[no-any-return]
-
-
-def read_routines(of: Callable[[], Stream]) -> Routines:
-    """Return the routines that read from what `of` gives."""
-
-    async def run(task: Task) -> None:
-        with task.cancel_on_stop():
-            if await of()._inbox.pass_one(task.busy):
-                task.tick()
-            else:
-                task.done()
-
-    return Routines(run=run)
-
-
-def write_routines(of: Callable[[], Stream]) -> Routines:
-    """Return the routines that write to what `of` gives."""
-
-    async def run(task: Task) -> None:
-        outbox = of()._outbox
-        to_write = False
-        with task.cancel_on_stop():
-            to_write = await outbox.wait_for_send()
-            task.tick()
-        if to_write:
-            await outbox.write_pending()
-            task.tick()
-
-    return Routines(run=run)
+    return connection_of(j.value)

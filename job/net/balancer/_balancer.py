@@ -12,9 +12,9 @@ import trio
 from ..._core import check
 from ..._core.forms import Factory
 from ..._core.registry import announce_figures
-from .._endpoints.figures import balancer_figures
 from .._errors import NoUpstreamError
 from ._choice import power_of_two
+from ._figures import balancer_figures
 from ._roster import Roster, Rules
 from ._tasks import check_factory, connect_factory, connect_in
 from ._upstream import Lease, Upstream
@@ -240,6 +240,7 @@ class Balancer:
         """
         return check_factory(
             self,
+            self._roster,
             interval=check.positive_seconds("interval", interval),
             timeout=check.positive_seconds("timeout", timeout),
             probe=probe if probe is None else check.function("probe", probe),

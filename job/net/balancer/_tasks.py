@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, final
 
 import trio
 
@@ -17,21 +17,31 @@ from ..._core.words.groups import holds_for, leaves
 from ..._core.words.user_code import shown
 from .._addresses import host_of
 from .._connection_fields import DialFields, dials_of
-from .._endpoints.closing import closing
+from .._endpoints.endpoint import dial_anew
 from .._errors import PEER_FAULTS, ConnectTimeoutError, NoUpstreamError
 from .._shortages import CAPACITY_ERRNOS, is_shortage
+from .._streams.closing import closing
+from .._streams.stream import Stream, connection_of
 from ._upstream import Lease, Upstream
 
 if TYPE_CHECKING:
     from ..._core.job import Job
-    from .._streams.stream import Stream
-    from ._balancer import Balancer
+    from ._roster import Roster
 
 Probe: TypeAlias = Callable[[Upstream], Awaitable[object]]
 FindFault: TypeAlias = Callable[[Upstream], Awaitable[Exception | None]]
 
 
-def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Factory:
+class Leases(Protocol):
+    """What the two tasks need of their balancer."""
+
+    @property
+    def upstreams(self) -> tuple[Upstream, ...]: ...
+    def lease(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Lease: ...
+    def report(self, upstream: Upstream, error: BaseException | None = None, *, probe: bool = False) -> None: ...
+
+
+def connect_factory(balancer: Leases, *, key: Any, attempts: int, timeout: float) -> Factory:
     """Return what `Balancer.connect_task` promises."""
 
     def connect_task(j: Job[Any]) -> Routines:
@@ -49,7 +59,7 @@ def connect_factory(balancer: Balancer, *, key: Any, attempts: int, timeout: flo
     return connect_task
 
 
-async def connect_in(task: Task, balancer: Balancer, *, key: Any, attempts: int, timeout: float) -> Stream:
+async def connect_in(task: Task, balancer: Leases, *, key: Any, attempts: int, timeout: float) -> Stream:
     """Do what `Balancer.connect` promises."""
     if not isinstance(task, Task):
         raise TypeError(f"task must be a Task, got {task!r}")
@@ -70,7 +80,7 @@ class _Connection:
 
     __slots__ = ("_attempts", "_balancer", "_connection_fields", "_held", "_timeout")
 
-    def __init__(self, balancer: Balancer, connection_fields: DialFields, attempts: int, timeout: float) -> None:
+    def __init__(self, balancer: Leases, connection_fields: DialFields, attempts: int, timeout: float) -> None:
         self._balancer = balancer
         self._connection_fields = connection_fields
         self._attempts = attempts
@@ -101,7 +111,7 @@ class _Connection:
         else:
             (stream, lease), self._held = self._held, None
             with lease:
-                async with closing(stream, j):
+                async with closing(connection_of(stream), j):
                     yield
 
     async def close_with(self, j: Job[Any]) -> None:
@@ -153,7 +163,7 @@ async def _dial(upstream: Upstream, timeout: float) -> Stream:
     raise ConnectTimeoutError(f"{upstream.address}: no connection within {timeout:g} s")
 
 
-def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe: Probe | None) -> Factory:
+def check_factory(balancer: Leases, roster: Roster, *, interval: float, timeout: float, probe: Probe | None) -> Factory:
     """Return what `Balancer.check_task` promises."""
 
     def check_task(j: Job[Any]) -> Routines:
@@ -166,7 +176,7 @@ def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe:
             if grid is None:  # not in init: by now its first point would have passed
                 grid = Grid(interval)
                 grid.start(now)
-            with task.cancel_on_stop(), balancer._roster.checked_by(task):
+            with task.cancel_on_stop(), roster.checked_by(task):
                 await trio.sleep_until(grid.next_point(now))
                 await _check_all(task, balancer, find_fault)
             task.tick()
@@ -176,7 +186,7 @@ def check_factory(balancer: Balancer, *, interval: float, timeout: float, probe:
     return check_task
 
 
-async def _check_all(task: Task, balancer: Balancer, find_fault: FindFault) -> None:
+async def _check_all(task: Task, balancer: Leases, find_fault: FindFault) -> None:
     """Probe every upstream.
 
     Raises:
@@ -223,7 +233,7 @@ class Grid:
         return self._start + self._passed * self._interval
 
 
-async def _check(task: Task, balancer: Balancer, upstream: Upstream, find_fault: FindFault) -> None:
+async def _check(task: Task, balancer: Leases, upstream: Upstream, find_fault: FindFault) -> None:
     try:
         error = await find_fault(upstream)
     except Exception as fault:
@@ -252,9 +262,9 @@ async def _fault(upstream: Upstream, probe: Probe, timeout: float) -> Exception 
 
 async def _connect(upstream: Upstream) -> None:
     # Nothing was sent that could be lost, so there is nothing to linger for.
-    await trio.aclose_forcefully(await upstream.endpoint._dial_anew())
+    await trio.aclose_forcefully(await dial_anew(upstream.endpoint))
 
 
-def _report(balancer: Balancer, upstream: Upstream, error: Exception | None, *, probe: bool = False) -> None:
+def _report(balancer: Leases, upstream: Upstream, error: Exception | None, *, probe: bool = False) -> None:
     if error is None or not is_shortage(error):
         balancer.report(upstream, error, probe=probe)
