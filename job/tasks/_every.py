@@ -11,7 +11,7 @@ from .._core import check
 from .._core.forms import AsyncRoutine, Inner, TaskForm
 from .._core.run.pause import pause_until
 from .._core.task import TICK, Task
-from ._grid import Grid
+from .._core.words.grid import Grid
 from ._wrapper import Wrapper, check_form
 
 

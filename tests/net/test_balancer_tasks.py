@@ -15,7 +15,6 @@ from job.net import Endpoint, EndReason, Stream, end_reason, serve
 from job.net._errors import ConnectTimeoutError
 from job.net._shortages import is_shortage
 from job.net.balancer import Balancer, NoUpstreamError, RoundRobin, Upstream, UpstreamChanged, rendezvous
-from job.net.balancer._tasks import Grid
 from job.net.frames import Codec
 from job.testing import MemoryTransport, Recorder
 
@@ -638,23 +637,6 @@ async def test_check_without_descriptors(autojump_clock: MockClock) -> None:
     balancer = balance(Network(down={A: OSError(errno.EMFILE, "too many open files")}), A, fall=1)
     await checked(balancer, 3)
     assert balancer.upstreams[0].healthy
-
-
-def test_grid() -> None:
-    """Points come one after another; one that has passed is skipped, one that is just now is not."""
-    grid = Grid(2)
-    grid.start(10)
-    assert [grid.next_point(now) for now in (10, 10, 12.5, 18, 18)] == [10, 12, 14, 18, 20]
-
-
-def test_grid_and_floats() -> None:
-    """No point comes twice or is lost, whatever becomes of the last digit."""
-    grid, now, points = Grid(0.1), 0.0, []
-    grid.start(now)
-    for _ in range(1_000):
-        now = grid.next_point(now)
-        points.append(now)
-    assert points == [n * 0.1 for n in range(1_000)]
 
 
 def test_shortage() -> None:

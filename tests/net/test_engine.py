@@ -21,6 +21,7 @@ from job.net._relays.engine import Engine, engine
 from job.net._relays.engine_pump import Driven, EnginePump
 from job.net._relays.leg import Leg
 from job.net._relays.pump import Pump
+from job.net._streams.stream import connection_of
 from tests.net.servers import descriptors
 
 MIB = 1 << 20
@@ -366,8 +367,8 @@ class Log:
 async def test_closed_underneath() -> None:
     """A socket that was closed below its stream is a fault of ours, too, of which the other peer is told by a cut."""
     async with dialed() as (client, _), dialed() as (upstream, upstream_far):
-        assert client.plain is not None
-        client.plain.close()
+        assert connection_of(client).plain is not None
+        connection_of(client).plain.close()
         with pytest.raises(ValueError, match="negative"):
             await relay(client, upstream)
         with pytest.raises(ConnectionResetError):
@@ -379,8 +380,8 @@ async def test_closed_underneath_while_relayed() -> None:
     async with dialed() as (client, _), dialed() as (upstream, _), trio.open_nursery() as nursery:
         nursery.start_soon(relay, client, upstream)
         await wait_all_tasks_blocked()
-        assert client.plain is not None
-        client.plain.close()
+        assert connection_of(client).plain is not None
+        connection_of(client).plain.close()
         nursery.cancel_scope.cancel()
     async with dialed() as (client, client_far), dialed() as (upstream, upstream_far):
         await exchange(client, client_far, upstream, upstream_far)
@@ -415,8 +416,8 @@ async def test_rest_that_goes_out_bit_by_bit() -> None:
     """A sink that takes a little at a time gets all of it, in order."""
     data = random.Random(5).randbytes(MIB)
     async with dialed() as (client, client_far), dialed() as (upstream, upstream_far):
-        assert upstream.plain is not None
-        upstream.plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        assert connection_of(upstream).plain is not None
+        connection_of(upstream).plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
         await exchange(client, client_far, upstream, upstream_far, data)
 
 

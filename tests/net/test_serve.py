@@ -617,7 +617,7 @@ async def test_turned_away() -> None:
     server.register_logger({0: lambda event, fields: lines.append((event, dict(fields)))})
     server.add_task(net.serve(endpoint, echo))
     async with server:
-        [door] = endpoint._listeners
+        [door] = endpoint._binding._listeners
         assert isinstance(door, SocketListener)
         assert door._spare is not None
         host, port = endpoint.addresses[0].split(":")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from job import IdleTimeoutError, Job, JobState, MissingStepError, Task, TaskState
+from job._core.words.grid import Grid
 from job.tasks import every
-from job.tasks._grid import Grid
 from tests.journal import Journal, Routine, done, forever
 
 

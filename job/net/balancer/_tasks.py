@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
@@ -13,6 +12,7 @@ import trio
 from ..._core.forms import Factory, Routines
 from ..._core.task import Task
 from ..._core.words.blocks import asynccontextmanager
+from ..._core.words.grid import Grid
 from ..._core.words.groups import holds_for, leaves
 from ..._core.words.user_code import shown
 from .._addresses import host_of
@@ -173,11 +173,12 @@ def check_factory(balancer: Leases, roster: Roster, *, interval: float, timeout:
         async def run(task: Task) -> None:
             nonlocal grid
             now = trio.current_time()
-            if grid is None:  # not in init: by now its first point would have passed
-                grid = Grid(interval)
-                grid.start(now)
+            if grid is None:  # not made by init: its first point would have passed by now
+                grid = Grid(now, interval)
+            else:
+                grid.move_on(now)
             with task.cancel_on_stop(), roster.checked_by(task):
-                await trio.sleep_until(grid.next_point(now))
+                await trio.sleep_until(grid.point)
                 await _check_all(task, balancer, find_fault)
             task.tick()
 
@@ -208,29 +209,6 @@ async def _check_all(task: Task, balancer: Leases, find_fault: FindFault) -> Non
             nursery.start_soon(check, upstream)
     if orders:
         raise orders[0]
-
-
-class Grid:
-    """Points in time at a fixed distance. One that has passed before it was asked for is skipped."""
-
-    __slots__ = ("_interval", "_passed", "_start")
-
-    def __init__(self, interval: float) -> None:
-        self._interval = interval
-        self.start(0.0)
-
-    def start(self, now: float) -> None:
-        """Make `now` the first point."""
-        self._start = now
-        self._passed = -1
-
-    def next_point(self, now: float) -> float:
-        """Return the next point, `now` at the earliest."""
-        # Counted, as now - start may be a hair less than a whole number of intervals and the same point would come
-        # twice. The billionth forgives a hair more.
-        upcoming = math.ceil((now - self._start) / self._interval - 1e-9)
-        self._passed = max(self._passed + 1, upcoming)
-        return self._start + self._passed * self._interval
 
 
 async def _check(task: Task, balancer: Leases, upstream: Upstream, find_fault: FindFault) -> None:

@@ -1,4 +1,4 @@
-"""A fixed grid of points in time: arithmetic only, whoever follows it does the waiting."""
+"""A fixed grid of points in time: arithmetic only; the caller does the waiting."""
 
 from __future__ import annotations
 
