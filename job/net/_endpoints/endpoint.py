@@ -21,6 +21,7 @@ from .._errors import ConnectTimeoutError
 from .._options import OnLimit, Options, Transport
 from .._streams.closing import close, closing
 from .._streams.codec import PayloadCodec, framing_of
+from .._streams.connection import Connection
 from .._streams.stream import Stream, connection_of
 from .._streams.wire import Wire
 from .binding import Binding
@@ -185,10 +186,10 @@ class Endpoint:
 
     def _dialed(self, wire: Wire, name: str) -> Stream:
         self._counters.outbound += 1
-        return Stream(wire, self, self._owner, self._framing, dialed=name)
+        return Stream(Connection(wire, self._owner, self._framing, name), self)
 
     def _accepted(self, wire: Wire) -> Stream:
-        return Stream(wire, self, self._owner, self._framing)
+        return Stream(Connection(wire, self._owner, self._framing, None), self)
 
     def accept_task(self, j: Job[Any]) -> Routines:
         """Task factory (oneshot): accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.

@@ -12,15 +12,14 @@ from ..._core.context import current_job
 from ..._core.forms import Routines
 from .._addresses import host_of
 from .._errors import ProtocolError
-from .codec import Framing, PayloadCodec, framing_of
+from .codec import PayloadCodec, framing_of
 from .connection import Connection
 from .ends import FindEnd, delimited, exactly, one_line
 from .hand_over import read_routines, write_routines
 from .inbox import Received
 from .keys import claim_key
-from .owner import StreamOwner
 from .patience import is_cancelled
-from .wire import Data, Wire
+from .wire import Data
 
 if TYPE_CHECKING:
     from ..._core.job import Job
@@ -47,18 +46,10 @@ class Stream(trio.abc.HalfCloseableStream):
 
     __slots__ = ("__weakref__", "_connection", "_endpoint", "_key", "_link", "_opened_at")
 
-    def __init__(
-        self,
-        wire: Wire,
-        endpoint: Endpoint,
-        owner: StreamOwner,
-        framing: Framing | None,
-        *,
-        dialed: str | None = None,
-    ) -> None:
+    def __init__(self, connection: Connection, endpoint: Endpoint) -> None:
+        self._connection = connection
+        self._link = connection.link  # one look-up less for each chunk
         self._endpoint = endpoint
-        self._connection = Connection(wire, owner, framing, dialed)
-        self._link = self._connection.link  # one look-up less for each chunk
         self._opened_at = trio.current_time()
         self._key: str | None = None  # claimed when it is asked for
 
