@@ -12,12 +12,15 @@ from tests.faults.networks import NETWORKS, Network
 
 @pytest.fixture(autouse=True)
 def descriptors() -> Iterator[None]:
-    """Hold the open descriptors of the process to what they were."""
+    """Leave no descriptor open that was not before.
+
+    One that is closed meanwhile is no leak: the traceback of a test that has failed holds its descriptors for a while.
+    """
     before = open_descriptors()
     yield
-    if open_descriptors() != before:
-        gc.collect()  # what a failed test has left, say
-    assert open_descriptors() == before
+    if not open_descriptors() <= before:
+        gc.collect()
+    assert open_descriptors() <= before
 
 
 def open_descriptors() -> set[str]:

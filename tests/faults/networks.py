@@ -20,6 +20,7 @@ class Network:
 
     name = "tcp"
     half_closes = True
+    resets = True
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -74,6 +75,7 @@ class Unix(Network):
     """Unix sockets."""
 
     name = "unix"
+    resets = False  # a peer that is cut sees EOF
     _numbers = itertools.count()
 
     def free_address(self) -> str:

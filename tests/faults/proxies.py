@@ -1,11 +1,12 @@
 """The proxy that is put to the test, and the common end of all scenarios."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import pytest
 import trio
 
 import job
@@ -160,3 +161,9 @@ async def read_exactly(stream: Any, size: int) -> bytes:
 async def read_all(stream: Any) -> bytes:
     """Read until EOF."""
     return b"".join([bytes(chunk) async for chunk in stream])
+
+
+async def be_cut(network: Network, stream: Any) -> None:
+    """Get no byte more, and see that it was no end: by a reset, where the network has one."""
+    with pytest.raises(trio.BrokenResourceError) if network.resets else nullcontext():
+        assert await read_all(stream) == b""
