@@ -2,6 +2,7 @@
 
 The core is here; the rooms beside it are modules of their own:
 
+- `job.admin`: a window into a program that runs, over HTTP
 - `job.background`: fire-and-forget tasks under one manager
 - `job.futures`: functions whose results can be awaited from anywhere
 - `job.instrumentation`: what lives now, what it costs and where it hangs

@@ -10,6 +10,7 @@ from typing import Any
 
 DOORS = (
     "job",
+    "job.admin",
     "job.background",
     "job.futures",
     "job.instrumentation",
