@@ -59,8 +59,8 @@ class _Call:
 def calling_on_stop(j: Job[Any], call: Callable[[], None]) -> Iterator[None]:
     """Call `call` when the job is asked to stop while the block runs; at once if it has been."""
     listener = _Call(call)
-    j.add_stop_scope(listener)
+    j._add_stop_scope(listener)
     try:
         yield
     finally:
-        j.remove_stop_scope(listener)
+        j._remove_stop_scope(listener)

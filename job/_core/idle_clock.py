@@ -26,31 +26,31 @@ class IdleClock:
         seconds: how long the holders may be silent. Writable: a new limit counts at once.
     """
 
-    __slots__ = ("_busy", "_seconds", "_watchers", "touched")
+    __slots__ = ("_busy", "_seconds", "_touched", "_watchers")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = check.positive_seconds("seconds", seconds)
-        self.touched = -math.inf  # a plain attribute: each tick of each holder writes it
+        self._touched = -math.inf  # a plain attribute: each tick of each holder writes it
         self._busy = 0
         self._watchers: dict[object, Callable[[], None]] = {}
 
     def touch(self) -> None:
         """Restart the clock."""
-        self.touched = trio.current_time()
+        self._touched = trio.current_time()
 
     @property
     def idle_for(self) -> float:
         """Seconds since the last touch; 0 while a holder is busy or before the first touch."""
-        if self._busy or self.touched == -math.inf:
+        if self._busy or self._touched == -math.inf:
             return 0.0
-        return trio.current_time() - self.touched
+        return trio.current_time() - self._touched
 
     @property
     def deadline(self) -> float:
         """When the clock runs out, on trio's clock; infinity while a holder is busy or before the first touch."""
-        if self._busy or self.touched == -math.inf:
+        if self._busy or self._touched == -math.inf:
             return math.inf
-        return self.touched + self._seconds
+        return self._touched + self._seconds
 
     @property
     def seconds(self) -> float:
@@ -74,11 +74,11 @@ class IdleClock:
         self.touch()
         self._tell_watchers()
 
-    def watch(self, token: object, changed: Callable[[], None]) -> None:
-        """Call `changed` when the deadline may have come nearer, until `unwatch(token)`; touches only move it away."""
+    def _watch(self, token: object, changed: Callable[[], None]) -> None:
+        """Call `changed` when the deadline may have come nearer, until `_unwatch(token)`; touches only move it away."""
         self._watchers[token] = changed
 
-    def unwatch(self, token: object) -> None:
+    def _unwatch(self, token: object) -> None:
         """Forget a watcher."""
         self._watchers.pop(token, None)
 
@@ -88,6 +88,11 @@ class IdleClock:
 
     def __repr__(self) -> str:
         return f"<IdleClock {self._seconds:g} s>"
+
+
+def touch_at(clock: IdleClock, now: float) -> None:
+    """Restart a clock at a time that was just read: what `touch` does, without reading it again."""
+    clock._touched = now
 
 
 @final

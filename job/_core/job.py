@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Generic, ParamSpec, TypeAlias, final
@@ -25,12 +25,12 @@ from .observers import Entry, Observers, entries_of, global_observers
 from .plan import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
 from .registry import job_ended, job_started
 from .report import report_end, report_stalled, write_contained
-from .run.held_signals import Act, HeldSignals
+from .run.held_signals import HeldSignals
 from .run.lifecycle import JobRun
-from .run.progress import CANCELLED
 from .run.stop import Stoppable
 from .run.stop_record import ErrorWrapper, StopRecord, as_error
 from .task import Task
+from .trio.clock import clock
 from .trio.tracebacks import begin_with_user_code
 from .waiters import Waiters
 from .words.events import Event, JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled
@@ -45,7 +45,7 @@ P = ParamSpec("P")
 ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
 
 _ids: Final = itertools.count(1)
-_CURRENT: Final[Any] = Sentinel("the current job")
+CURRENT_JOB: Final[Any] = Sentinel("the current job")
 _EMPTY: Final = ()
 _NO_VALUE: Final[Any] = None
 
@@ -130,7 +130,7 @@ class Job(Generic[V]):
         finalize_timeout: float = FINALIZE_TIMEOUT,
         stop_timeout: float = NEVER,
         keep_open: bool = False,
-        parent: Job[Any] | None = _CURRENT,
+        parent: Job[Any] | None = CURRENT_JOB,
         error_wrapper: ErrorWrapper | None = None,
         on_shutdown: ShutdownHook | None = None,
         quiet: Iterable[type[BaseException]] = _EMPTY,
@@ -175,7 +175,7 @@ class Job(Generic[V]):
         self._log: JobLog | None = None
         self._steps_of_gone = 0
         self._left_work = False  # a task that is gone has
-        self._parent = self._join(_job_around() if parent is _CURRENT else parent)
+        self._parent = self._join(_job_around() if parent is CURRENT_JOB else parent)
         entries = _EMPTY if observers is _EMPTY else entries_of(observers)
         self._observers = Observers(entries, self.log) if entries else None
 
@@ -247,7 +247,7 @@ class Job(Generic[V]):
         task._bare = routines[1] is factory
         self._oneshot = task
         if self._observers is not None:
-            self._tell(TaskAdded(task, self.clock()))
+            self._tell(TaskAdded(task, clock()))
         return task
 
     def add_task(
@@ -296,7 +296,7 @@ class Job(Generic[V]):
         if policy is STOP_GROUP and task._run is not None:
             self._has_group = True
         if self._observers is not None:
-            self._tell(TaskAdded(task, self.clock()))
+            self._tell(TaskAdded(task, clock()))
         if self._run is not None:
             self._run.add(task)
         return task
@@ -454,7 +454,7 @@ class Job(Generic[V]):
             try:
                 self._begin(block_hold=block_hold)
             except BaseException as fault:  # an order of an observer, or a signal that cannot be held
-                self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=self.clock()), mapped=False)
+                self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=clock()), mapped=False)
                 self._end_unrun()
         if self._run is None:  # it was cancelled or finished before its run
             return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - returned to a caller that awaits it
@@ -530,7 +530,7 @@ class Job(Generic[V]):
             if not self._run.is_finalizing():
                 self._run.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
         else:
-            self._stop_record.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=self.clock()), mapped=False)
+            self._stop_record.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=clock()), mapped=False)
             self._end_unrun()
 
     @enable_ki_protection
@@ -549,7 +549,7 @@ class Job(Generic[V]):
             reserve_stack()
         asker = current_task()
         task = asker if asker is not None and asker.job is self else None
-        self._finish(Cause(CauseKind.FINISHED, task, at=self.clock()), seconds)
+        self._finish(Cause(CauseKind.FINISHED, task, at=clock()), seconds)
 
     def _finish(self, cause: Cause, grace: float) -> None:
         if self.ended:
@@ -583,7 +583,7 @@ class Job(Generic[V]):
 
     def _finished_by_parent(self, cause: Cause, grace: float) -> Cause | None:
         """Finish the job but not its children; return the cause for them, where they are to be finished, too."""
-        asked = Cause(CauseKind.PARENT, at=self.clock(), parent=cause)
+        asked = Cause(CauseKind.PARENT, at=clock(), parent=cause)
         return asked if self._finish_alone(asked, grace) else None
 
     def _expire(self) -> None:
@@ -597,12 +597,6 @@ class Job(Generic[V]):
         else:
             await self._get_waiters().ended.wait()
         return self._state
-
-    async def _drain(self) -> None:
-        """Wait until the job has ended by itself, now that neither keep_open nor its block holds it up any longer."""
-        if self._run is not None:
-            self._run.drop_keep_open()
-        await self.wait()
 
     async def wait_stopping(self) -> None:
         """Wait until the job has been asked to stop, or has ended."""
@@ -695,9 +689,9 @@ class Job(Generic[V]):
         job_ended(self)
         if self._signals is not None:
             self._signals.close()
-        now = self._ended_at = self.clock()
+        now = self._ended_at = clock()
         end = JOB_DONE if self._stop_record.cause is None else JobState.CANCELLED
-        if end not in self._state.moves:  # a fault of the engine has made it skip a state
+        if end not in self._state._moves:  # a fault of the engine has made it skip a state
             self._state = JobState.FINALIZING
         self._move(end)
         if self._parent is not None and (parent := self._parent()) is not None and parent._children is not None:
@@ -752,7 +746,7 @@ class Job(Generic[V]):
 
     def statistics(self) -> JobStatistics:
         """Return a frozen snapshot."""
-        now = self.clock()
+        now = clock()
         age = now - self._started_at if now is not None and self._started_at is not None else None
         return JobStatistics(
             name=self.name,
@@ -766,40 +760,25 @@ class Job(Generic[V]):
     def __repr__(self) -> str:
         return f"<Job {self.id} {self.name!r} {self._state.value}, {len(self.tasks)} tasks>"
 
-    def clock(self) -> float | None:
-        """Return trio's time, None outside of a trio run."""
-        try:
-            return current_time()
-        except RuntimeError:
-            return None
-
-    def add_stop_scope(self, scope: Stoppable) -> None:
+    def _add_stop_scope(self, scope: Stoppable) -> None:
         """Cancel `scope` when the job is asked to stop; at once, if it has been."""
         if self.stopping or self._run is None:
             scope.cancel()
         else:
             self._run.stop.scopes[scope] = None
 
-    def remove_stop_scope(self, scope: Stoppable) -> None:
+    def _remove_stop_scope(self, scope: Stoppable) -> None:
         """Forget the scope."""
         if self._run is not None:
             self._run.stop.scopes.pop(scope, None)
 
-    def _hold_signals(self, numbers: tuple[int, ...], act: Act) -> None:
-        """Hold signals while the job runs, its finalizers included; `act` is told of each."""
-        if self._signals is None:
-            self._signals = HeldSignals()
-            if self._run is not None:
-                self._signals.open(self)
-        self._signals.ask(self, numbers, act)
-
     def _move(self, new: JobState) -> None:
         old = self._state
-        if new not in old.moves:
+        if new not in old._moves:
             raise illegal_move(old, new)
         self._state = new
         if self._observers is not None:
-            self._tell(JobStateChanged(self, old, new, self.clock()))
+            self._tell(JobStateChanged(self, old, new, clock()))
 
     def _listen(self, global_entries: tuple[Entry, ...]) -> None:
         """Take in the observers for all jobs; they missed the tasks that were added before."""
@@ -809,7 +788,7 @@ class Job(Generic[V]):
         else:
             self._observers.extend(global_entries)
         for task in self.tasks:
-            if (order := newcomers.notify(TaskAdded(task, self.clock()))) is not None:
+            if (order := newcomers.notify(TaskAdded(task, clock()))) is not None:
                 self._obey(order)
 
     def _tell(self, event: Event) -> None:
@@ -838,24 +817,14 @@ class Job(Generic[V]):
     def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
         begin_with_user_code(failure.error)
         if self._observers is not None:
-            self._tell(TaskFailed(task, failure, survived, self.clock()))
+            self._tell(TaskFailed(task, failure, survived, clock()))
         if survived:
             self._report(write_contained, self, task, failure)
 
     def _task_stalled(self, task: Task, since: float) -> None:
         if self._observers is not None:
-            self._tell(TaskStalled(task, since, self.clock()))
+            self._tell(TaskStalled(task, since, clock()))
         self._report(report_stalled, task, since)
-
-    @property
-    def _halted(self) -> bool:
-        """Whether its run loops have been cancelled, all of them."""
-        return self._run is not None and self._run.stop.mode is CANCELLED
-
-    def _start_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a part of a room beside the tasks, from now until all run loops have exited."""
-        if self._run is not None:
-            self._run.stop.start_helper(work)
 
     def _get_waiters(self) -> Waiters:
         if self._waiters is None:

@@ -28,6 +28,7 @@ from trio import current_time
 
 from . import check
 from .forms import AsyncRoutines
+from .trio.clock import clock
 from .trio.wakeup import Wakeup
 from .words.events import Event, TaskStateChanged
 from .words.exceptions import AssertFailedError, JobCancelledError, JobStateError
@@ -61,10 +62,9 @@ class Host(Protocol):
     def stopping(self) -> bool: ...
     @property
     def log(self) -> JobLog: ...
-    def clock(self) -> float | None: ...
     def _tell(self, event: Event) -> None: ...
-    def add_stop_scope(self, scope: trio.CancelScope) -> None: ...
-    def remove_stop_scope(self, scope: trio.CancelScope) -> None: ...
+    def _add_stop_scope(self, scope: trio.CancelScope) -> None: ...
+    def _remove_stop_scope(self, scope: trio.CancelScope) -> None: ...
     def finish(self, grace: float | None = None) -> None: ...
 
 
@@ -220,7 +220,7 @@ class Task:
         """
         self._step = TICK
         if self._idle is not None:
-            self._idle.touched = self._now()
+            self._idle._touched = self._now()
 
     def done(self, result: object = _UNSET) -> None:
         """Step: this task is finished. `result`, where given, becomes `Task.result`."""
@@ -350,7 +350,7 @@ class Task:
             BaseException: the task's own error, where it FAILED.
             JobCancelledError: the task was CANCELLED.
         """
-        if not self._state.moves:
+        if not self._state._moves:
             await trio.lowlevel.checkpoint()
         else:
             if self._ended is None:
@@ -375,13 +375,13 @@ class Task:
     def _move(self, new: TaskState) -> None:
         """Move to the next state: the one place that writes it."""
         old = self._state
-        if new not in old.moves:
+        if new not in old._moves:
             raise illegal_move(old, new)
         self._state = new
         host = self._host
         if host is not None and host._observers is not None:
-            host._tell(TaskStateChanged(self, old, new, host.clock()))
-        if self._ended is not None and not new.moves:
+            host._tell(TaskStateChanged(self, old, new, clock()))
+        if self._ended is not None and not new._moves:
             self._ended.set()
 
     def _failed_with(self, failure: TaskError) -> None:
@@ -398,11 +398,6 @@ class Task:
     def _retire(self) -> None:
         """Drop what only a running task needs; the Task object may outlive its job."""
         self._init = self._finalize = self._guard = self._turn = None
-
-    def _cancellable(self) -> trio.CancelScope:
-        """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""
-        self._loop_scope = trio.CancelScope()
-        return self._loop_scope
 
     def _push_frame(self) -> None:
         """Open a frame inside the present one, with exits and a guard of its own; `Finalizers` closes it first."""
@@ -436,7 +431,7 @@ class Task:
     @property
     def ended(self) -> bool:
         """Whether the state is a terminal one."""
-        return not self._state.moves
+        return not self._state._moves
 
     def __repr__(self) -> str:
         return f"<Task {self.index} {self.name!r} {self._state.value}>"
@@ -456,13 +451,13 @@ class _CancelOnStop:
 
     def __enter__(self) -> trio.CancelScope:
         self._scope.__enter__()
-        self._host.add_stop_scope(self._scope)
+        self._host._add_stop_scope(self._scope)
         return self._scope
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool:
-        self._host.remove_stop_scope(self._scope)
+        self._host._remove_stop_scope(self._scope)
         return self._scope.__exit__(exc_type, exc, traceback)
 
 

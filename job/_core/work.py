@@ -7,11 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, final
 
 from . import check
+from .border import report_contained
 from .forms import form_name
 from .retry import Retry
 from .task import Task
-from .words.records import TaskError
-from .words.states import Phase
 
 
 @final
@@ -62,8 +61,3 @@ async def attempt(
             report_contained(task, error)
         if not await pause(seconds):
             return None
-
-
-def report_contained(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
-    """Report an error of a task that goes on in spite of it, to observers and the log; it goes nowhere else."""
-    task.job._task_failed(task, TaskError(task, phase, error), survived=True)

@@ -8,9 +8,11 @@ from typing import Any
 
 import trio
 
+from .._core.border import mark_started, run_contained
 from .._core.job import Job
 from .._core.last_resort import stderr_by
 from .._core.trio.signals import open_signals
+from .._core.words.states import JobState
 from ..log import MORE, has_default_logger
 from .log import ProgramLog
 from .stop import CODE_BASE, ProgramStop, stopping_signals
@@ -71,11 +73,9 @@ def _check_place() -> None:
 
 
 async def _main(job: Job[Any], stop: ProgramStop) -> int:
-    job._mark_started()
+    mark_started(job)
     stop.begin()
-    await job._run_to_end(contained=True)
-    if job._stop_record.fatal is not None:
-        raise job._stop_record.fatal
+    await run_contained(job)
     if stop.cut_by is not None:
         return CODE_BASE + stop.cut_by
-    return 1 if job._failed else 0
+    return 0 if job.state is JobState.DONE else 1

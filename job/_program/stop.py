@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias, final
 
 import trio
 
+from .._core.border import finish_by_signal, limits_of, obey
 from .._core.job import Job
 from .._core.trio.signals import name_of, signal_source
-from .._core.words.records import Cause, CauseKind
 
 _HANGUP: Final = getattr(signal, "SIGHUP", None)  # not on every system
 
@@ -83,16 +83,16 @@ class ProgramStop:
             try:
                 (self._finish if self._obeyed == 1 else self._cut)(number)
             except BaseException as error:  # of a logger, say; trio would take the whole run down
-                self._job._obey(error)
+                obey(self._job, error)
 
     def _finish(self, number: int) -> None:
         job = self._job
-        grace, children = job._limits.grace, job.statistics().children
+        grace, children = limits_of(job).grace, job.statistics().children
         job.log.info("program.stopping", signal=name_of(number), grace=grace, children=children)
-        job._finish(Cause(CauseKind.SIGNAL, at=trio.current_time()), grace)
+        finish_by_signal(job)
 
     def _cut(self, number: int) -> None:
-        failed_before = self._job._failed
+        error_before = self._job.interrupted_by[1]
         self._job.cancel(f"cut by a second signal, {name_of(number)}")
-        if self._job._failed and not failed_before:  # else it came too late: the finalizers had begun
+        if self._job.interrupted_by[1] is not error_before:  # else it came too late: the finalizers had begun
             self.cut_by = number

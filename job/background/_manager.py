@@ -11,14 +11,14 @@ from weakref import WeakSet
 import trio
 
 from .._core import check
+from .._core.border import is_halted, leave_block, report_contained, start_helper
 from .._core.context import current_job
-from .._core.job import _CURRENT, Job
+from .._core.job import CURRENT_JOB, Job
 from .._core.retry import Retry
 from .._core.task import Task
 from .._core.words.events import Observer
 from .._core.words.exceptions import StopTimeoutError
-from .._core.words.records import TaskError
-from .._core.words.states import Phase, StopPolicy
+from .._core.words.states import StopPolicy
 from .._core.words.typevars import Meta
 from .._core.work import Work
 from ._routines import Loop, Once, Routine
@@ -69,7 +69,7 @@ class Manager(Generic[Meta]):
         retry: Retry | None = None,
         quiet: Iterable[type[BaseException]] = (),
         fields: dict[str, Any] | None = None,
-        parent: Job[Any] | None = _CURRENT,
+        parent: Job[Any] | None = CURRENT_JOB,
     ) -> None:
         seconds = check.positive_seconds("stalled_after", stalled_after)
         self._stalls = None if seconds == math.inf else StallWatch(seconds)
@@ -87,7 +87,7 @@ class Manager(Generic[Meta]):
         self._name_owner()
         await self._job.__aenter__()
         if self._stalls is not None:
-            self._job._start_helper(self._stalls.run)
+            start_helper(self._job, self._stalls.run)
         return self
 
     async def __aexit__(
@@ -104,7 +104,7 @@ class Manager(Generic[Meta]):
                 await self.aclose()
             except BaseException as cut:
                 raised = cut
-        error = await self._job._leave_block(raised)
+        error = await leave_block(self._job, raised)
         try:
             if error is not None and error is not exc:
                 raise error
@@ -215,7 +215,7 @@ class Manager(Generic[Meta]):
             with trio.move_on_after(seconds):
                 await self._job.wait()
         if not self._job.ended:
-            if not self._job._halted:  # else somebody was here before
+            if not is_halted(self._job):  # else somebody was here before
                 self._name_the_rest(seconds)
             self.cancel()
             await self._job.wait()
@@ -226,7 +226,7 @@ class Manager(Generic[Meta]):
                 error = StopTimeoutError(
                     f"task {task.name!r} had not ended {seconds:g} s after its manager was asked to close"
                 )
-                self._job._task_failed(task, TaskError(task, Phase.RUN, error), survived=True)
+                report_contained(task, error)
 
     def __repr__(self) -> str:
         return f"<Manager {self._job.name!r} {self._job.state.value}, {self.count('run')} runs, {self.count('loop')} loops>"

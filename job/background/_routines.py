@@ -7,10 +7,11 @@ from typing import Final, Protocol, final
 
 import trio
 
+from .._core.border import report_contained
 from .._core.retry import Backoff, Retry
 from .._core.run.pause import pause_for
 from .._core.task import Task
-from .._core.work import Work, attempt, report_contained
+from .._core.work import Work, attempt
 from ._stalls import StallWatch
 
 AFTER_FAILURE: Final = Backoff(initial=0.05, maximum=1.0)

@@ -8,6 +8,7 @@ from typing import final
 import trio
 from trio.lowlevel import ParkingLot
 
+from .._core.border import report_stalled
 from .._core.task import Task
 from .._core.trio.rounds import let_all_catch_up
 from .._core.words.blocks import contextmanager
@@ -48,4 +49,4 @@ class StallWatch:
         due = [(task, since) for task, since in self._since.items() if since + self._after <= now]
         for task, since in due:
             del self._since[task]
-            task.job._task_stalled(task, since)
+            report_stalled(task, since)

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from enum import Enum
 from typing import Any, Final, Generic, TypeVar, cast, final
 
+from .._core.border import cancellable
 from .._core.task import Task
 from .._core.words.states import TaskState
 from ._unclaimed import Unclaimed
@@ -43,7 +44,7 @@ class Future(Generic[T]):
 
     def __init__(self, task: Task, unclaimed: Unclaimed) -> None:
         self._task = task
-        self._scope = task._cancellable()
+        self._scope = cancellable(task)
         self._unclaimed = unclaimed
 
     def __await__(self) -> Generator[Any, Any, T]:

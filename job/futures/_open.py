@@ -9,6 +9,7 @@ from typing import TypeVar, TypeVarTuple, Unpack, final
 
 import trio
 
+from .._core.border import drained, leave_block
 from .._core.job import Job
 from .._core.task import Task
 from .._core.words.states import StopPolicy
@@ -80,10 +81,10 @@ class _Futures:
         raised = exc
         if raised is None:
             try:
-                await self._job._drain()
+                await drained(self._job)
             except BaseException as cut:
                 raised = cut
-        error = await self._job._leave_block(raised)
+        error = await leave_block(self._job, raised)
         if error is not None:
             self._unclaimed.warn()
         else:

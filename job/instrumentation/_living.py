@@ -14,10 +14,10 @@ import trio
 from .._core.inside import family, roots, turns_of
 from .._core.registry import Figure, sources
 from .._core.trio.time_slice import TimeSlice
-from .._core.words.states import JobState
+from .._core.words.states import JOB_MOVES, JobState
 from ._labels import Label
 
-_RUNNING: Final = tuple(state for state in JobState if state.moves and state is not JobState.NEW)
+_RUNNING: Final = tuple(state for state in JobState if JOB_MOVES[state] and state is not JobState.NEW)
 
 
 @final

@@ -101,7 +101,5 @@ class ConnectionEnd:
 
 
 def fill_client(j: Job[Any], stream: Transfer, *, listener: str, queue_time: float) -> None:
-    """Tell who came, and where; once the job has ended, also why, by whom, and what was moved until then."""
+    """Tell which client came, and where."""
     ConnectionFields(j).fill(client=stream.peer, listener=listener, queue_time=queue_time)
-
-    j._on_end = ConnectionEnd(stream)

@@ -6,8 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import trio
-
+from .._core.border import mark_started
 from .._core.job import Job
 from .._core.words.user_code import shown
 from ._errors import Discard, MessageLostError, Reject
@@ -34,13 +33,7 @@ def build_child(build_job: BuildJob, held: Held) -> Job[Any]:
         job.close()
     if not isinstance(job, Job):
         raise TypeError(f"build_job must return a Job, got {shown(job)}")
-    job._mark_started()
-    job._quiet = (*job._quiet, *_QUIET)
+    mark_started(job, quiet=_QUIET)
     for name, value in held.fields.items():
         job.fields.setdefault(name, value)
     return job
-
-
-async def run_child(job: Job[Any]) -> None:
-    """Run it to its end. Its failure is contained; what comes out is a cancellation from above, or an order."""
-    await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
+from .._core.border import run_contained
 from .._core.trio.calls import without_cancelled
 from .._core.words.user_code import shown
 from ._arguments import error_text
-from ._child import BuildJob, build_child, run_child
+from ._child import BuildJob, build_child
 from ._errors import Discard, Reject, UnavailableError
 from ._figures import LOOK_UP_EVERY, figures_of
 from ._held import Held
@@ -211,7 +212,7 @@ class Consumer:
     async def _run_job(self, held: Held) -> Settlement:
         assert held.job is not None
         held.job.log.debug("message.started")
-        await run_child(held.job)
+        await run_contained(held.job)
         return self._rules.after_job(held.message, held.job, stopping=self._task.job.stopping)
 
     def _after_order(self, held: Held, error: BaseException) -> Settlement:

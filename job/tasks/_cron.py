@@ -9,7 +9,8 @@ from typing import final
 from .._core import check
 from .._core.forms import AsyncRoutine, Inner, TaskForm
 from .._core.run.pause import pause
-from .._core.task import TICK, Task
+from .._core.steps import ticked
+from .._core.task import Task
 from ._schedule import Schedule, WallClock, wall_time, zone
 from ._wrapper import Wrapper, check_form
 
@@ -78,7 +79,7 @@ class Scheduled:
             return None
         self._waits = False
         result = await self._run(task)
-        self._waits = task._step == TICK
+        self._waits = ticked(task)
         return result
 
     async def _wait(self, task: Task) -> bool:

@@ -10,7 +10,8 @@ import trio
 from .._core import check
 from .._core.forms import AsyncRoutine, Inner, TaskForm
 from .._core.run.pause import pause_until
-from .._core.task import TICK, Task
+from .._core.steps import ticked
+from .._core.task import Task
 from .._core.words.grid import Grid
 from ._wrapper import Wrapper, check_form
 
@@ -64,7 +65,7 @@ class Every:
             return None
         self._waits = False
         result = await self._run(task)
-        if task._step == TICK:
+        if ticked(task):
             grid.move_on(trio.current_time())
             self._waits = True
         return result

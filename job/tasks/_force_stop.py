@@ -9,12 +9,13 @@ from typing import final
 import trio
 
 from .._core import check
+from .._core.border import note_outer_cancel, stop_cause
 from .._core.forms import AsyncRoutine, Inner, TaskForm
-from .._core.run.incarnations import engine_of
-from .._core.task import TICK, Task
+from .._core.run.incarnations import note_overrun, open_frame
+from .._core.steps import ticked
+from .._core.task import Task
 from .._core.words.blocks import asynccontextmanager
 from .._core.words.exceptions import StopTimeoutError
-from .._core.words.states import Phase
 from ._wrapper import Wrapper, check_form
 
 
@@ -72,7 +73,7 @@ class ForceStop:
         self._shields, self._shielded, self._left = True, False, False
         await task.enter(self._watched(task))
         self._cut = await task.enter(trio.CancelScope())
-        task._push_frame()
+        open_frame(task)
         if self._init is not None:
             await self._init(task)
 
@@ -82,10 +83,10 @@ class ForceStop:
         From a tick to the next run the shield is left up, as to lower it and put it up again costs more than the step; the
         watcher lowers it where that is called for.
         """
-        record = task.job._stop_record
+        job = task.job
         if not self._shielded:
             self._shield(self._shields)
-        if record.stopping:
+        if job.stopping:
             self._arm(task)
         self._running = True
         try:
@@ -93,7 +94,7 @@ class ForceStop:
         except BaseException:
             self._leave(task)
             raise
-        if record.stopping or task._step != TICK:
+        if job.stopping or not ticked(task):
             self._leave(task)
         else:
             self._running = False
@@ -130,7 +131,7 @@ class ForceStop:
             await task.job.wait_stopping()
         except trio.Cancelled:
             if not self._left:
-                engine_of(task).stop.check_outer_cancel()
+                note_outer_cancel(task.job)
             raise
         finally:
             if not task.job.stopping:  # what is cancelled is this task alone, by a wrapper around this one, say
@@ -143,13 +144,10 @@ class ForceStop:
 
     def _arm(self, task: Task) -> None:
         """Set when the run has to have left, once that is known."""
-        record = task.job._stop_record
-        stop = record.asked or record.cause
+        stop = stop_cause(task.job)
         if stop is not None and stop.at is not None:
             self._cut.deadline = stop.at + self._after
 
     def _overran(self, task: Task) -> None:
-        if not task._cancel_expected:
-            task._cancel_expected = True
-            error = StopTimeoutError(f"task {task.name!r} did not leave within {self._after:g} s of the stop")
-            engine_of(task).failures.note(task, Phase.RUN, error)
+        error = StopTimeoutError(f"task {task.name!r} did not leave within {self._after:g} s of the stop")
+        note_overrun(task, error)

@@ -17,7 +17,8 @@ from .._core.forms import (
     is_async,
     make_routines,
 )
-from .._core.task import BETWEEN, DONE, NONE, Task
+from .._core.steps import done_with, stepping, tick_by_default
+from .._core.task import Task
 from ._wrapper import Wrapper, check_form
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def recurrent(fn: TaskForm) -> Wrapper:
     Raises:
         TypeError: `fn` is none of these.
     """
-    return _of_function(fn, _recurrent)
+    return _of_function(fn, tick_by_default)
 
 
 def once(fn: TaskForm) -> Wrapper:
@@ -49,15 +50,15 @@ def once(fn: TaskForm) -> Wrapper:
     Raises:
         TypeError: `fn` is no such thing.
     """
-    return _of_function(fn, _once)
+    return _of_function(fn, done_with)
 
 
 def _of_function(fn: TaskForm, step: Callable[[Task, object], None]) -> Wrapper:
     check_form("fn", fn)
-    stepping = _stepping if _is_task(fn) else _stepping_of_function
+    with_step = stepping if _is_task(fn) else _stepping_of_function
 
     def change(inner: Inner) -> Inner:
-        return inner if inner.run is None else inner._replace(run=stepping(inner.run, step))
+        return inner if inner.run is None else inner._replace(run=with_step(inner.run, step))
 
     return Wrapper(fn, change, _routines_of)
 
@@ -74,34 +75,15 @@ def _routines_of(fn: TaskForm, job: Job[Any]) -> AsyncRoutines:
     return None, function if is_async(function) else as_async(function), None
 
 
-def _stepping(run: AsyncRoutine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
-    async def stepping(task: Task) -> None:
-        result = await run(task)
-        if task._step != BETWEEN:  # else a stop found it in a wait
-            step(task, result)
-
-    return stepping
-
-
 def _stepping_of_function(run: AsyncRoutine, step: Callable[[Task, object], None]) -> Callable[[Task], Awaitable[None]]:
     def checked(task: Task, result: object) -> None:
         if _are_routines(result):
             raise TypeError(f"{task.name!r} was called with a task and returned routines: it is a factory already")
         step(task, result)
 
-    return _stepping(run, checked)
+    return stepping(run, checked)
 
 
 def _are_routines(result: object) -> bool:
     """Whether the result, which counts here, can be nothing else."""
     return are_routines(result) and all(part is None or callable(part) for part in cast("Routines", result))
-
-
-def _recurrent(task: Task, result: object) -> None:
-    if task._step == NONE:
-        task.tick()
-
-
-def _once(task: Task, result: object) -> None:
-    if task._step != DONE or result is not None:
-        task.done(result)

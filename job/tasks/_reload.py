@@ -6,16 +6,14 @@ from contextlib import AbstractContextManager
 from functools import partial
 from typing import TYPE_CHECKING, Any, final
 
-import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._core.forms import AsyncRoutine, AsyncRoutines, Inner, TaskForm, make_routines
-from .._core.run.held_signals import ignore
-from .._core.run.incarnations import Incarnations, engine_of
-from .._core.task import BETWEEN, NONE, Task
+from .._core.run.held_signals import hold_signals, ignore
+from .._core.run.incarnations import Incarnations
+from .._core.task import Task
 from .._core.trio.calls import call, without_cancelled
 from .._core.trio.signals import checked_signals, in_the_loop, open_signals
-from .._core.words.states import Phase
 from ._wrapper import Wrapper, check_form
 
 if TYPE_CHECKING:
@@ -52,7 +50,7 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
     def make(form: TaskForm, job: Job[Any]) -> AsyncRoutines:
         routines = make_routines(form, job)
         if routines[1] is not None:
-            job._hold_signals(caught, ignore)
+            hold_signals(job, caught, ignore)
         return routines
 
     return Wrapper(t, change, make)
@@ -83,8 +81,10 @@ class Reloaded:
     async def run(self, task: Task) -> object:
         """Run until it takes a step; a signal that comes before that reloads."""
         while True:
-            if self._pending and not task.job.stopping and not await self._renew(task):
-                return None
+            if self._pending and not task.job.stopping:
+                self._pending = False
+                if not await self._incarnations.renew(task):
+                    return None
             self._running = True
             try:
                 result = await call(self._run, task)
@@ -99,26 +99,7 @@ class Reloaded:
 
     def _reloads(self, task: Task) -> bool:
         """Whether a signal has cancelled the run, so that there is no way but a new life."""
-        interrupted = self._pending and self._incarnations.cut.cancel_called
-        task._cancel_expected = task._cancel_expected or interrupted
-        return interrupted and not task.job.stopping
-
-    async def _renew(self, task: Task) -> bool:
-        self._pending = False
-        faults = await self._incarnations.end(task, None)
-        if faults:
-            task._phase = Phase.FINALIZE
-            for fault in faults[1:]:
-                engine_of(task).failures.note(task, Phase.FINALIZE, fault)
-            raise faults[0]
-        task._cancel_expected = False
-        task._step = BETWEEN
-        await trio.lowlevel.checkpoint()  # no init is entered once the job is cancelled
-        if task.job.stopping:
-            return False
-        task._step = NONE
-        await self._incarnations.begin(task)
-        return True
+        return self._pending and self._incarnations.was_cut(task) and not task.job.stopping
 
     def _listening(self, task: Task) -> AbstractContextManager[None]:
         return open_signals(in_the_loop(partial(self._heard, task)), *self._signals)

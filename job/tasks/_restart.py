@@ -10,6 +10,7 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .._core import check
+from .._core.border import report_contained
 from .._core.forms import AsyncRoutine, Inner, TaskForm
 from .._core.retry import Backoff, check_wait, wait_after
 from .._core.run.incarnations import Incarnations
@@ -18,7 +19,6 @@ from .._core.task import Task
 from .._core.trio.calls import call, without_cancelled
 from .._core.words.exceptions import JobCancelledError
 from .._core.words.states import Phase
-from .._core.work import report_contained
 from ._wrapper import Wrapper, check_form
 
 

@@ -8,7 +8,8 @@ from typing import final
 from .._core.forms import AsyncRoutine, Inner, TaskForm
 from .._core.retry import Backoff, Retry
 from .._core.run.pause import pause
-from .._core.task import NONE, Task
+from .._core.steps import clear_step
+from .._core.task import Task
 from .._core.work import attempt
 from ._wrapper import Wrapper, check_form
 
@@ -61,5 +62,5 @@ class Retried:
         return await attempt(task, partial(self._call, task), self._how, partial(pause, task))
 
     async def _call(self, task: Task) -> object:
-        task._step = NONE
+        clear_step(task)
         return await self._run(task)

@@ -8,10 +8,11 @@ from weakref import ref
 
 import trio
 
+from .._core.border import finish_by_signal
 from .._core.forms import Factory, Routines
+from .._core.run.held_signals import hold_signals
 from .._core.task import Task
 from .._core.trio.signals import check_main_thread, checked_signals, name_of
-from .._core.words.records import Cause, CauseKind
 
 if TYPE_CHECKING:
     from .._core.job import Job
@@ -37,7 +38,7 @@ def signal_listener(*signals: int) -> Factory:
 
     def signal_listener(job: Job[Any]) -> Routines:
         listener = Listener()
-        job._hold_signals(caught, listener.heard)
+        hold_signals(job, caught, listener.heard)
         return Routines(listener.init, _wait)
 
     return signal_listener
@@ -65,7 +66,7 @@ class Listener:
             job.cancel(f"cut by a second signal, {name_of(number)}")
         else:
             self._heard_one = True
-            job._finish(Cause(CauseKind.SIGNAL, self._task(), at=trio.current_time()), job._limits.grace)
+            finish_by_signal(job, self._task())
 
 
 def _none() -> Task | None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from .._core.border import limits_of, wrap_routines
 from .._core.words.events import Event, JobEnded, JobStateChanged, TaskAdded, TaskStateChanged
 from .._core.words.states import JobState, Phase
 from ._trace import (
@@ -92,24 +93,19 @@ class _Book:
     """The trace of one job while it is being written."""
 
     def __init__(self, job: Job[Any]) -> None:
-        self._facts = JobFacts(job.name, job._limits.finalize_timeout, job._limits.stop_timeout, job.parent is not None)
+        limits = limits_of(job)
+        self._facts = JobFacts(job.name, limits.finalize_timeout, limits.stop_timeout, job.parent is not None)
         self.records: list[Record] = []
         self.end: End | None = None
         self.outcome: Outcome | None = None
 
     def add(self, task: Task) -> None:
-        routines = (task._init, task._run, task._finalize)
-        has_init, has_run, has_finalize = (routine is not None for routine in routines)
+        phases = wrap_routines(task, self._recorded)
+        has_init, has_run, has_finalize = (phase in phases for phase in Phase)
         facts = TaskFacts(task.index, task.name, task.policy, task.transient, has_init, has_run, has_finalize)
         self.records.append(Added(trio.current_time(), facts))
-        task._init = self._recorded(Phase.INIT, task._init)
-        task._run = self._recorded(Phase.RUN, task._run)
-        task._finalize = self._recorded(Phase.FINALIZE, task._finalize)
 
-    def _recorded(self, phase: Phase, routine: AsyncRoutine | None) -> AsyncRoutine | None:
-        if routine is None:
-            return None
-
+    def _recorded(self, phase: Phase, routine: AsyncRoutine) -> AsyncRoutine:
         async def recorded(task: Task) -> object:
             self.records.append(Entered(trio.current_time(), task.index, phase, id(trio.lowlevel.current_task())))
             try:

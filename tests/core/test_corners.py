@@ -21,6 +21,7 @@ from job import (
     TaskState,
     register_default_logger,
 )
+from job._core.border import drained
 from job.background import Manager
 from tests.journal import done, failing, forever, lasting, nothing
 
@@ -253,7 +254,7 @@ async def test_drain_of_an_ended_job() -> None:
     """There is nothing to wait for."""
     j = Job[None]()
     j.finish()
-    await j._drain()
+    await drained(j)
     assert j.state is JobState.DONE
 
 

@@ -13,7 +13,7 @@ from job import Job, Task
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reference" / "core.md").read_text()
 
-FOR_THE_ENGINE = {"clock", "completed", "add_stop_scope", "remove_stop_scope"}
+FOR_THE_ENGINE = {"completed"}
 SAID_IN_WORDS = {"name": "`job-<id>`", "parent": "the current job"}
 
 OWNERS = (

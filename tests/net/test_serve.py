@@ -18,6 +18,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import job
 from job import net
+from job._core.border import mark_started
 from job.net._endpoints.listeners import SocketListener
 from job.net._endpoints.serve import _Server
 from job.net._endpoints.slots import Slots
@@ -217,7 +218,7 @@ def broken(stream: net.Stream) -> job.Job[Any]:
 def used(stream: net.Stream) -> job.Job[Any]:
     """Return a job that has been run."""
     j = echo(stream)
-    j._mark_started()
+    mark_started(j)
     return j
 
 

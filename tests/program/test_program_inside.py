@@ -16,6 +16,7 @@ import trio
 
 import job
 from job import CauseKind, Job, JobState, JobStateChanged, StopPolicy, Task
+from job._core.run.held_signals import hold_signals
 from job._core.trio.signals import _before_fork, _in_forked_process, signal_source
 from job.instrumentation import tree
 from job.instrumentation._where import running
@@ -405,7 +406,7 @@ def test_fault_of_what_is_done_about_a_signal() -> None:
         raise ZeroDivisionError
 
     j = Job[None]()
-    j._hold_signals((signal.SIGUSR1,), fail)
+    hold_signals(j, (signal.SIGUSR1,), fail)
     j.add_task(once(lambda task: signal.raise_signal(signal.SIGUSR1)))
     j.add_task(forever)
     with pytest.raises(ZeroDivisionError):

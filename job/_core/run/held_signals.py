@@ -56,5 +56,14 @@ def _obey(job: Job[Any], act: Act, number: int) -> None:
         job._obey(error)
 
 
+def hold_signals(job: Job[Any], numbers: tuple[int, ...], act: Act) -> None:
+    """Hold signals while the job runs, its finalizers included; `act` is told of each."""
+    if job._signals is None:
+        job._signals = HeldSignals()
+        if job._run is not None:
+            job._signals.open(job)
+    job._signals.ask(job, numbers, act)
+
+
 def ignore(job: Job[Any], number: int) -> None:
     """Do nothing about a signal but to hold it: the task that it is for listens by itself."""

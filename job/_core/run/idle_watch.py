@@ -32,7 +32,7 @@ class IdleWatch:
     def add(self, task: Task, clock: IdleClock) -> None:
         """Start the clock of a task and watch it."""
         clock.touch()
-        clock.watch(task, self.look_again)
+        clock._watch(task, self.look_again)
         self._holders[task] = clock
         self.look_again()
 
@@ -40,7 +40,7 @@ class IdleWatch:
         """Watch a task no longer: its loop has ended."""
         clock = self._holders.pop(task, None)
         if clock is not None:
-            clock.unwatch(task)
+            clock._unwatch(task)
 
     def close(self) -> None:
         """Let `run` return."""

@@ -11,6 +11,7 @@ from ..forms import Inner
 from ..task import Task
 from ..trio.calls import call
 from ..words.states import Phase
+from .pause import between_steps
 
 if TYPE_CHECKING:
     from .lifecycle import JobRun
@@ -68,6 +69,33 @@ class Incarnations:
         task._phase = Phase.RUN
         return faults
 
+    async def renew(self, task: Task) -> bool:
+        """End the incarnation that was cut and begin the next, with a checkpoint between them.
+
+        Returns:
+            Whether there is a next one: none is begun once the job is stopping.
+
+        Raises:
+            Exception: the first of what its finalizer and exits raised; the others are recorded.
+        """
+        faults = await self.end(task, None)
+        if faults:
+            task._phase = Phase.FINALIZE
+            for fault in faults[1:]:
+                note_fault(task, fault, Phase.FINALIZE)
+            raise faults[0]
+        task._cancel_expected = False
+        if not await between_steps(task):  # no init is entered once the job is cancelled
+            return False
+        await self.begin(task)
+        return True
+
+    def was_cut(self, task: Task) -> bool:
+        """Return True if `cut` is cancelled; the Cancelled that it leaves behind is no failure of the task then."""
+        cut = self.cut.cancel_called
+        task._cancel_expected = task._cancel_expected or cut
+        return cut
+
     async def finalize(self, task: Task) -> None:
         """Finalize the last incarnation if it has not ended yet: the task's own finalizer."""
         if self.begun and self._finalize is not None:
@@ -84,6 +112,23 @@ class Incarnations:
             return trio.current_effective_deadline() == -math.inf
         finally:
             self._guard.shield = False
+
+
+def open_frame(task: Task) -> None:
+    """Open a frame inside the present one of a task: what the routines enter from now on is left before what is around."""
+    task._push_frame()
+
+
+def note_fault(task: Task, error: Exception, phase: Phase) -> None:
+    """Record an error of a running task that does not change the job's end."""
+    engine_of(task).failures.note(task, phase, error)
+
+
+def note_overrun(task: Task, error: Exception) -> None:
+    """Record that a run had to be cancelled, once; the Cancelled that this leaves behind is no failure of the task."""
+    if not task._cancel_expected:
+        task._cancel_expected = True
+        note_fault(task, error, Phase.RUN)
 
 
 def engine_of(task: Task) -> JobRun:

@@ -13,11 +13,11 @@ async def pause_for(seconds: float, host: Host | None) -> None:
         await trio.sleep(seconds)
         return
     with trio.CancelScope(deadline=trio.current_time() + seconds) as scope:
-        host.add_stop_scope(scope)
+        host._add_stop_scope(scope)
         try:
             await trio.sleep_forever()
         finally:
-            host.remove_stop_scope(scope)
+            host._remove_stop_scope(scope)
 
 
 async def pause_until(task: Task, at: float) -> bool:
@@ -31,12 +31,23 @@ async def pause_until(task: Task, at: float) -> bool:
     task._step = BETWEEN
     with task.cancel_on_stop():
         await trio.sleep_until(at)
-    if task.job.stopping:
-        return False
-    task._step = NONE
-    return True
+    return _goes_on(task)
 
 
 async def pause(task: Task, seconds: float) -> bool:
     """Wait for some seconds, as `pause_until` does."""
     return await pause_until(task, trio.current_time() + seconds)
+
+
+async def between_steps(task: Task) -> bool:
+    """Make a checkpoint at which a stop finds the task between two steps; return as `pause_until` does."""
+    task._step = BETWEEN
+    await trio.lowlevel.checkpoint()
+    return _goes_on(task)
+
+
+def _goes_on(task: Task) -> bool:
+    if task.job.stopping:
+        return False
+    task._step = NONE
+    return True

@@ -12,7 +12,7 @@ from typing import Final
 
 
 class _State(Enum):
-    moves: frozenset[Enum]  # what the tables below have for it
+    _moves: frozenset[Enum]  # what the tables below have for it
 
     # Enum hashes by name in Python code; identity is as good for members and several times faster in the tables below.
     __hash__ = object.__hash__
@@ -102,7 +102,7 @@ TASK_MOVES: Final[Mapping[TaskState, frozenset[TaskState]]] = MappingProxyType(
 
 for _moves in (JOB_MOVES, TASK_MOVES):
     for _state, _next in _moves.items():
-        _state.moves = _next
+        _state._moves = _next
 
 
 def illegal_move(old: Enum, new: Enum) -> AssertionError:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import trio
 
+from ..._core.border import mark_started, run_contained
 from ..._core.job import Job
 from ..._core.words.user_code import shown
-from .._connection_fields import fill_client
+from .._connection_fields import ConnectionEnd, fill_client
 from .._errors import PEER_FAULTS, NoUpstreamError, Reject
 from .._reason import EndReason, Side, reason_of_fault
 from .._streams.closing import close
@@ -118,7 +119,7 @@ class Clients:
         fill_client(job, stream, listener=listener, queue_time=queue_time)
         job.log.debug("connection.started")
         with self._endpoint._counted(stream):
-            await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)
+            await run_contained(job, before_end=ConnectionEnd(stream))
 
     def _build(self, stream: Stream, listener: str, queue_time: float) -> Job[Any] | None:
         """Return the job of a client; None where it is turned away, or `build_job` has failed."""
@@ -148,6 +149,5 @@ def _claimed(job: object) -> Job[Any]:
         job.close()
     if not isinstance(job, Job):
         raise TypeError(f"build_job must return a Job or a Reject, got {shown(job)}")
-    job._mark_started()
-    job._quiet = (*job._quiet, *_QUIET)
+    mark_started(job, quiet=_QUIET)
     return job

@@ -11,8 +11,10 @@ from typing import Final, final
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, enable_ki_protection
 
+from ..._core.border import idle_clock_of
 from ..._core.context import current_task
 from ..._core.ending import calling_on_stop, is_cut_by_finish
+from ..._core.idle_clock import touch_at
 from ..._core.trio.rounds import let_all_catch_up
 from ..._core.words.groups import holds_for
 from .._errors import PEER_FAULTS
@@ -82,7 +84,7 @@ class RelaySession:
         # Each chunk is a heartbeat of the task. Not by tick(), which would also be a step: a run that forgets to take one
         # after its relay would be called again, for ever.
         task = current_task()
-        self._task_clock = None if task is None else task._idle
+        self._task_clock = None if task is None else idle_clock_of(task)
         self._job = None if task is None else task.job
         self.reason: EndReason | None = None
         self.closed_by = Side.PROXY
@@ -161,7 +163,7 @@ class RelaySession:
         """Put off both timeouts."""
         self._moved_at = now
         if self._task_clock is not None:
-            self._task_clock.touched = now
+            touch_at(self._task_clock, now)
 
     def changed(self) -> None:
         """Wake the watch, or have it wake up at another time where that will do."""

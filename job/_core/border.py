@@ -1,0 +1,131 @@
+"""The verbs of the core: what rooms and programs may do with a job or a task beyond its public face.
+
+No other package touches a private part of the core; tests/test_architecture.py holds that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from .run.progress import CANCELLED
+from .words.records import Cause, CauseKind, TaskError
+from .words.states import Phase
+
+if TYPE_CHECKING:
+    from .forms import AsyncRoutine
+    from .idle_clock import IdleClock
+    from .job import Job
+    from .plan import Limits
+    from .task import Task
+
+
+def limits_of(job: Job[Any]) -> Limits:
+    """Return the times that bound a job."""
+    return job._limits
+
+
+def mark_started(job: Job[Any], *, quiet: tuple[type[BaseException], ...] = ()) -> None:
+    """Take a job for `run_contained`, so that no one else can run it.
+
+    Args:
+        job: one that has not been run.
+        quiet: exception types that it is to expect besides its own.
+
+    Raises:
+        JobStateError: it has been run before.
+    """
+    job._mark_started()
+    if quiet:
+        job._quiet = (*job._quiet, *quiet)
+
+
+async def run_contained(job: Job[Any], *, before_end: Callable[[Job[Any]], None] | None = None) -> None:
+    """Run a job that `mark_started` has taken to its end; its failure is recorded and logged, not raised.
+
+    Args:
+        job: the job.
+        before_end: called with it when it has ended, before observers and the log hear of that.
+
+    Raises:
+        trio.Cancelled: an outer scope or the parent cancelled the job.
+        BaseException: what must not be contained: KeyboardInterrupt, SystemExit and their kind.
+    """
+    job._on_end = before_end
+    await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)
+
+
+async def leave_block(job: Job[Any], exc: BaseException | None) -> BaseException | None:
+    """Leave the `async with` of a job, which raised `exc`; return what is to come out."""
+    return await job._leave_block(exc)
+
+
+async def drained(job: Job[Any]) -> None:
+    """Wait until a job has ended by itself; neither `keep_open` nor its block holds it up any longer."""
+    if job._run is not None:
+        job._run.drop_keep_open()
+    await job.wait()
+
+
+def start_helper(job: Job[Any], work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a part of a room beside the tasks of a running job, from now until all run loops have exited."""
+    if job._run is not None:
+        job._run.stop.start_helper(work)
+
+
+def obey(job: Job[Any], order: BaseException) -> None:
+    """End a job with what code of the user's raised where nothing else would take it, in a signal's callback say."""
+    job._obey(order)
+
+
+def finish_by_signal(job: Job[Any], task: Task | None = None) -> None:
+    """Finish a job within its own grace because of a signal; `task` is the one that listened, if there was one."""
+    job._finish(Cause(CauseKind.SIGNAL, task, at=trio.current_time()), job._limits.grace)
+
+
+def stop_cause(job: Job[Any]) -> Cause | None:
+    """Return what asked a job to stop: a finish first, else what interrupted it; None while nothing has."""
+    record = job._stop_record
+    return record.asked or record.cause
+
+
+def is_halted(job: Job[Any]) -> bool:
+    """Return True if all run loops of a running job have been cancelled."""
+    return job._run is not None and job._run.stop.mode is CANCELLED
+
+
+def note_outer_cancel(job: Job[Any]) -> None:
+    """Record a cancellation from outside of a job, which its loops may not see behind a shield."""
+    if job._run is not None:
+        job._run.stop.check_outer_cancel()
+
+
+def cancellable(task: Task) -> trio.CancelScope:
+    """Return a scope that cancels this task's loop alone; to be asked for before the task starts."""
+    task._loop_scope = trio.CancelScope()
+    return task._loop_scope
+
+
+def wrap_routines(task: Task, wrap: Callable[[Phase, AsyncRoutine], AsyncRoutine]) -> frozenset[Phase]:
+    """Put what `wrap` makes of each routine of a task in its place; return which the task has."""
+    given = zip(Phase, (task._init, task._run, task._finalize), strict=True)
+    wrapped = {phase: wrap(phase, routine) for phase, routine in given if routine is not None}
+    task._init, task._run, task._finalize = map(wrapped.get, Phase)
+    return frozenset(wrapped)
+
+
+def idle_clock_of(task: Task) -> IdleClock | None:
+    """Return the clock that bounds the silence of a task; None without an idle timeout."""
+    return task._idle
+
+
+def report_contained(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
+    """Report an error of a task that goes on in spite of it, to observers and the log; it goes nowhere else."""
+    task.job._task_failed(task, TaskError(task, phase, error), survived=True)
+
+
+def report_stalled(task: Task, since: float) -> None:
+    """Report that a task has been working since then without ending, to observers and the log."""
+    task.job._task_stalled(task, since)
