@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Final, Protocol
 
-from trio.lowlevel import disable_ki_protection
+from trio.lowlevel import current_task, disable_ki_protection
 
 from ..forms import AsyncRoutine, refuse_routines
 from ..task import BETWEEN, DONE, IDLE, NONE, TICK, Task
@@ -35,13 +35,14 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, time_slice: T
         BaseException: whatever `run` raises.
     """
     until = time_slice.slice_ends  # of a slice that others have begun, the rest
+    now = 0.0
     pause = 0.0  # the last time that it was idle
     idle_at = -1  # which step that was
     while True:
         task._step = NONE
         result = await run(task)
         task.steps += 1
-        if task._step == TICK and monotonic() < until and not stop.stopping and result is None:
+        if task._step == TICK and (now := monotonic()) < until and not stop.stopping and result is None:
             continue  # fast path
         if result is not None and task._bare:
             refuse_routines(task.name, result)
@@ -49,9 +50,10 @@ async def run_loop(task: Task, run: AsyncRoutine, stop: Stoppable, time_slice: T
         if step == DONE:
             return
         if step == TICK:
-            if monotonic() >= until:
+            if now >= until:
                 task._step = BETWEEN
-                until = await time_slice.yield_if_due()
+                trio_task = task._trio_task or current_task()
+                until = time_slice.may_go_on(trio_task, now) or await time_slice.checkpoint()
         elif step == IDLE:
             task._step = BETWEEN
             pause = min(max(SHORTEST_PAUSE, 2 * pause), LONGEST_PAUSE) if task.steps == idle_at + 1 else 0.0

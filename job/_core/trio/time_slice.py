@@ -14,6 +14,8 @@ from typing import Protocol
 import trio
 from trio.lowlevel import RunVar
 
+from .scopes import is_cancelled
+
 SLICE = 0.001
 """Seconds of processor time between two rounds of trio's scheduler, spent by all spinning loops together."""
 
@@ -63,26 +65,24 @@ class TimeSlice:
         self._seen_until = 0.0
 
     async def yield_if_due(self) -> float:
-        """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again.
+        """Let the others run, once, where that is due; return until when (on `monotonic`) the caller need not ask again."""
+        return self.may_go_on(trio.lowlevel.current_task(), monotonic()) or await self.checkpoint()
 
-        Where the present slice is not used up, the caller goes on at once: a short job need not suspend at all. The same where
-        the caller has suspended since it was here, on its own account: then it only looks whether it is cancelled.
+    def may_go_on(self, task: trio.lowlevel.Task, now: float) -> float:
+        """Return until when (on `monotonic`) the running trio task may go on at once; 0.0 if it must pass a `checkpoint`.
+
+        It may where the present slice is not used up, since a short job need not suspend at all, and where it has suspended on
+        its own account since it was here, unless it is cancelled. A plain function: among ten loops or more nearly every step
+        comes this way, and a coroutine would cost more than all that is done here.
         """
-        now = monotonic()
         if now < self.slice_ends:
             return self.slice_ends
-        task = trio.lowlevel.current_task()
-        if self.slice and task.custom_sleep_data is not _CHECKED:
-            if self.on_spin is not None:
-                self.on_spin.suspended(task)
-            await trio.lowlevel.checkpoint_if_cancelled()
-            until = now + self._share_of_the_woken(now)
-        else:
-            if self.on_spin is not None:
-                self.on_spin.spun(task)
-            until = await self._checkpoint()
+        if not self.slice or task.custom_sleep_data is _CHECKED or is_cancelled(task):
+            return 0.0
+        if self.on_spin is not None:
+            self.on_spin.suspended(task)
         task.custom_sleep_data = _CHECKED
-        return until
+        return now + self._share_of_the_woken(now)
 
     def _share_of_the_woken(self, now: float) -> float:
         # Any number of loops may be woken at once by what they waited for, and all of them may spin from now on.
@@ -92,7 +92,11 @@ class TimeSlice:
         self._seen += 1
         return self.slice / max(self._seen, self._seen_before)
 
-    async def _checkpoint(self) -> float:
+    async def checkpoint(self) -> float:
+        """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again."""
+        task = trio.lowlevel.current_task()
+        if self.on_spin is not None and (not self.slice or task.custom_sleep_data is _CHECKED):
+            self.on_spin.spun(task)
         self.waiting += 1
         try:
             await trio.lowlevel.checkpoint()
@@ -100,6 +104,7 @@ class TimeSlice:
             share = self.slice / self.waiting
             self.waiting -= 1
         self.slice_ends = monotonic() + share
+        task.custom_sleep_data = _CHECKED
         return self.slice_ends
 
 
