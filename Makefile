@@ -23,6 +23,7 @@ demo: $(READY) ## run the image balancer on loopback, with pictures from IMAGES=
 	@$(PY) -m examples.tcpbalancer demo $(if $(IMAGES),--images "$(IMAGES)")
 
 test: $(READY) ## check all that must hold: lint, format, types, tests, coverage, docs
+	@$(PY) -m tests.queue.redis_server
 	@echo 'lint: ruff check'
 	@$(PY) -m ruff check --quiet
 	@echo 'format: ruff format --check'

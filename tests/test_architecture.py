@@ -55,7 +55,7 @@ MAY_IMPORT = {
 }
 
 RUNTIME = {"structlog", "trio"}
-OPTIONAL = {"PIL", "cronsim", "h11", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
+OPTIONAL = {"PIL", "anyio", "coredis", "cronsim", "h11", "hypothesis", "msgspec", "prometheus_client", "rich", "uvloop"}
 MAY_DEPEND_ON = {"words": set[str](), "door": set[str](), **dict.fromkeys(ENGINE[1:], RUNTIME)}
 
 FOLDERS = [

@@ -10,9 +10,11 @@ For work that may be lost with its process use `job.background`.
 
 from __future__ import annotations
 
+from .._core import door
 from ._consume import consume
 from ._errors import Discard, MessageLostError, Reject, UnavailableError
 from ._message import DeadLetter, Delivery, Message, QueueStatistics
+from ._redis import RedisStream
 from ._source import Source
 
 __all__ = [
@@ -22,13 +24,11 @@ __all__ = [
     "Message",
     "MessageLostError",
     "QueueStatistics",
+    "RedisStream",
     "Reject",
     "Source",
     "UnavailableError",
     "consume",
 ]
 
-# Tracebacks and reprs name the door, not the room behind it.
-for _name in __all__:
-    globals()[_name].__module__ = __name__
-del _name
+door.export(globals())
