@@ -1,4 +1,4 @@
-"""Registered loggers: each job writes to its own, else to its parent's, else to the default one.
+"""Registered loggers: a job writes to its own logger, else to its parent's, else to the default one.
 
 A logger is a structlog logger (anything with `bind`), or a mapping `{level: handler}` with `handler(event, fields)`. Levels are
 verbosities: 0 always, 1 more, 2 debug.
@@ -32,7 +32,7 @@ _LEVEL_OF: Final[Mapping[str, int]] = {"error": ALWAYS, "warning": ALWAYS, "info
 
 @final
 class Guard:
-    """Isolates one logger: its first Exception is told on stderr, and all are without effect."""
+    """The guard around one logger: its first Exception is reported on stderr, and none has any effect."""
 
     __slots__ = ("_told",)
 
@@ -40,7 +40,7 @@ class Guard:
         self._told = False
 
     def call(self, write: Callable[..., None], *args: Any) -> None:
-        """Write, if it can be done."""
+        """Call `write`, and contain its Exception."""
         try:
             write(*args)
         except Exception as error:
@@ -51,14 +51,14 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A logger and how much it wants to hear; `level` None means the default logger's."""
+    """A logger and its verbosity; `level` None means that of the default logger."""
 
     logger: Logger
     level: int | None
     guard: Guard = field(default_factory=Guard)
 
     def wants(self, level: int) -> bool:
-        """Whether a record of this level is for the logger."""
+        """Return True if the logger takes records of this level."""
         limit = self.level
         if limit is None:
             limit = _default.level if _default is not None and _default.level is not None else ALWAYS
@@ -70,14 +70,14 @@ _unregistered: Final = Guard()
 
 
 def register_default_logger(logger: Logger | None, *, level: int = ALWAYS) -> None:
-    """Make `logger` the fallback of all jobs that have none, own or inherited; None takes it away again.
+    """Make `logger` the default of all jobs that have none, own or inherited; None removes it.
 
     Args:
         logger: a structlog logger (anything with `bind`), or a mapping `{level: handler(event, fields)}`.
-        level: the verbosity up to which it is written to: 0 always, 1 more, 2 debug.
+        level: the highest verbosity that is written: 0 always, 1 more, 2 debug.
 
     Raises:
-        TypeError: `logger` is neither, or `level` is no int.
+        TypeError: `logger` is neither, or `level` is not an int.
         ValueError: `level` is negative, or the mapping is empty.
     """
     global _default  # noqa: PLW0603 - the one process-wide setting, as the default logger of a program is
@@ -86,7 +86,7 @@ def register_default_logger(logger: Logger | None, *, level: int = ALWAYS) -> No
 
 @contextmanager
 def default_logger(logger: Logger, level: int) -> Iterator[None]:
-    """Make `logger` the default one while the block runs; one that is registered meanwhile stays."""
+    """Make `logger` the default one while the block runs; a logger that is registered meanwhile stays."""
     global _default  # noqa: PLW0603 - as above
     before, mine = _default, checked_registration(logger, level)
     _default = mine
@@ -98,12 +98,12 @@ def default_logger(logger: Logger, level: int) -> Iterator[None]:
 
 
 def has_default_logger() -> bool:
-    """Whether a default logger is registered."""
+    """Return True if a default logger is registered."""
     return _default is not None
 
 
 def checked_registration(logger: Logger, level: int | None) -> Registration:
-    """Return the registration, or refuse the arguments."""
+    """Check the arguments, and return a registration of them."""
     if level is not None and (isinstance(level, bool) or not isinstance(level, int)):
         raise TypeError(f"level must be an int, got {level!r}")
     if level is not None and level < 0:
@@ -120,7 +120,9 @@ def checked_registration(logger: Logger, level: int | None) -> Registration:
 
 
 def _check_methods(logger: object) -> None:
-    for severity in _LEVEL_OF:  # of the class: to ask a lazy logger of structlog for one is to make it
+    for (
+        severity
+    ) in _LEVEL_OF:  # Looked up on the class: an attribute of a lazy structlog logger would create the real one.
         check.plain(f"{severity}() of logger", getattr(type(logger), severity, None))
 
 
@@ -137,9 +139,10 @@ def _check_handlers(handlers: Mapping[Any, Any]) -> None:
 
 @final
 class Loggers:
-    """The chain of registrations that a job looks through: its own, its parent's, the default one.
+    """The chain of registrations that a job searches: its own, its parent's, the default one.
 
-    Apart from the job, so that a job whose parent is gone still writes where the parent did, without keeping it alive.
+    The chain is separate from the job, so that a job still writes to its parent's logger when the parent is gone, and does not
+    keep the parent alive.
     """
 
     __slots__ = ("own", "parent")
@@ -149,7 +152,7 @@ class Loggers:
         self.parent = parent
 
     def find(self) -> Registration | None:
-        """Return the nearest registration; None where there is none at all."""
+        """Return the nearest registration, or None."""
         node: Loggers | None = self
         while node is not None:
             if node.own is not None:
@@ -158,7 +161,7 @@ class Loggers:
         return _default
 
     def wants(self, level: int) -> bool:
-        """Whether a record of this level has a reader."""
+        """Return True if a logger takes records of this level."""
         found = self.find()
         return found is not None and found.wants(level)
 
@@ -167,18 +170,18 @@ class Loggers:
 class JobLog:
     """Writes records to the logger of a job. Get it as `Job.log` or `Task.log`.
 
-    A faulty handler is isolated: its first Exception is told on stderr, and none reaches the job.
+    A faulty handler is isolated: its first Exception is reported on stderr, and none reaches the job.
     """
 
     __slots__ = ("_fields", "_loggers", "_shared")
 
     def __init__(self, loggers: Loggers, shared: Mapping[str, Any], fields: Mapping[str, Any]) -> None:
         self._loggers = loggers
-        self._shared = shared  # the job's own dict: what is put in it later is in later records
+        self._shared = shared  # The job's own dict: later changes show in later records.
         self._fields = fields
 
     def __call__(self, level: int, event: str, /, **fields: Any) -> None:
-        """Write `event` where `level` is not above the logger's level: 0 and 1 as info, 2 and more as debug."""
+        """Write `event` if `level` is not above the logger's level: 0 and 1 as info, 2 and more as debug."""
         if not isinstance(level, int):
             raise TypeError(f"level must be an int, got {level!r}")
         self._write("info" if level < DEBUG else "debug", level, event, fields)
@@ -209,7 +212,7 @@ class JobLog:
         return JobLog(self._loggers, self._shared, {**self._fields, **named(fields, BOUND)})
 
     def _write_own(self, severity: str, event: str, fields: dict[str, Any], keys: frozenset[str] = _NO_KEYS) -> None:
-        """Write a record of the framework's: its fields, and `keys`, are not to be confused with those of the job."""
+        """Write a record of the framework, whose fields and `keys` take precedence over the job's fields."""
         self._write(severity, _LEVEL_OF[severity], event, fields, BOUND.union(fields, keys))
 
     def _write(
@@ -223,13 +226,13 @@ class JobLog:
             found.guard.call(deliver, found.logger, severity, level, event, self._all(fields, reserved))
 
     def _all(self, fields: dict[str, Any], reserved: frozenset[str]) -> dict[str, Any]:
-        """Return the fields of a record in the order they were put in: the job's, what was bound, those of the line."""
-        shared = {**self._shared}  # a copy: a thread may be putting something in
+        """Return the fields of a record in order: the job's, those bound to the log, those of this call."""
+        shared = {**self._shared}  # A copy, because a thread may be writing to it.
         return {**named(shared, reserved), **self._fields, **named(fields, RESERVED)}
 
 
 def deliver(logger: Logger, severity: str, level: int, event: str, fields: dict[str, Any]) -> None:
-    """Hand one record to a logger of either kind."""
+    """Pass one record to a logger of either kind."""
     if not isinstance(logger, Mapping):
         getattr(logger, severity)(event, **fields)
         return
@@ -239,6 +242,6 @@ def deliver(logger: Logger, severity: str, level: int, event: str, fields: dict[
 
 
 def handler_for(handlers: Mapping[int, Handler], level: int) -> Handler:
-    """Return the handler of the level, or of the nearest one below it, or the lowest there is."""
+    """Return the handler of the level, else that of the nearest level below it, else that of the lowest level."""
     below = [registered for registered in handlers if registered <= level]
     return handlers[max(below) if below else min(handlers)]

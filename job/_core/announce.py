@@ -1,4 +1,4 @@
-"""Events of no single job, the health of an upstream say: which observers hear of them, and where they are logged."""
+"""Events that belong to no single job, such as the health of an upstream: their observers and their log."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ if TYPE_CHECKING:
 
 
 def announce(event: Any, beside: Task | None = None) -> None:
-    """Tell the observers of the job whose code is running, those of the jobs above it, and those for all; each once.
+    """Notify the observers of the running job, of the jobs above it, and of all jobs; each observer once.
 
-    beside: the task whose job is taken where no job's code is running.
+    Args:
+        event: the record.
+        beside: the task whose job is used if no job's code is running.
 
     Raises:
-        BaseException: what an observer raised that is no Exception: an order to the code that announces, and so to its job.
+        BaseException: an observer raised something other than an Exception: an order to the calling code, and so to its job.
     """
     where = _here(beside)
     job = where.job if isinstance(where, Task) else where
@@ -35,7 +37,7 @@ def announce(event: Any, beside: Task | None = None) -> None:
 
 
 def log_here(beside: Task | None = None) -> JobLog:
-    """Return the log of the running task or job, else that of `beside`, else the default one."""
+    """Return the log of the running task or job, or that of `beside`, or the default one."""
     where = _here(beside)
     return JobLog(Loggers(None), {}, {}) if where is None else where.log
 

@@ -1,12 +1,12 @@
-"""`async with` a job: it runs beside the block and is kept open by it.
+"""`async with` a job: the job runs beside the block, and the block keeps it open.
 
-Written out by hand, not as a generator with a `yield` for the block: what goes through a generator comes out changed where it
-is a StopAsyncIteration, or an error that cannot be written to.
+The block is a class, not a generator with a `yield`: a generator would change a StopAsyncIteration, and an error that cannot be
+written to.
 
-A block may be opened by a task of another job for as long as that task lives: by `Task.enter`, or in its init. Such a job must
-not be cut where the finish of its parent cuts that task, which may need it to the end of its own finalizer. So a shield lies
-around its run, not around the block, until the block is left. A cancel of the parent does not come through the scopes; it is
-told by the parent itself, at once.
+Theory: a task of another job may open a block for its whole life, with `Task.enter` or in its init. When the parent finishes
+and cuts that task, the inner job must not be cut with it, because the task may need it until the end of its own finalizer.
+Therefore a shield lies around the run of the inner job (not around the block) until the block is left. The shield does not
+hide a cancel of the parent: the parent tells its children directly, at once.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 @final
 class Block:
-    """One `async with` of a job; what comes out is the error of whichever of the two failed first, bare.
+    """One `async with` of a job; if the job or the block fails, the first of their errors comes out, bare.
 
     Attributes:
-        opened_by_task: opened in the trio task of a task of the job's parent, and not left yet.
-        closed_by_task: and that for the life of that task.
+        opened_by_task: the block was opened in the trio task of one of the parent's tasks, and has not been left.
+        closed_by_task: in addition, that task keeps it open for its whole life.
     """
 
     __slots__ = ("_job", "_nursery", "_scope", "_shield", "closed_by_task", "opened_by_task")
@@ -40,8 +40,8 @@ class Block:
 
     def __init__(self, job: Job[Any]) -> None:
         self._job = job
-        self._scope: trio.CancelScope | None = None  # of the block
-        self._shield: trio.CancelScope | None = None  # of the run
+        self._scope: trio.CancelScope | None = None  # Around the block.
+        self._shield: trio.CancelScope | None = None  # Around the run of the job.
         opener = current_task()
         if opener is not None:
             job._entered_by(opener)
@@ -50,7 +50,7 @@ class Block:
 
     @enable_ki_protection
     async def open(self) -> BaseException | None:
-        """Start the job and wait until its oneshot is done; return what is to be raised where the job failed before that."""
+        """Start the job and wait until its oneshot is done; return the error to raise if the job failed before that."""
         self._nursery = trio.open_nursery()
         nursery = await self._nursery.__aenter__()
         raised = None
@@ -66,7 +66,7 @@ class Block:
 
     @enable_ki_protection
     async def close(self, exc: BaseException | None) -> BaseException | None:
-        """Finish the job (cancel it where the block raised `exc`) and wait until it has ended; return what is to come out."""
+        """Finish the job, or cancel it if the block raised `exc`; wait until it has ended and return the error to raise."""
         raised = exc if self._scope is None else _through(self._scope, exc)
         self._scope = None
         if self._shield is not None:
@@ -75,15 +75,15 @@ class Block:
         error = await self._end(raised)
         if error is None and not self.closed_by_task:
             return self._job._error_from_parent()
-        return error  # else the parent, whose own exit this is, knows of its cancellation
+        return error  # If this is an exit of a parent's task, the parent knows of its cancellation.
 
     @property
     def entered(self) -> bool:
-        """Whether the block runs."""
+        """True while the block runs."""
         return self._scope is not None
 
     def cancel(self) -> None:
-        """Cancel the block: the job has failed."""
+        """Cancel the block, because the job has failed."""
         if self._scope is not None:
             self._scope.cancel()
 
@@ -99,12 +99,12 @@ class Block:
             await self._job._run_beside(on_ready)
 
     async def _end(self, raised: BaseException | None) -> BaseException | None:
-        """Wait for the end of the job, and return what is to come out."""
+        """Wait for the end of the job, and return the error to raise."""
         job = self._job
         try:
             await self._nursery.__aexit__(None, None, None)
         except BaseExceptionGroup as group:
-            # The job raises nothing into the nursery: this is a KeyboardInterrupt that came while it closed.
+            # The job raises nothing into the nursery, so this is a KeyboardInterrupt that arrived while the nursery closed.
             raised = group.exceptions[0]
         finally:
             self.opened_by_task = False
@@ -121,7 +121,7 @@ class Block:
             return
         if raised is None:
             job.finish()
-        elif error is not raised:  # its own scope has taken what Cancelled the job sent it
+        elif error is not raised:  # The block's scope has absorbed the Cancelled that the job sent.
             run.stop.block_cancelled()
         if error is not None:
             run.stop.interrupt(CauseKind.ERROR, None, None, error, mapped=False)
@@ -129,7 +129,7 @@ class Block:
 
 
 def _through(scope: trio.CancelScope, exc: BaseException | None) -> BaseException | None:
-    """Leave a scope with an exception; return what comes out of it."""
+    """Leave a scope with an exception, and return the exception that comes out."""
     about = (None, None, None) if exc is None else (type(exc), exc, exc.__traceback__)
     try:
         return None if scope.__exit__(*about) else exc

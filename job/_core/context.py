@@ -1,4 +1,4 @@
-"""Which task, and so which job, the running code belongs to."""
+"""The task, and so the job, that the running code belongs to."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from .task import Task
 if TYPE_CHECKING:
     from .job import Job
 
-# Weak: contexts are copied into whatever is spawned, and would keep a job that ended long ago alive.
+# The reference is weak, because contexts are copied into whatever is spawned and would keep an ended job alive.
 _current: ContextVar[Callable[[], Task | Job[Any] | None] | None] = ContextVar("job current", default=None)
 make_current: Final = _current.set
-"""Make what a weak reference leads to the current one, for the rest of a context."""
+"""Make the target of a weak reference the current task or job, for the rest of a context."""
 
 
 def reference_in(context: Context) -> Any:
-    """Return the weak reference to the task or job that a context belongs to; None outside."""
+    """Return the weak reference to the task or job that a context belongs to, or None."""
     return context.get(_current)
 
 
 context_of: Final = _current.get
-"""Return the weak reference to what the running code belongs to, or once belonged to; None for none."""
+"""Return the weak reference to the task or job that the running code belongs to, or once belonged to, or None."""
 
 
 def current_task() -> Task | None:
-    """Return the task whose routine is running, also in what it spawned; None outside, and once its job has ended."""
+    """Return the task whose routine, or whatever that spawned, is running; None outside, and once its job has ended."""
     reference = _current.get()
     if reference is None:
         return None

@@ -1,4 +1,4 @@
-"""The public door of a package: what it exports says that it lives there."""
+"""The public door of a package: its exports name it as their module."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def export(namespace: dict[str, Any]) -> None:
-    """Make the public functions and classes of a package name it as their module: in tracebacks, reprs and pickles.
+    """Set `__module__` of a package's public functions and classes, for tracebacks, reprs and pickles.
 
     Args:
         namespace: the `globals()` of the package, `__all__` included.

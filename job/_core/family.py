@@ -1,7 +1,7 @@
-"""The jobs that were made inside of a job, held weakly.
+"""The children of a job, held weakly.
 
-Jobs nest as deep as you like, so what a parent tells those below it is told from here, level by level, and not by each job to
-the next: that would end with Python's stack.
+Jobs may nest to any depth, so a parent reaches the jobs below it from here, level by level. If each job told its own children,
+the recursion would overflow Python's stack.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @final
 class Children:
-    """The children of a job that have not ended. One that runs is kept alive by its own run; one that is NEW is left alone."""
+    """The children of a job that have not ended. A running child is kept alive by its own run; a NEW one is left alone."""
 
     __slots__ = ("_jobs",)
 
@@ -28,39 +28,41 @@ class Children:
         self._jobs: WeakValueDictionary[int, Job[Any]] = WeakValueDictionary()
 
     def add(self, child: Job[Any]) -> None:
-        """Take a new child."""
+        """Add a child."""
         self._jobs[child.id] = child
 
     def discard(self, child: Job[Any]) -> None:
-        """Forget a child that has ended, or is another job's from now on."""
+        """Remove a child that has ended or has a new parent."""
         self._jobs.pop(child.id, None)
 
     def leave_other_runs(self) -> None:
-        """Let go the children that run in another trio run: a job is a child only within its own."""
+        """Remove the children of other trio runs: a job is a child only within its own trio run."""
         for child in self.started():
             if child._run is not None and not child._run.is_here():
                 child._detach()
 
     def started(self) -> list[Job[Any]]:
-        """Return the children that run, oldest first."""
-        found = (reference() for reference in self._jobs.valuerefs())  # `values` would not do for another thread
+        """Return the running children, oldest first."""
+        found = (
+            reference() for reference in self._jobs.valuerefs()
+        )  # Unlike `values`, this is safe in another thread.
         return [child for child in found if child is not None and child.state is not JobState.NEW and not child.ended]
 
     def that_finish(self) -> list[Job[Any]]:
-        """Return those that a finish of the parent reaches: all that run, but what a task has opened it closes itself."""
+        """Return the children that a finish of the parent reaches: the running ones, except those that a task closes itself."""
         return [child for child in self.started() if not child._closed_by_task]
 
     def that_end_first(self) -> list[Job[Any]]:
-        """Return those that run and will have ended before the parent's finalizers: the others are closed by one of these."""
+        """Return the running children that end before the parent's finalizers; the finalizers close the others."""
         return [child for child in self.started() if not child._left_open]
 
     def cancel(self, cause: Cause) -> None:
-        """Cancel all below that run, because their parent was interrupted."""
+        """Cancel all running jobs below, because their parent was interrupted."""
         for child in self.started():
             self.cancel_one(child, cause)
 
     def cancel_one(self, child: Job[Any], cause: Cause) -> None:
-        """Cancel a child and all that run below it."""
+        """Cancel a child and all running jobs below it."""
         pending = deque([(child, cause)])
         while pending:
             each, cause = pending.popleft()
@@ -69,12 +71,12 @@ class Children:
                 pending.extend((below, theirs) for below in each._children.started())
 
     def finish(self, cause: Cause, grace: float) -> None:
-        """Finish all below that run, within what is left of their parent's grace."""
+        """Finish all running jobs below, within what is left of their parent's grace."""
         for child in self.that_finish():
             self.finish_one(child, cause, grace)
 
     def finish_one(self, child: Job[Any], cause: Cause, grace: float) -> None:
-        """Finish a child and all that run below it."""
+        """Finish a child and all running jobs below it."""
         pending = deque([(child, cause)])
         while pending:
             each, cause = pending.popleft()
@@ -83,7 +85,7 @@ class Children:
                 pending.extend((below, asked) for below in each._children.that_finish())
 
     def expire(self) -> None:
-        """End the stop budgets of all below that run: their parent's is over."""
+        """End the stop budgets of all running jobs below, because their parent's is spent."""
         pending = deque(self.started())
         while pending:
             child = pending.popleft()
@@ -92,7 +94,7 @@ class Children:
                 pending.extend(child._children.started())
 
     async def ended(self, which: Callable[[Children], list[Job[Any]]]) -> None:
-        """Wait until none of these runs."""
+        """Wait until none of these jobs is running."""
         while children := which(self):
             for child in children:
                 await child.wait()

@@ -1,4 +1,4 @@
-"""The three forms in which a task may be given, brought to one: a factory, a bare run, an object with a `run` method."""
+"""Convert the three forms of a task (a factory, a bare run, an object with a `run` method) to routines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 Routine: TypeAlias = "Callable[[Task], object]"
-"""Takes the task; `async def` or plain, an awaitable result of a plain one is awaited."""
+"""A function of the task, `async def` or plain; an awaitable result of a plain one is awaited."""
 
 AsyncRoutine: TypeAlias = "Callable[[Task], Awaitable[object]]"
 
@@ -26,7 +26,7 @@ AsyncRoutines: TypeAlias = "tuple[AsyncRoutine | None, AsyncRoutine | None, Asyn
 
 
 class Routines(NamedTuple):
-    """What a factory returns: the three routines of a task, each may be None; a plain 3-tuple is as good.
+    """The three routines of a task, as a factory returns them. Each may be None; a plain 3-tuple is as good.
 
     init: called once, before `run`. run: called again and again until it says `done()`. finalize: called exactly once for
     each task whose init was entered, whatever happened.
@@ -37,7 +37,7 @@ class Routines(NamedTuple):
     finalize: Routine | None = None
 
 
-# The job of a factory is `Job[Any]`: a factory written for Job[Stream] goes into any job that its author puts it in.
+# A factory takes `Job[Any]`, so that one written for Job[Stream] can be added to any job.
 Factory: TypeAlias = "Callable[[Job[Any]], Routines | tuple[Routine | None, Routine | None, Routine | None] | object]"
 
 TaskForm: TypeAlias = "Factory | Routine | object"
@@ -45,14 +45,14 @@ TaskForm: TypeAlias = "Factory | Routine | object"
 
 
 def make_routines(form: object, job: object) -> AsyncRoutines:
-    """Tell which of the three forms `form` is, and make the routines of a task of `job` from it.
+    """Recognise the form of a task, and make the routines of a task of `job` from it.
 
     Raises:
-        TypeError: it is none of them, or what its factory returned is none either.
+        TypeError: `form` has none of the three forms, or a factory returned neither routines nor such an object.
     """
     if is_async(form):
         return None, cast("AsyncRoutine", form), None
-    if type(form) is not FunctionType or form.__dict__:  # nearly every factory is one, and has nothing else about it
+    if type(form) is not FunctionType or form.__dict__:  # Nearly every factory fails this quick check.
         if not isinstance(form, type) and callable(getattr(form, "run", None)):
             return _from_object(form, form)
         if not callable(form):
@@ -70,7 +70,7 @@ def make_routines(form: object, job: object) -> AsyncRoutines:
 
 
 def form_name(form: object) -> str:
-    """Return the name of a task form: the function's (under any partial) or the class's, a trailing `_task` dropped."""
+    """Return the name of the function (within any partial) or of the class, without a trailing `_task`."""
     while isinstance(form, functools.partial):
         form = form.func
     name = getattr(form, "__name__", None) or type(form).__name__
@@ -113,7 +113,7 @@ def _adapted(form: object, part: str, routine: Any) -> AsyncRoutine:
 
 
 def as_async(routine: Routine) -> AsyncRoutine:
-    """Return a plain function as something whose result can always be awaited."""
+    """Wrap a plain function so that its result can always be awaited."""
 
     async def call(task: Task) -> object:
         result = routine(task)
@@ -123,37 +123,37 @@ def as_async(routine: Routine) -> AsyncRoutine:
 
 
 def refuse_routines(name: str, result: object) -> None:
-    """Refuse the result of a bare run that is a factory written `async def` by mistake.
+    """Refuse routines returned by a bare run: it is a factory written `async def` by mistake.
 
-    Without this it would fail with a missing step, which says nothing of the mistake.
+    Without this check it would fail with a missing step, which does not point at the mistake.
     """
     if are_routines(result):
         raise TypeError(f"{name!r} is a coroutine function and returned routines; a factory is a plain function")
 
 
 def are_routines(result: object) -> bool:
-    """Whether `result` is what a factory returns. Three Nones may be anything, a row of a database say."""
+    """Return True if `result` is what a factory returns. A tuple of three Nones may be anything, such as a database row."""
     if isinstance(result, Routines):
         return True
     return isinstance(result, tuple) and len(result) == len(Routines._fields) and any(map(callable, result))
 
 
 def is_async(function: object) -> bool:
-    """Whether calling `function` gives a coroutine; partials and bound methods are looked through."""
-    # The shortcuts are for speed: this is asked for each routine of each task, nearly always of a function or a method.
+    """Return True if calling `function` returns a coroutine; look through partials and bound methods."""
+    # The shortcuts are for speed: this runs for each routine of each task, and nearly all are functions or methods.
     if type(function) is not FunctionType:
         if type(function) is not MethodType:
             return inspect.iscoroutinefunction(function)
         return is_async(function.__func__)
     if function.__code__.co_flags & CO_COROUTINE:
         return True
-    if not function.__dict__:  # where a mark would be
+    if not function.__dict__:  # `inspect.markcoroutinefunction` sets an attribute there.
         return False
     return inspect.iscoroutinefunction(function)
 
 
 class Inner(NamedTuple):
-    """The routines of what is wrapped."""
+    """The routines of a wrapped task."""
 
     init: AsyncRoutine | None
     run: AsyncRoutine | None

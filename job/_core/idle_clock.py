@@ -1,4 +1,4 @@
-"""The idle clock: the time since the last sign of life, kept without a timer."""
+"""The idle clock: the time since the last sign of life, measured without a timer."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from . import check
 
 @final
 class IdleClock:
-    """Seconds since the last `touch`, against a limit; may be shared by any number of tasks.
+    """The seconds since the last `touch`, with a limit; any number of tasks may share one clock.
 
     A relay is idle only when both of its directions are: give both tasks the same clock, and a tick of either counts for
-    both. A touch is a clock read and a store; whoever enforces the limit sleeps until `deadline` and looks again.
+    both. A touch is a clock read and a store; the watcher that enforces the limit sleeps until `deadline` and looks again.
 
     For a limit on a single wait use `trio.fail_after`.
 
     Args:
-        seconds: how long the holders may be silent. Writable: a new limit counts at once.
+        seconds: how long the holders may be silent. It is writable, and a new limit takes effect at once.
     """
 
     __slots__ = ("_busy", "_seconds", "_touched", "_watchers")
 
     def __init__(self, seconds: float) -> None:
         self._seconds = check.positive_seconds("seconds", seconds)
-        self._touched = -math.inf  # a plain attribute: each tick of each holder writes it
+        self._touched = -math.inf  # A plain attribute, because each tick of each holder writes it.
         self._busy = 0
         self._watchers: dict[object, Callable[[], None]] = {}
 
@@ -40,21 +40,21 @@ class IdleClock:
 
     @property
     def idle_for(self) -> float:
-        """Seconds since the last touch; 0 while a holder is busy or before the first touch."""
+        """The seconds since the last touch; 0 while a holder is busy, and before the first touch."""
         if self._busy or self._touched == -math.inf:
             return 0.0
         return trio.current_time() - self._touched
 
     @property
     def deadline(self) -> float:
-        """When the clock runs out, on trio's clock; infinity while a holder is busy or before the first touch."""
+        """When the limit is reached, on trio's clock; infinity while a holder is busy, and before the first touch."""
         if self._busy or self._touched == -math.inf:
             return math.inf
         return self._touched + self._seconds
 
     @property
     def seconds(self) -> float:
-        """The limit."""
+        """The limit, in seconds."""
         return self._seconds
 
     @seconds.setter

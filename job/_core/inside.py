@@ -1,4 +1,4 @@
-"""What can be seen of a running job from outside of it: for the rooms that look into a program, from any thread."""
+"""Inspect running jobs from outside, from any thread: for the rooms that look into a program."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from .job import Job
 
 RUN_OF_A_JOB: Final = JobRun.run_to_end.__code__
-"""The frame in which a trio task runs a job to its end, as the job's host."""
+"""The code of the frame in which a host runs a job to its end."""
 
 RUN_OF_A_TASK: Final = run_task.__code__
-"""The frame in which a trio task runs a task, from its init to its exits."""
+"""The code of the frame in which a trio task runs a task, from its init to its exits."""
 
 DRIVEN_BY_HAND: Final = drive_rest.__code__
-"""The generator that stands between an awaiting frame and the coroutine it awaits."""
+"""The code of the generator between an awaiting frame and the coroutine that it drives."""
 
 
 def roots() -> tuple[Job[Any], ...]:
     """Return the running jobs without a running parent, the oldest first.
 
-    May be called from any thread and from within a handler of a signal. A job is found from the moment its `run` starts until
-    it has ended; it is not kept alive by being found, once the caller drops it.
+    This may be called from any thread and from a signal handler. A job is found from the start of its `run` until it has ended.
+    The result keeps it alive; nothing else here does.
     """
     return tuple(job for job in running_heads() if (above := job.parent) is None or above._run is None)
 
 
 def children(job: Job[Any]) -> list[Job[Any]]:
-    """Return the children of a job that run, the oldest first: not as they were made, as they were started."""
+    """Return the running children of a job, in the order in which they were started."""
     found = job._children
     return [] if found is None else sorted(found.started(), key=_start)
 
@@ -49,7 +49,7 @@ def _start(job: Job[Any]) -> float:
 
 
 def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
-    """Give a job and all that run below it, each with the position of its parent among them (its own for the first)."""
+    """Yield a job and all running jobs below it, each with the position of its parent (its own for the first)."""
     level = [(job, 0)]
     position = 0
     while level:
@@ -63,13 +63,13 @@ def family(job: Job[Any]) -> Iterator[tuple[Job[Any], int]]:
 
 
 def turns_of(job: Job[Any]) -> TimeSlice | None:
-    """Return what a thread needs to reach the trio run of a job: its clock and its token; None where it does not run."""
+    """Return the time slice of a job's trio run, with its clock and token; None if the job does not run."""
     life = job._run
     return None if life is None else life.time_slice
 
 
 def now_in(job: Job[Any]) -> float | None:
-    """Return the time on the clock of the job's trio run; when it ended for one that has, None for one that is new."""
+    """Return the time on the job's clock; for an ended job the time of its end, for a new one None."""
     turns = turns_of(job)
     if turns is not None:
         return turns.clock.current_time()
@@ -77,24 +77,24 @@ def now_in(job: Job[Any]) -> float | None:
 
 
 def age(job: Job[Any]) -> float | None:
-    """Return for how many seconds a job has run, None before it does."""
+    """Return the seconds that a job has run, or None before its start."""
     now, started_at = now_in(job), job._started_at
     return None if now is None or started_at is None else now - started_at
 
 
 def idle_left(task: Task, now: float | None) -> float | None:
-    """Return the seconds until a task's idle timeout; None without one, or where the job does not run."""
+    """Return the seconds until a task's idle timeout; None without one, or if the job does not run."""
     clock = task._idle
     return None if clock is None or now is None else clock.deadline - now
 
 
 def trio_task_of(task: Task) -> trio.lowlevel.Task | None:
-    """Return the trio task in which a task lives just now."""
+    """Return the trio task in which a task runs at present."""
     return task._trio_task
 
 
 def task_in(trio_task: trio.lowlevel.Task) -> Task | Job[Any] | None:
-    """Return the task, or else the job, whose code a trio task runs: the innermost one."""
+    """Return the innermost task, or else the job, whose code a trio task runs."""
     found = None
     for root in roots():
         for job, _ in family(root):

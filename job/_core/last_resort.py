@@ -1,4 +1,4 @@
-"""Where a warning goes that no logger is registered for: a line on stderr, or the structlog that a program has configured."""
+"""Write a warning without a registered logger: to stderr, or to structlog if the program has configured it."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def _structlog_settings() -> dict[str, Any]:
     return {**settings, "processors": list(settings["processors"])}
 
 
-# structlog's own `is_configured` is no answer: it stays True after `capture_logs`, which has put everything back.
+# structlog's own `is_configured` will not do: it stays True after `capture_logs`, which restores the settings.
 _UNCONFIGURED: Final = None if structlog.is_configured() else _structlog_settings()
 
 
 def write_somewhere(severity: str, event: str, fields: dict[str, Any]) -> None:
-    """Write a record where a program has registered no logger for it."""
+    """Write a record for which the program has registered no logger."""
     if _structlog_settings() != _UNCONFIGURED:
         getattr(structlog.get_logger("job"), severity)(event, **fields)
-    elif sys.stderr is not None:  # for structlog's own logger None would be stdout
+    elif sys.stderr is not None:  # structlog's own logger would take None for stdout.
         _write_line({"timestamp": datetime.now(UTC).isoformat(), "level": severity, "event": event, **fields})
 
 
@@ -39,14 +39,14 @@ def _write_line(record: dict[str, Any]) -> None:
 
 
 def report_fault(what: str, error: BaseException) -> None:
-    """Say on stderr that a listener is at fault."""
+    """Report a faulty logger or observer on stderr."""
     values = Values()
     _writers[-1](f"job: {what}: {printable(values.shown(error))}\n")
     values.raise_order()
 
 
 def _write(text: str) -> None:
-    """Write to stderr; a fault of that itself cannot be told anywhere."""
+    """Write to stderr; if that fails, there is nowhere left to report it."""
     with suppress(Exception):
         sys.stderr.write(text)
 
@@ -56,7 +56,7 @@ _writers: Final[list[Callable[[str], None]]] = [_write]
 
 @contextmanager
 def stderr_by(write: Callable[[str], None]) -> Iterator[None]:
-    """Have `write` do what goes to stderr while the block runs: a program must not be held up by a reader that stops."""
+    """Write stderr output with `write` while the block runs: a reader that stops must not hold up the program."""
     _writers.append(write)
     try:
         yield

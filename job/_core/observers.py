@@ -1,4 +1,4 @@
-"""The observers of jobs: those registered for all, those of one, each isolated from the job and the others."""
+"""The observers of jobs, global and per job, each isolated from the job and from the others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Entry:
-    """One registered observer, and whether its fault has been reported."""
+    """A registered observer, and whether its fault has been reported."""
 
     __slots__ = ("faulty", "observer")
 
@@ -23,16 +23,16 @@ class Entry:
         self.faulty = False
 
 
-# In the order of registration; a dict, as the same observer may be registered twice and each taken back by itself.
+# A dict keeps the order of registration. Its keys are entries, because an observer may be registered twice.
 _global_entries: dict[Entry, None] = {}
 
 
 def register_observer(observer: Observer) -> Callable[[], None]:
-    """Let `observer` hear the events of every job that starts from now on.
+    """Notify `observer` of the events of every job that starts from now on.
 
     Returns:
-        A function that takes the registration back; jobs that already run keep the observer until they end. Calling it
-        twice is harmless.
+        A function that removes the registration; running jobs keep the observer until they end. Calling it twice is
+        harmless.
 
     Raises:
         TypeError: `observer` has no callable `on_event`.
@@ -59,12 +59,12 @@ def entries_of(observers: Iterable[Observer]) -> tuple[Entry, ...]:
 
 
 def global_observers() -> tuple[Entry, ...]:
-    """Return the observers that a job starting now has to serve."""
+    """Return the entries that a job starting now has to notify."""
     return tuple(_global_entries)
 
 
 def check_observer(name: str, observer: object) -> None:
-    """Refuse what cannot listen."""
+    """Refuse an object without a plain `on_event`."""
     on_event = getattr(observer, "on_event", None)
     if not callable(on_event):
         raise TypeError(f"{name} must have a method on_event(event), got {observer!r}")
@@ -73,7 +73,7 @@ def check_observer(name: str, observer: object) -> None:
 
 @final
 class Observers:
-    """The observers of one job. A job that nobody observes has none of these, and makes no records."""
+    """The observers of one job. A job without observers has no such object, and makes no records."""
 
     __slots__ = ("_entries", "_log")
 
@@ -83,18 +83,18 @@ class Observers:
 
     @property
     def entries(self) -> tuple[Entry, ...]:
-        """The places of all who listen."""
+        """The entries of all observers."""
         return self._entries
 
     def extend(self, entries: Iterable[Entry]) -> None:
-        """Let more observers hear what comes from now on."""
+        """Add observers, which are notified from now on."""
         self._entries = (*self._entries, *entries)
 
     def notify(self, event: Event) -> BaseException | None:
-        """Tell every observer. The first Exception of each is logged, and all of them are without effect.
+        """Notify every observer. The first Exception of each is logged, and none has any effect.
 
         Returns:
-            The first BaseException that is no Exception, where there was one: an order to the job.
+            The first BaseException that is not an Exception, if any: an order to the job.
         """
         order = None
         for entry in self._entries:

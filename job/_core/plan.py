@@ -15,7 +15,7 @@ FINALIZE_TIMEOUT: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What `Job` says of its arguments of the same names, in seconds."""
+    """The arguments of `Job` with the same names, in seconds."""
 
     timeout: float = NEVER
     grace: float = NO_GRACE
@@ -27,12 +27,12 @@ _USUAL: Final = Limits()
 
 
 def checked_limits(timeout: object, grace: object, finalize_timeout: object, stop_timeout: object) -> Limits:
-    """Return the limits of a job; most jobs are given none, and share one record.
+    """Return the limits of a job; jobs with the defaults share one record.
 
     Raises:
-        TypeError, ValueError: one is not a number of seconds.
+        TypeError, ValueError: a limit is not a number of seconds.
     """
-    # By identity: False equals 0.0, and is to be refused.
+    # Compared by identity, because False equals 0.0 and must be refused.
     if timeout is NEVER and grace is NO_GRACE and finalize_timeout is FINALIZE_TIMEOUT and stop_timeout is NEVER:
         return _USUAL
     return Limits(

@@ -1,6 +1,6 @@
-"""What lives now: the one place where jobs, endpoints, balancers and queues can be found, by rooms that they know nothing of.
+"""The registry of running jobs, and of the endpoints, balancers and queues that have figures.
 
-All of it is weak, and may be read from any thread and from within a handler of a signal: nothing here waits, or takes a lock.
+It holds weak references only. It may be read from any thread and from a signal handler: nothing here waits or takes a lock.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ATTEMPTS: Final = 100  # at a copy; each fails only where another thread has changed the dict in the middle of it
+_ATTEMPTS: Final = 100  # To copy a dict: an attempt fails only if another thread changed the dict meanwhile.
 
 
 def copied(members: dict[Any, T]) -> tuple[T, ...]:
@@ -23,7 +23,7 @@ def copied(members: dict[Any, T]) -> tuple[T, ...]:
     for _ in range(_ATTEMPTS):
         try:
             return tuple(members.values())
-        except RuntimeError:  # it changed its size: the copy allocates, and what that collects may run any code
+        except RuntimeError:  # The dict changed its size, in another thread or in a garbage collection.
             continue
     return ()
 
@@ -32,17 +32,17 @@ _heads: Final[dict[int, ref[Job[Any]]]] = {}
 
 
 def job_started(job: Job[Any]) -> None:
-    """Let a job be found that starts without a parent that runs. It is to `job_ended`, whatever happens to it."""
+    """Register a job that starts without a running parent; the caller must call `job_ended` on every path."""
     _heads[job.id] = ref(job)
 
 
 def job_ended(job: Job[Any]) -> None:
-    """Let a job be found no longer; harmless where it could not be."""
+    """Unregister a job; do nothing if it was not registered."""
     _heads.pop(job.id, None)
 
 
 def running_heads() -> tuple[Job[Any], ...]:
-    """Return the jobs that have started without a running parent and have not ended, the oldest first."""
+    """Return the jobs that started without a running parent and have not ended, oldest first."""
     return tuple(job for found in copied(_heads) if (job := found()) is not None)
 
 
@@ -51,14 +51,14 @@ Kind: TypeAlias = Literal["gauge", "counter"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One number of something that lives, for metrics to collect.
+    """One number of a living object, for metrics to collect.
 
     Attributes:
-        name: in snake case, without the `job_` in front and the `_total` of a counter behind: `endpoint_accepted`.
-        value: as it is now.
-        labels: by name; few values each, and none that a peer chooses.
+        name: in snake case, without the prefix `job_` and a counter's suffix `_total`: `endpoint_accepted`.
+        value: the present value.
+        labels: names and values; each has few values, and none that a peer chooses.
         kind: a `counter` only goes up.
-        text: what is counted, in one sentence.
+        text: a sentence that says what is counted.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Figure:
 
 
 class Source(NamedTuple, Generic[T]):
-    """Something that has figures, and the function that reads them."""
+    """An object that has figures, and the function that reads them."""
 
     owner: T
     figures: Callable[[T], Iterable[Figure]]
@@ -79,26 +79,26 @@ _sources: Final[dict[int, tuple[ref[Any], Callable[[Any], Iterable[Figure]]]]] =
 
 
 def announce_figures(owner: T, figures: Callable[[T], Iterable[Figure]]) -> None:
-    """Let the figures of `owner` be found from now on, for as long as it lives; it is not kept alive by that.
+    """Register the figures of `owner` for as long as it lives; the registry does not keep it alive.
 
     Args:
-        owner: an endpoint, a balancer, a queue: whatever can be held weakly.
-        figures: reads them, from any thread: it must not wait, nor refer to the owner but by its argument.
+        owner: an endpoint, a balancer, a queue: any object that can be held weakly.
+        figures: reads them from any thread. It must not wait, and must refer to the owner through its argument only.
     """
     key = id(owner)
 
     def forget(gone: ref[Any]) -> None:
-        if key in _sources and _sources[key][0] is gone:  # else another object has that address by now
+        if key in _sources and _sources[key][0] is gone:  # Otherwise a new object has that id.
             del _sources[key]
 
     _sources[key] = (ref(owner, forget), figures)
 
 
 def withdraw_figures(owner: object) -> None:
-    """Let the figures of `owner` be found no longer; harmless where they could not be."""
+    """Unregister the figures of `owner`; do nothing if they were not registered."""
     _sources.pop(id(owner), None)
 
 
 def sources() -> tuple[Source[Any], ...]:
-    """Return whatever has figures and lives, the oldest first."""
+    """Return the living objects that have figures, oldest first."""
     return tuple(Source(owner, figures) for found, figures in copied(_sources) if (owner := found()) is not None)

@@ -1,4 +1,4 @@
-"""What a job writes to its log by itself: one wide `job.ended` record, and a line for each failure that it survived."""
+"""The records that a job writes to its log by itself: one wide `job.ended`, and a line for each contained failure."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .job import Job
     from .task import Task
 
-# Of `job.ended`, whether or not it says them: a field called error is no error of the job.
+# Reserved in `job.ended` even if absent: a user's field named error must not look like the job's error.
 _KEYS: Final = frozenset({"state", "code", "seconds", "steps", "error"})
 
 
 def report_loudly(job: Job[Any], error: BaseException) -> None:
-    """Take the latest error for a fault of our own in what is written of it, whatever types are quiet."""
+    """Log this error as a fault of the framework, whatever types are quiet."""
     job._loud = error
 
 
@@ -32,7 +32,7 @@ def _is_quiet(job: Job[Any], error: BaseException) -> bool:
 
 
 def write_contained(job: Job[Any], task: Task, failure: TaskError) -> None:
-    """Write that a task failed and the job goes on: a warning, or a line at level 1 where the error is one of `quiet`."""
+    """Write that a task failed and the job goes on: as a warning, or at level 1 if the error is expected (`quiet`)."""
     fields: dict[str, Any] = {
         "error": _format_error(job, failure.error),
         "phase": failure.phase.value if failure.phase else None,
@@ -44,14 +44,16 @@ def write_contained(job: Job[Any], task: Task, failure: TaskError) -> None:
 
 
 def report_stalled(task: Task, since: float) -> None:
-    """Write that a task has been working for longer than it was thought to."""
+    """Write that a task has been working for longer than it should."""
     task.log._write_own("warning", "task.stalled", {"seconds": round(trio.current_time() - since, 6)})
 
 
 def report_end(job: Job[Any], *, contained: bool) -> None:
-    """Write `job.ended`: at level 1, or as a warning where an error would otherwise be seen by nobody.
+    """Write `job.ended`: at level 1, or as a warning if an error would otherwise go unseen.
 
-    contained: the job's failure is not raised.
+    Args:
+        job: the job that has ended.
+        contained: True if the job's failure is not raised.
     """
     errors = job._stop_record.errors
     unreported = errors and _unreported(job, errors, _raised(job, contained=contained))
@@ -93,10 +95,10 @@ def _summary(job: Job[Any]) -> dict[str, Any]:
 
 def _format_error(job: Job[Any], error: BaseException) -> str:
     try:
-        if isinstance(error, OSError) and error.filename is not None:  # its repr leaves out the file, or the address
+        if isinstance(error, OSError) and error.filename is not None:  # Its repr leaves out the file, or the address.
             return f"{type(error).__name__}{shown((error.errno, error.strerror, error.filename))}"
         return shown(error)
-    except BaseException as order:  # out of its repr: the record is written all the same
+    except BaseException as order:  # A repr raised it; the record is written all the same.
         job._obey(order)
         return f"<{type(error).__name__}>"
 
@@ -107,9 +109,9 @@ def _traceback(job: Job[Any], failures: Sequence[TaskError]) -> dict[str, Any]:
 
 
 def _needs_no_traceback(job: Job[Any], failure: TaskError) -> bool:
-    """Whether one line will do: a limit was reached, an assertion failed, or the system refused what a start asked for.
+    """Return True if one line will do: a limit was reached, an assertion failed, or the system refused a start.
 
-    A traceback is for faults of the code; of a refused start it is shown to those who debug.
+    A traceback is for faults of the code. For a refused start it is written at the debug level only.
     """
     if holds_for(JobError, failure.error):
         return True

@@ -1,4 +1,4 @@
-"""How often to try again, and how long to wait before it: arithmetic only, whoever tries does the waiting."""
+"""How often to retry, and how long to wait before: arithmetic only, the caller does the waiting."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from .words.groups import holds_for
 @final
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """A wait that grows with each failure in a row: `initial * factor ** n`, `maximum` at most.
+    """A wait that grows with each consecutive failure: `initial * factor ** n`, at most `maximum`.
 
-    For a wait that stays the same give plain seconds instead.
+    For a constant wait, give plain seconds instead.
 
     Args:
         initial: seconds after the first failure.
-        maximum: seconds that the wait never exceeds; infinity is no cap.
-        factor: by which each wait is longer than the one before it, 1 or more.
-        jitter: the fraction of each wait, 0 to 1, of which a random part is taken off, so that those who failed together do
-            not come back together.
+        maximum: the longest wait in seconds; infinity means no maximum.
+        factor: the ratio of each wait to the one before it, 1 or more.
+        jitter: the fraction of each wait, 0 to 1, from which a random part is taken off, so that tasks that failed together
+            do not retry together.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -45,7 +45,7 @@ class Backoff:
             raise ValueError(f"jitter must be a fraction from 0 to 1, got {self.jitter!r}")
 
     def after(self, failures: int, chance: Callable[[], float] = random.random) -> float:
-        """Return the seconds to wait after this many failures in a row, the first being 1; `chance` gives 0 to 1."""
+        """Return the seconds to wait after this many consecutive failures (1 for the first); `chance` returns 0 to 1."""
         try:
             full = min(self.maximum, self.initial * float(self.factor) ** (failures - 1))
         except OverflowError:
@@ -56,13 +56,13 @@ class Backoff:
 @final
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """When a call that failed is made again.
+    """When to repeat a call that failed.
 
     Args:
-        attempts: calls in all, the first one included; `math.inf` for as often as it takes.
-        wait: seconds between two of them, or a `Backoff`.
-        on: the exception type that another attempt may mend, or several of them; kept as a tuple. It also holds for a group
-            all of whose errors it holds for.
+        attempts: the number of calls, the first one included; `math.inf` for no limit.
+        wait: seconds between two calls, or a `Backoff`.
+        on: the exception type to retry on, or several of them; kept as a tuple. A group is retried if all of its errors are
+            of these types.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -80,19 +80,19 @@ class Retry:
     def next_delay(
         self, failures: int, error: BaseException, chance: Callable[[], float] = random.random
     ) -> float | None:
-        """Return the seconds until the next attempt after this many failures, the last of them `error`; None to give up."""
+        """Return the seconds until the next attempt after this many failures, the last being `error`; None to give up."""
         if failures >= self.attempts or not holds_for(self.on, error):
             return None
         return wait_after(self.wait, failures, chance)
 
 
 def wait_after(wait: float | Backoff, failures: int, chance: Callable[[], float] = random.random) -> float:
-    """Return the seconds to wait after this many failures in a row, where `wait` may be given either way."""
+    """Return the seconds to wait after this many consecutive failures, for `wait` as seconds or a `Backoff`."""
     return wait.after(failures, chance) if isinstance(wait, Backoff) else wait
 
 
 def check_wait(name: str, wait: object) -> None:
-    """Refuse what is neither seconds nor a `Backoff`."""
+    """Refuse anything but seconds and a `Backoff`."""
     if isinstance(wait, Backoff):
         return
     if isinstance(wait, bool) or not isinstance(wait, (int, float)):

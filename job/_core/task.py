@@ -1,4 +1,4 @@
-"""A task: what its routines see of themselves and of their job."""
+"""A task, as its routines see it: its steps, its assertions, its clean-up and its job."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _UNSET: Final = Sentinel("unset")
 
-# The step of the current call of run, in one slot: the loop reads it after each call. BETWEEN is no step of the user's; the
-# loop sets it while it waits on its own account, where a stop finds the task between two steps.
+# The step of the current call of run is kept in one slot, which the loop reads after each call. BETWEEN is not a step of the
+# user's: the loop sets it while it waits by itself, so that a stop finds the task between two steps.
 NONE, TICK, DONE, IDLE, BETWEEN = range(5)
 
 
@@ -69,11 +69,11 @@ class Host(Protocol):
 
 
 Exit: TypeAlias = "partial[Coroutine[Any, Any, object]]"
-"""Leaves a context manager: called with the three of `__aexit__`, it gives a coroutine."""
+"""Leaves a context manager: called with the three arguments of `__aexit__`, it returns a coroutine."""
 
 
 class CleanupFrame(NamedTuple):
-    """What a task must close around its present incarnation. A task that is restarted has many, in turn."""
+    """The exits and the guard of one incarnation of a task; a restarted task has many incarnations, in turn."""
 
     exits: list[Exit] | None
     guard: trio.CancelScope | None
@@ -126,7 +126,7 @@ class Task:
         "transient",
     )
 
-    _now: Callable[[], float]  # where there is an idle clock
+    _now: Callable[[], float]  # Set if there is an idle clock.
 
     def __init__(  # noqa: PLR0917 - for the engine alone, and a keyword costs each task of each job
         self,
@@ -154,36 +154,36 @@ class Task:
         self._idle = idle
         self._step = NONE
         self._phase = PHASE_RUN if self._init is None else INIT  # phase to blame if the run loop raises
-        self._entering = False  # in `enter`, for the life of the task
-        # For what killed a scope of its own, until its finalizer tells
+        self._entering = False  # True while `enter` runs.
+        # Stands for the cause of a dead scope until the finalizer raises the real one.
         self._placeholder_error: TaskError | None = None
-        self._bare = False  # given as a coroutine function, which might have been meant for a factory
-        # A scope that a wrapper has opened in it is cancelled, and that is as it should be
+        self._bare = False  # A bare run: a coroutine function that may have been meant as a factory.
+        # A wrapper cancelled its own scope in this task on purpose.
         self._cancel_expected = False
-        self._counted = True  # the job waits for it
+        self._counted = True  # The job counts this task among those that it waits for.
         self._must_finalize = False  # True once init was entered (or skipped): finalize must run
         self._asserted: BaseException | None = None
-        self._guard: trio.CancelScope | None = None  # shields and bounds the cleaning up, once that needs it
+        self._guard: trio.CancelScope | None = None  # Shields and bounds the clean-up, once it suspends.
         self._turn: Wakeup | None = None
         self._loop_scope: trio.CancelScope | None = None
         self._exits: list[Exit] | None = None
-        self._outer_frames: tuple[CleanupFrame, ...] = ()  # those that the present one is inside of
+        self._outer_frames: tuple[CleanupFrame, ...] = ()  # The frames around the present one.
         self._trio_task: trio.lowlevel.Task | None = None
         self._context: Context | None = None
         self._ended: trio.Event | None = None
         self._log: JobLog | None = None
-        self._traceback: TracebackType | None = None  # of its error, as it was before anybody waited
+        self._traceback: TracebackType | None = None  # The traceback of its error, before any `wait` added frames.
         if idle is not None:
             self._now = current_time
-            if policy is StopPolicy.CONTAIN:  # its idle clock cancels its loop and nothing else
+            if policy is StopPolicy.CONTAIN:  # Its idle timeout cancels its loop only.
                 self._loop_scope = trio.CancelScope()
 
     @property
     def job(self) -> Job[Any]:
-        """The job that the task belongs to; held weakly once that has ended.
+        """The job that the task belongs to; held weakly once it has ended.
 
         Raises:
-            JobStateError: it has ended, and nothing else holds it any more.
+            JobStateError: the job has ended, and nothing else keeps it alive.
         """
         job = self._host if self._host is not None else self._ended_job and self._ended_job()
         if job is None:
@@ -192,7 +192,7 @@ class Task:
 
     @property
     def error(self) -> TaskError | None:
-        """What went wrong in the task first, if anything did."""
+        """The first thing that went wrong in the task, if any."""
         if self._failure is None:
             return None
         record, phase, error = self._failure
@@ -205,10 +205,12 @@ class Task:
 
     @property
     def log(self) -> JobLog:
-        """The job's log, its records marked with this task's name and index, and with the `meta` of a transient one."""
+        """The job's log with this task's name and index in each record, and with `meta` for a transient task."""
         if self._log is None:
             marks = {"task": self.name, "task_index": self.index}
-            if self.transient and self.meta is not None:  # of which nothing else is left that could tell
+            if (
+                self.transient and self.meta is not None
+            ):  # Nothing else is left of a transient task that could identify it.
                 marks["meta"] = self.meta
             self._log = self.job.log.bind(**marks)
         return self._log
@@ -216,14 +218,14 @@ class Task:
     def tick(self) -> None:
         """Step: go on with the next call of `run`.
 
-        Inside a long `run` it is also a heartbeat: it restarts the idle clock.
+        Inside a long `run`, tick() is also a heartbeat: it restarts the idle clock.
         """
         self._step = TICK
         if self._idle is not None:
             self._idle._touched = self._now()
 
     def done(self, result: object = _UNSET) -> None:
-        """Step: this task is finished. `result`, where given, becomes `Task.result`."""
+        """Step: this task is finished. `result`, if given, becomes `Task.result`."""
         self._step = DONE
         if result is not _UNSET:
             self.result = result
@@ -231,32 +233,32 @@ class Task:
     def idle(self) -> None:
         """Step: nothing to do just now; the next call of `run` comes after a short pause.
 
-        The pause grows from nothing to about 50 ms and is back at nothing after a tick. The idle clock goes on.
+        The pause grows from 0 to about 50 ms and is back at 0 after a tick. The idle clock goes on.
         """
         self._step = IDLE
 
     def finish_job(self, grace: float | None = None) -> None:
-        """Step: this task is finished, and so is the job: `done()`, then `Job.finish(grace)`."""
+        """Step: this task is finished, and its job should finish: `done()`, then `Job.finish(grace)`."""
         self.done()
         self.job.finish(grace)
 
     def assert_(self, err: object) -> None:
-        """Pass where `err` is falsy.
+        """Pass if `err` is falsy.
 
         Raises:
-            BaseException: `err` itself where it is an exception.
-            AssertFailedError: `err` is anything else that is true; it is the error's `value`.
+            BaseException: `err` itself, if it is an exception.
+            AssertFailedError: `err` is any other truthy object, which becomes the error's `value`.
         """
         if isinstance(err, BaseException) or err:
             self._fail_with(err)
 
     def assert_true(self, cond: object, err: object) -> None:
-        """Fail with `err`, as `assert_` does, where `cond` is false."""
+        """Fail with `err`, as `assert_` does, if `cond` is false."""
         if not cond:
             self._fail_with(err)
 
     def assert_not_none(self, value: T | None, err: object = None) -> T:
-        """Return `value`; where it is None, fail with `err`, as `assert_` does."""
+        """Return `value`; if it is None, fail with `err`, as `assert_` does."""
         if value is None:
             self._fail_with("value is None" if err is None else err)
         return value
@@ -268,8 +270,8 @@ class Task:
     def cancel_on_stop(self) -> AbstractContextManager[trio.CancelScope, bool]:
         """Cancel the block as soon as the job is asked to stop.
 
-        It marks the waits that may be abandoned (a read on an idle connection), so that a graceful finish need not sit out
-        its grace; returning from `run` without a step is then fine.
+        Use it around waits that may be abandoned, such as a read on an idle connection, so that a graceful finish need not
+        wait out its grace. `run` may then return without a step.
         """
         return _CancelOnStop(self.job)
 
@@ -277,19 +279,20 @@ class Task:
         self,
         fn: Callable[[Unpack[Ts]], Awaitable[T]],
         *args: *Ts,
-        default: Default = None,  # type: ignore[assignment]  # which is what it stands for where it is left out
+        default: Default = None,  # type: ignore[assignment]  # None is the type's own default
     ) -> T | Default:
-        """Return what `await fn(*args)` gives; or `default` where the job is asked to stop meanwhile, which cancels the call.
+        """Return the result of `await fn(*args)`, or `default` if the job is asked to stop meanwhile, which cancels the call.
 
-        It is `cancel_on_stop` around a single wait: `data = await task.until_stop(stream.receive_some, default=b"")`.
+        This is `cancel_on_stop` around a single wait: `data = await task.until_stop(stream.receive_some, default=b"")`.
 
         Args:
-            fn: an async function, not called yet, and its arguments after it.
-            default: what stands for the result of a call that a stop has cut.
+            fn: an async function, not called yet.
+            *args: the arguments of `fn`.
+            default: the result of a call that a stop has cut.
 
         Raises:
-            BaseException: what `fn` raises.
-            TypeError: `fn` cannot be called.
+            BaseException: `fn` raised it.
+            TypeError: `fn` is not callable.
         """
         check.uncalled("fn", fn)
         with self.cancel_on_stop():
@@ -297,9 +300,9 @@ class Task:
         return default
 
     def busy(self) -> AbstractContextManager[None]:
-        """Stop the task's idle clock while the block runs: for work that takes long and cannot tick, in a thread say.
+        """Stop the task's idle clock while the block runs: for long work that cannot tick, such as work in a thread.
 
-        With a shared clock it stops for all holders; without an idle timeout it does nothing.
+        A shared clock stops for all its holders. Without an idle timeout this does nothing.
         """
         return nullcontext() if self._idle is None else self._idle.busy()
 
@@ -308,19 +311,19 @@ class Task:
     @overload
     async def enter(self, context_manager: AbstractContextManager[T]) -> T: ...
     async def enter(self, context_manager: Any) -> Any:
-        """Enter a context manager, and leave it right after the task's finalizer: cleanup without writing a finalizer.
+        """Enter a context manager, and leave it right after the task's finalizer: clean-up without writing a finalizer.
 
-        Like an `async with` (or `with`) opened at this line: it hears of the error or cancellation that ended the task.
-        Several are left in reverse order, within the job's `finalize_timeout`.
+        This is like an `async with` (or `with`) opened at this line: the exit receives the error or cancellation that ended the
+        task. Several context managers are left in reverse order, within the job's `finalize_timeout`.
 
-        Not to be called inside a block that opened a scope or nursery of its own: the two would not nest.
+        Do not call this inside a block that opened a scope or nursery of its own: the two would not nest.
 
         Returns:
-            What entering gave.
+            The value of `__aenter__` or `__enter__`.
 
         Raises:
-            JobStateError: called from another trio task than the task's own.
-            TypeError: it is no context manager.
+            JobStateError: the caller is not in the task's own trio task.
+            TypeError: the argument is not a context manager.
         """
         if self._trio_task is None or trio.lowlevel.current_task() is not self._trio_task:
             raise JobStateError(f"enter() of task {self.name!r} was called outside of the task's own trio task")
@@ -347,7 +350,7 @@ class Task:
         """Wait until the task's run loop is over, and return `result`.
 
         Raises:
-            BaseException: the task's own error, where it FAILED.
+            BaseException: the task's own error, if it FAILED.
             JobCancelledError: the task was CANCELLED.
         """
         if not self._state._moves:
@@ -357,23 +360,23 @@ class Task:
                 self._ended = trio.Event()
             await self._ended.wait()
         if self._state is TaskState.FAILED and self.error is not None:
-            # Else each waiter would leave its own frames in the traceback, for good.
+            # Otherwise each waiter would add its own frames to the traceback for good.
             if self._traceback is None:
                 self._traceback = self.error.error.__traceback__
             try:
                 raise BaseException.with_traceback(self.error.error, self._traceback)
             finally:
-                del self  # the traceback holds this frame
+                del self  # The traceback refers to this frame.
         if self._state is TaskState.CANCELLED:
             raise JobCancelledError(f"task {self.name!r} was cancelled")
         return self.result
 
     def _opens_for_life(self) -> bool:
-        """Whether what its routine opens just now is closed by its finalizer or exits."""
+        """Return True if whatever its routine opens now is closed by its finalizer or exits."""
         return self._entering or self._phase is INIT
 
     def _move(self, new: TaskState) -> None:
-        """Move to the next state: the one place that writes it."""
+        """Move to the next state. No other code writes the state."""
         old = self._state
         if new not in old._moves:
             raise illegal_move(old, new)
@@ -385,11 +388,11 @@ class Task:
             self._ended.set()
 
     def _failed_with(self, failure: TaskError) -> None:
-        """Take down what went wrong; weakly, as the record holds the task."""
+        """Record what went wrong, by a weak reference, because the record refers to the task."""
         self._failure = (ref(failure), failure.phase, failure.error)
 
     def _let_go(self, job: ref[Job[Any]]) -> None:
-        """Hold the job weakly from now on: it has ended, or has forgotten this task."""
+        """Hold the job weakly from now on, because it has ended or has dropped this task."""
         self._host, self._ended_job = None, job
 
     def _cancel_unrun(self) -> None:
@@ -400,7 +403,7 @@ class Task:
         self._init = self._finalize = self._guard = self._turn = None
 
     def _push_frame(self) -> None:
-        """Open a frame inside the present one, with exits and a guard of its own; `Finalizers` closes it first."""
+        """Open a frame inside the present one, with its own exits and guard; `Finalizers` closes the innermost frame first."""
         self._outer_frames = (*self._outer_frames, CleanupFrame(self._exits, self._guard))
         self._exits = None
         self._guard = trio.CancelScope()
@@ -420,25 +423,25 @@ class Task:
 
     @property
     def _cut_alone(self) -> bool:
-        """Whether this task's loop was cancelled while the others go on."""
+        """True if only this task's loop was cancelled and the others go on."""
         return self._loop_scope is not None and self._loop_scope.cancel_called
 
     @property
     def completed(self) -> bool:
-        """Whether it has come to its own end: by a `done()`, or without a run; neither cut nor stopped between two steps."""
+        """True if the task came to its own end, by `done()` or for lack of a run, and was neither cut nor stopped."""
         return self._state is TASK_FINISHED and (self._step == DONE or (self.steps == 0 and self._step == NONE))
 
     @property
     def ended(self) -> bool:
-        """Whether the state is a terminal one."""
+        """True in a terminal state."""
         return not self._state._moves
 
     def __repr__(self) -> str:
         return f"<Task {self.index} {self.name!r} {self._state.value}>"
 
 
-# Blocks that users open are classes, not generators: what goes through a generator comes out changed where it is a
-# StopIteration, or an error that cannot be written to.
+# Blocks that users open are classes, not generators: a generator would change a StopIteration, and an error that cannot be
+# written to.
 @final
 class _CancelOnStop:
     """The block of `Task.cancel_on_stop`."""

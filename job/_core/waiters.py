@@ -1,4 +1,4 @@
-"""Who waits for a job to stop, to end, or for its tasks to be done. A job that nobody waits for has none of these."""
+"""The waiters for a job to stop or to end, and the channels of its finished tasks; made when first used."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ class Waiters:
         self._channels: list[trio.MemorySendChannel[Task]] = []
 
     def subscribe(self) -> trio.MemoryReceiveChannel[Task]:
-        """Return a channel that gets each task from now on; without a bound, so that the job never waits for its reader."""
+        """Return a channel that receives each finished task; it is unbounded, so that the job never waits for the reader."""
         send, receive = trio.open_memory_channel[Task](math.inf)
-        self._channels = [*filter(_is_read, self._channels), send]  # no channel says by itself that its reader has gone
+        self._channels = [
+            *filter(_is_read, self._channels),
+            send,
+        ]  # No channel reports that its reader has gone.
         return receive
 
     def loop_ended(self, task: Task) -> None:
-        """Send a task whose run loop has ended."""
+        """Send a task whose run loop has ended to all channels."""
         self._channels = list(filter(_is_read, self._channels))
         for channel in self._channels:
             channel.send_nowait(task)
 
     def job_ended(self) -> None:
-        """Wake everybody, and close the channels."""
+        """Wake all waiters, and close the channels."""
         self.stopping.set()
         self.ended.set()
         for channel in self._channels:

@@ -15,10 +15,10 @@ from .task import Task
 
 @final
 class Work:
-    """A function that is not called yet: `async def` or plain, an awaitable result of a plain one is awaited.
+    """A function to be called later, `async def` or plain; an awaitable result of a plain one is awaited.
 
     Raises:
-        TypeError: `fn` cannot be called. The usual slip is to call it where it is handed over; that coroutine is closed.
+        TypeError: `fn` is not callable. If it is a coroutine, the usual mistake, it is closed.
     """
 
     __slots__ = ("_args", "_fn", "name")
@@ -30,7 +30,7 @@ class Work:
         self.name = form_name(fn)
 
     async def __call__(self) -> Any:
-        """Do it, and return its result."""
+        """Call the function, and return its result."""
         result = self._fn(*self._args)
         return await result if inspect.isawaitable(result) else result
 
@@ -38,16 +38,16 @@ class Work:
 async def attempt(
     task: Task, work: Callable[[], Awaitable[Any]], retry: Retry | None, pause: Callable[[float], Awaitable[bool]]
 ) -> Any:
-    """Do `work` until it succeeds, each failure but the last reported as survived; return its result.
+    """Attempt `work` until it succeeds, and return its result; report each failure but the last as survived.
 
     Args:
-        task: whose work it is.
-        work: called anew for each attempt.
-        retry: how often and when; None for a single attempt.
-        pause: waits between two attempts, and tells whether to make the next; if not, the result is None.
+        task: the task that does the work.
+        work: called for each attempt.
+        retry: how often and when to retry; None for a single attempt.
+        pause: waits between two attempts and returns True to make the next one; if it returns False, the result is None.
 
     Raises:
-        Exception: that of the last attempt.
+        Exception: the error of the last attempt.
     """
     failures = 0
     while True:

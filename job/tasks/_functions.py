@@ -85,5 +85,5 @@ def _stepping_of_function(run: AsyncRoutine, step: Callable[[Task, object], None
 
 
 def _are_routines(result: object) -> bool:
-    """Whether the result, which counts here, can be nothing else."""
+    """Return True if the result, which counts here, can be nothing else."""
     return are_routines(result) and all(part is None or callable(part) for part in cast("Routines", result))

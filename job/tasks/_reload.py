@@ -98,7 +98,7 @@ class Reloaded:
                 self._running = False
 
     def _reloads(self, task: Task) -> bool:
-        """Whether a signal has cancelled the run, so that there is no way but a new life."""
+        """Return True if a signal has cancelled the run, so that a new incarnation has to follow."""
         return self._pending and self._incarnations.was_cut(task) and not task.job.stopping
 
     def _listening(self, task: Task) -> AbstractContextManager[None]:

@@ -75,7 +75,7 @@ def _candidates(trace: Trace) -> list[Candidate]:
 
 
 def _stops(trace: Trace, left: Left) -> bool:
-    """Whether an error came out of a routine that the policy of its task does not contain."""
+    """Return True if an error came out of a routine that the policy of its task does not contain."""
     raised = [] if left.error is None else list(leaves(left.error))
     return bool(raised) and (
         not trace.tasks[left.task].contains or any(not isinstance(error, Exception) for error in raised)
@@ -95,14 +95,14 @@ def _is_any(candidates: list[Candidate], end: End) -> bool:
 
 
 def _in_the_same_step(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
-    """Whether the first came from a task that may have been cut alone: it looks around for a step before it is heard."""
+    """Return True if the first came from a task that may have been cut alone: it looks around for a step before it is heard."""
     first = candidates[0]
     alone = first.task is not None and trace.tasks[first.task].contains
     return alone and any(_is_cause(each, end) for each in candidates if each.at == first.at)
 
 
 def _outer_came_too_late(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
-    """Whether the outer cancellation struck nobody who could tell of it before the job had another cause, or its end."""
+    """Return True if the outer cancellation struck nobody who could tell of it before the job had another cause, or its end."""
     at = candidates[0].at
     if end.kind is CauseKind.TIMEOUT and not any(at <= left.at < end.since for left in lone_cancellations(trace)):
         return True  # shielded as they were, nobody in the job could hear of it before the time was up
@@ -167,12 +167,12 @@ def _expected(trace: Trace, end: End) -> BaseException | type[trio.Cancelled] | 
 
 
 def _cancelled_on_the_way_out(trace: Trace) -> bool:
-    """Whether the call may have been struck when the job was over: by the outer scope, at a checkpoint of its own."""
+    """Return True if the call may have been struck when the job was over: by the outer scope, at a checkpoint of its own."""
     assert trace.outcome is not None
     own = trace.outcome.entry is Entry.RUN
     return _struck_from_outside(trace) and not own and isinstance(trace.outcome.raised, trio.Cancelled)
 
 
 def _struck_from_outside(trace: Trace) -> bool:
-    """Whether a scope around the job was cancelled, as far as that can be seen: nobody tells of the scopes around a child."""
+    """Return True if a scope around the job is known to be cancelled; a trace does not show the scopes around a child."""
     return trace.job.nested or any(asked.what is Ask.OUTER for asked in trace.of(Asked))

@@ -33,7 +33,7 @@ def _finalize_calls(trace: Trace) -> Iterator[str]:
 
 
 def _is_due(trace: Trace, facts: TaskFacts) -> bool | None:
-    """Whether a task's init was entered or, having none, was passed; None where the trace cannot tell."""
+    """Return True if a task's init was entered or, having none, was passed; None where the trace cannot tell."""
     forward = visits(trace, Phase.INIT, Phase.RUN)
     if facts.has_init:
         return any(visit.task == facts.index and visit.phase is Phase.INIT for visit in forward)
@@ -43,7 +43,7 @@ def _is_due(trace: Trace, facts: TaskFacts) -> bool | None:
 
 
 def _is_blocked(trace: Trace, facts: TaskFacts, forward: list[Visit]) -> bool:
-    """Whether something before a task kept the job from coming to it."""
+    """Return True if something before a task kept the job from coming to it."""
     inits = {visit.task: visit for visit in forward if visit.phase is Phase.INIT}
     earlier = [other for other in trace.tasks.values() if other.index < facts.index]
     never = [other for other in earlier if other.has_init and other.index not in inits]

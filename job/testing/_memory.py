@@ -104,7 +104,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
     @property
     def is_reset(self) -> bool:
-        """Whether the peer has cut the connection."""
+        """True if the peer has cut the connection."""
         return self._in.cut
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:

@@ -128,7 +128,7 @@ class MemoryQueue(Generic[T]):
 
     @property
     def away(self) -> bool:
-        """Whether the queue is out of reach."""
+        """True if the queue is out of reach."""
         return self._away
 
     @away.setter

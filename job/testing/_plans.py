@@ -59,7 +59,7 @@ class Call(Compact):
 
     @property
     def suspends(self) -> bool:
-        """Whether it has anything to await."""
+        """True if it has anything to await."""
         return self.takes is not None or self.enters > 0 or self.child is not None
 
 

@@ -102,5 +102,5 @@ class Striker(trio.abc.Instrument):
 
     @staticmethod
     def _is_running(job: Job[Any]) -> bool:
-        """Whether the job is there to be struck: what comes after `FOREVER` is only the end of a run that hangs."""
+        """Return True if the job is there to be struck: what comes after `FOREVER` is only the end of a run that hangs."""
         return job.state not in _NOT_RUNNING and trio.current_time() < FOREVER

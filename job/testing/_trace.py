@@ -73,7 +73,7 @@ class TaskFacts(Compact):
 
     @property
     def contains(self) -> bool:
-        """Whether its errors stop nobody."""
+        """True if its errors stop nobody."""
         return self.policy is StopPolicy.CONTAIN
 
 
@@ -236,11 +236,11 @@ class Visit:
 
     @property
     def failed(self) -> bool:
-        """Whether it did not return."""
+        """True if it did not return."""
         return self.left is None or self.left.error is not None
 
     def before(self, place: int) -> bool:
-        """Whether it was over by that place in the trace."""
+        """Return True if it was over by that place in the trace."""
         return self.end is not None and self.end < place
 
     def __str__(self) -> str:
@@ -266,7 +266,7 @@ def _visit(trace: Trace, start: int, entered: Entered) -> Visit:
 
 
 def is_cancelled(error: BaseException | None) -> bool:
-    """Whether an error is nothing but cancellation, bare or in groups."""
+    """Return True if an error is nothing but cancellation, bare or in groups."""
     return error is not None and not list(leaves(error))
 
 
@@ -280,7 +280,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def same_error(recorded: BaseException, raised: BaseException) -> bool:
-    """Whether the job recorded what was raised: itself, mapped by an error_wrapper, or without the cancellations beside it."""
+    """Return True if the job recorded the raised error: itself, mapped by error_wrapper, or without its cancellations."""
     known = _identities(recorded) | (set() if recorded.__cause__ is None else _identities(recorded.__cause__))
     return recorded is raised or _identities(raised) <= known
 

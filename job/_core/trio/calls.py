@@ -1,4 +1,4 @@
-"""How the engine calls a user's routine, and how it reads what comes out."""
+"""Call a user's routine, and tell a user's error from a cancellation in what it raises."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @disable_ki_protection
 async def call(routine: AsyncRoutine, task: Task) -> object:
-    """Call a routine. User code is open to KeyboardInterrupt; what it is called from decides."""
+    """Call a routine with KeyboardInterrupt enabled: user code can be interrupted, the engine around it is protected."""
     return await routine(task)
 
 
 def without_cancelled(error: BaseException) -> BaseException | None:
-    """Return what a user raised: the error, a group without the Cancelled in it, or None where nothing else is left."""
+    """Return what a user raised: the error, the group without its Cancelled, or None if there is nothing but Cancelled."""
     if isinstance(error, trio.Cancelled):
         return None
     if not isinstance(error, BaseExceptionGroup):
@@ -34,12 +34,12 @@ def without_cancelled(error: BaseException) -> BaseException | None:
 
 
 def _split(error: BaseExceptionGroup[BaseException], rest: list[BaseException]) -> BaseException:
-    """Return a group without the Cancelled in it; where a class of the user's cannot be split, a plain and flat one."""
+    """Return the group without its Cancelled, or a plain flat group if a subclass of the user's cannot be split."""
     try:
         return error.split(trio.Cancelled)[1] or error
     except Exception as fault:
         plain = BaseExceptionGroup(error.message, rest)
         add_note(plain, f"was a {type(error).__name__}, which cannot be split: {shown(fault)}")
         return plain
-    except BaseException as order:  # SystemExit, say: it makes the group one that is never contained
+    except BaseException as order:  # A SystemExit, for example, makes this a group that is never contained.
         return BaseExceptionGroup(error.message, [*rest, order])

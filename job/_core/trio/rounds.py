@@ -1,4 +1,4 @@
-"""Time for what has happened already to be seen: a timer that judges silence asks for it before it judges."""
+"""Let pending events reach their tasks before a timer judges that nothing has happened."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ ROUNDS: Final = 8
 
 
 async def let_all_catch_up() -> None:
-    """Let every trio task that can go on do so, those included whom trio has not told yet that their sockets are ready.
+    """Let every runnable trio task run, including those whose sockets are ready but which trio has not woken yet.
 
-    A process that was stopped, or whose loop was blocked, wakes up when timers are due and data has arrived. Its poll has ended
-    by the time, and looks at no socket: trio asks again in the next round, and who is woken by that has run at the end of the
-    one after it. The others are for data that goes from hand to hand: a read_task gives it to the one who ticks, say, and ticks
-    itself when it has it back.
+    A process that was stopped, or whose loop was blocked, resumes with timers due and data waiting. The poll it was in returns
+    without looking at the sockets; trio polls again in the next round, and the tasks woken by that poll have run by the end of
+    the round after it. The remaining rounds are for data passed between tasks: a read_task, for example, hands it to another
+    task and ticks only when that task has given it back.
     """
     for _ in range(ROUNDS):
         await checkpoint()

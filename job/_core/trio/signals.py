@@ -1,8 +1,8 @@
-"""Signals of the process, each heard by all who listen.
+"""Signals of the process, each delivered to any number of listeners.
 
-`trio.open_signal_receiver` takes a signal from what had it, and gives it back as if blocks ended in reverse order. Two tasks
-that reload on the same signal, in jobs that end as they please, are neither; and a job holds its signals for longer than the
-task lives that acts on them, so that one which comes in a later finalizer does not kill the process there.
+`trio.open_signal_receiver` replaces the handler of a signal and restores the old one, which is right only if blocks end in
+reverse order. Two tasks that reload on the same signal, in jobs that end in any order, need more. So does a job that holds its
+signals beyond the life of the task that acts on them, so that a signal during a later finalizer does not kill the process.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ import trio
 from ..words.blocks import contextmanager
 
 Caught: TypeAlias = Callable[[int, FrameType | None], None]
-"""Is told of a signal in the middle of anything, as a handler of Python's is."""
+"""Called with a signal between any two bytecodes, as a Python signal handler is."""
 
 
 @final
 class SignalSource:
-    """One signal, and those who listen to it; the handler it had before is back when the last has left.
+    """One signal and its listeners; the former handler is restored when the last listener has left.
 
-    A signal that is ignored stays so: the process was told to live through it. That of a handler which C code has installed
-    stays where it is: Python could not put it back.
+    An ignored signal stays ignored, because the process was told to survive it. A handler installed by C code stays in place,
+    because Python could not restore it.
     """
 
     __slots__ = ("_before", "_listeners", "_number")
@@ -39,7 +39,7 @@ class SignalSource:
 
     @contextmanager
     def heard_by(self, caught: Caught) -> Iterator[None]:
-        """Tell `caught` of the signal while the block runs."""
+        """Call `caught` on each signal while the block runs."""
         if not self._listeners:
             self._take()
         listener = object()
@@ -52,14 +52,14 @@ class SignalSource:
                 self._give_back()
 
     def leave(self) -> None:
-        """Forget those who listen, and give the signal back: they are in the process that this one was forked from."""
+        """Forget the listeners and restore the handler: in a forked process, the listeners belong to the parent process."""
         if self._listeners:
             self._listeners.clear()
             self._give_back()
 
     @property
     def shared(self) -> bool:
-        """Whether more than one listens."""
+        """True if there is more than one listener."""
         return len(self._listeners) > 1
 
     def _take(self) -> None:
@@ -70,7 +70,7 @@ class SignalSource:
                 signal.signal(self._number, self._caught)
 
     def _give_back(self) -> None:
-        if signal.getsignal(self._number) == self._caught:  # else it is another's by now
+        if signal.getsignal(self._number) == self._caught:  # Otherwise other code has replaced it.
             signal.signal(self._number, self._before)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
@@ -80,7 +80,7 @@ class SignalSource:
             self._as_before(number, frame)
 
     def _as_before(self, number: int, frame: FrameType | None) -> None:
-        """Do what the signal did before: another has put our handler back, after all who listened had left."""
+        """Do what the signal did before: other code restored our handler after the last listener had left."""
         if callable(self._before):
             self._before(number, frame)
         else:
@@ -92,7 +92,7 @@ _sources: Final[dict[int, SignalSource]] = {}
 
 
 def signal_source(number: int) -> SignalSource:
-    """Return the line of a signal; there is one in the process."""
+    """Return the source of a signal; there is one per process."""
     return _sources.setdefault(number, SignalSource(number))
 
 
@@ -100,7 +100,7 @@ _forking: Final = threading.local()
 
 
 def _before_fork() -> None:
-    # Python drops what comes before the new process is set up; held back, it is obeyed then.
+    # Python drops signals that arrive before the new process is set up; blocked signals are delivered after that.
     _forking.mask = signal.pthread_sigmask(signal.SIG_BLOCK, _sources)
 
 
@@ -114,20 +114,20 @@ def _in_forked_process() -> None:
     _after_fork()
 
 
-with suppress(AttributeError):  # of a system without fork
+with suppress(AttributeError):  # Systems without fork have no register_at_fork.
     os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_in_forked_process)
 
 
 def in_main_thread() -> bool:
-    """Whether signals can be caught here."""
+    """Return True in the main thread, the only one that can catch signals."""
     return threading.current_thread() is threading.main_thread()
 
 
 def check_main_thread() -> None:
-    """Refuse a thread in which Python knows no signals.
+    """Refuse to go on in a thread that cannot catch signals.
 
     Raises:
-        RuntimeError: it is not the main one.
+        RuntimeError: this is not the main thread.
     """
     if not in_main_thread():
         raise RuntimeError("signals can be received in the main thread only")
@@ -135,7 +135,7 @@ def check_main_thread() -> None:
 
 @contextmanager
 def open_signals(caught: Caught, *numbers: int) -> Iterator[None]:
-    """Open a block in which `caught` is told of these signals.
+    """Open a block in which these signals are passed to `caught`.
 
     Raises:
         RuntimeError: outside of the main thread.
@@ -148,7 +148,7 @@ def open_signals(caught: Caught, *numbers: int) -> Iterator[None]:
 
 
 def in_the_loop(act: Callable[[int], None]) -> Caught:
-    """Return a listener that has `act` called by this trio run, between two steps of its tasks; `act` must not raise."""
+    """Return a listener that makes this trio run call `act` between two steps of its tasks; `act` must not raise."""
     token = trio.lowlevel.current_trio_token()
 
     def caught(number: int, _: object) -> None:
@@ -159,7 +159,7 @@ def in_the_loop(act: Callable[[int], None]) -> Caught:
 
 
 def name_of(number: int) -> str:
-    """Return `SIGTERM`, say; a real-time signal has no name of its own."""
+    """Return the name of a signal, such as `SIGTERM`; real-time signals have no names of their own."""
     try:
         return signal.Signals(number).name
     except ValueError:
@@ -167,11 +167,11 @@ def name_of(number: int) -> str:
 
 
 def checked_signals(signals: tuple[int, ...]) -> tuple[int, ...]:
-    """Return `signals`, each of which must be one that can be caught.
+    """Return `signals` if each of them is a signal that can be caught.
 
     Raises:
-        TypeError: there is none, or one is no signal.
-        ValueError: this system does not know one, or lets nobody catch it.
+        TypeError: there are none, or one is not a signal.
+        ValueError: one is unknown to this system, or cannot be caught.
     """
     if not signals:
         raise TypeError("signals must be at least one signal, got none")

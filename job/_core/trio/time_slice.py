@@ -1,8 +1,13 @@
 """The time slice that the spinning loops of a trio run share.
 
-A run loop whose `run` never awaits would starve everybody and outlive every deadline. A checkpoint for each step is the plain
-cure and costs some twenty times the step itself; a checkpoint whenever a slice of time is used up cures as well. The slice is
-one for all loops that are spinning at the time: a hundred of them delay the others no longer than one does.
+Theory: a run loop whose `run` never awaits would starve all other trio tasks and outlive every deadline. A checkpoint per step
+prevents that, and costs some twenty times the step itself. A checkpoint whenever a slice of time is used up prevents it as
+well, for next to nothing. The loops that spin at the same time share one slice, so a hundred of them delay the other tasks no
+longer than one does: each round of the scheduler divides a new slice among
+the loops that wait for it.
+
+A loop whose `run` has just suspended has passed a checkpoint already, and need not pay for a second one. trio clears a task's
+`custom_sleep_data` when it suspends, which shows whether the task has suspended since the loop last looked.
 """
 
 from __future__ import annotations
@@ -19,24 +24,24 @@ from .scopes import is_cancelled
 SLICE = 0.001
 """Seconds of processor time between two rounds of trio's scheduler, spent by all spinning loops together."""
 
-# In the sleep data of a trio task that is in its turn; trio takes that out whenever the task suspends
+# The loop stores this in a trio task's sleep data when it yields; trio clears the sleep data whenever the task suspends.
 _CHECKED = object()
 
 
 class SpinWatch(Protocol):
-    """Wants to know which loops spin: those that give way without having suspended since they last did."""
+    """Observer of spinning loops: those that yield without having suspended since they last yielded."""
 
     def spun(self, task: trio.lowlevel.Task) -> None:
-        """Take note that a loop gives way, and has not suspended."""
+        """Note that a loop yields and has not suspended since the last time."""
         ...
 
     def suspended(self, task: trio.lowlevel.Task) -> None:
-        """Take note that a loop comes by that has suspended."""
+        """Note that a loop checks its slice and has suspended since the last time."""
         ...
 
 
 class TimeSlice:
-    """The loops of one trio run that wait for their next share of the slice; and how a thread reaches that run."""
+    """The shared slice of one trio run; its clock and token let other threads reach the run."""
 
     __slots__ = (
         "__weakref__",
@@ -52,28 +57,28 @@ class TimeSlice:
     )
 
     def __init__(self) -> None:
-        # A mock clock means a test that looks at each step: there every tick is a checkpoint.
+        # A mock clock means a test that observes each step, so every tick is a checkpoint there.
         self.slice = 0.0 if clock_is_mocked() else SLICE
         self.clock = trio.lowlevel.current_clock()
         self.token = trio.lowlevel.current_trio_token()
-        self.on_spin: SpinWatch | None = None  # where somebody wants to know
+        self.on_spin: SpinWatch | None = None  # None: nothing watches for spinning loops.
         self.waiting = 0
-        self.slice_ends = 0.0  # on `monotonic`; of the loop that was the last to be let on
+        self.slice_ends = 0.0  # On `monotonic`: the end of the share that was granted last.
         self._seen = self._seen_before = (
-            0  # loops that came by after a suspension of their own, in this slice and the last
+            0  # Loops that had suspended by themselves, in this slice and in the one before it.
         )
         self._seen_until = 0.0
 
     async def yield_if_due(self) -> float:
-        """Let the others run, once, where that is due; return until when (on `monotonic`) the caller need not ask again."""
+        """Let other tasks run once if that is due; return when, on `monotonic`, the caller has to ask again."""
         return self.may_go_on(trio.lowlevel.current_task(), monotonic()) or await self.checkpoint()
 
     def may_go_on(self, task: trio.lowlevel.Task, now: float) -> float:
-        """Return until when (on `monotonic`) the running trio task may go on at once; 0.0 if it must pass a `checkpoint`.
+        """Return until when, on `monotonic`, the running trio task may go on; 0.0 if it must pass a `checkpoint`.
 
-        It may where the present slice is not used up, since a short job need not suspend at all, and where it has suspended on
-        its own account since it was here, unless it is cancelled. A plain function: among ten loops or more nearly every step
-        comes this way, and a coroutine would cost more than all that is done here.
+        The task may go on while the slice lasts, so a short job need not suspend at all. It may also go on if it has suspended
+        by itself since the last call and is not cancelled. This is a plain function because, among ten loops or more, nearly
+        every step comes this way, and a coroutine would cost more than all of its work.
         """
         if now < self.slice_ends:
             return self.slice_ends
@@ -85,7 +90,7 @@ class TimeSlice:
         return now + self._share_of_the_woken(now)
 
     def _share_of_the_woken(self, now: float) -> float:
-        # Any number of loops may be woken at once by what they waited for, and all of them may spin from now on.
+        # One event may wake any number of loops at once, and each of them may spin from now on.
         if now >= self._seen_until:
             self._seen_until = now + self.slice
             self._seen, self._seen_before = 0, self._seen
@@ -122,8 +127,8 @@ def time_slice() -> TimeSlice:
 
 
 def clock_is_mocked() -> bool:
-    """Whether the present trio run is on a `trio.testing.MockClock`."""
-    # Not imported for this: it brings pytest with it where that is installed, a quarter of a second at each program's start.
-    # And as long as nobody else has imported it, there is no such clock.
+    """Return True if the current trio run uses a `trio.testing.MockClock`."""
+    # trio.testing is not imported here: it imports pytest where that is installed, which takes a quarter of a second.
+    # Until other code has imported it, no such clock can exist.
     testing = sys.modules.get("trio.testing")
     return testing is not None and isinstance(trio.lowlevel.current_clock(), testing.MockClock)

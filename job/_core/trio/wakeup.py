@@ -1,4 +1,10 @@
-"""One trio task waits until another wakes it: the smallest rendezvous, for the engine's own waits."""
+"""One trio task waits until another wakes it: the smallest rendezvous, for the engine's own waits.
+
+Theory: trio delivers a cancellation to a suspended task by calling its abort function. The function either lets the Cancelled
+in (`SUCCEEDED`) or declines it (`FAILED`), and then the cancellation stays pending until the next checkpoint. Declining has the
+effect of a shielded scope around the wait without opening a scope. That matters twice: a scope costs memory and time for each
+task that waits, and a scope opened here might not nest with one that a routine left open for its finalizer.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +15,9 @@ from trio.lowlevel import Task as TrioTask
 
 
 class Wakeup:
-    """A place for one waiter. A wake-up that comes first is kept.
+    """A place for one waiter; a wake-up that comes before the waiter is kept.
 
-    A trio.Event would do the same for a little more memory and time; there is one of these for each task with a finalizer.
+    A trio.Event would do the same for a little more memory and time, and each task with a finalizer has one of these.
     """
 
     __slots__ = ("_waiter", "woken")
@@ -22,22 +28,21 @@ class Wakeup:
 
     @property
     def waiting(self) -> bool:
-        """Whether somebody waits here now."""
+        """True while a trio task waits here."""
         return self._waiter is not None
 
     def wake(self) -> None:
-        """Let the waiter go on, now or when it comes."""
+        """Wake the waiter, now or as soon as it comes."""
         self.woken = True
         if self._waiter is not None:
             reschedule(self._waiter)
             self._waiter = None
 
     def wait(self, ignore_cancel: Callable[[], bool]) -> Awaitable[None]:
-        """Wait for `wake`, which has not come yet: see `woken`.
+        """Wait for `wake`; call this only while `woken` is False.
 
-        A cancellation or KeyboardInterrupt ends the wait, unless `ignore_cancel()` is true when it strikes: then it is left
-        pending, as in a shielded scope, at no cost of a scope. (Opening a scope here could misnest with one that a routine
-        left open for its finalizer.)
+        A cancellation or KeyboardInterrupt ends the wait, unless `ignore_cancel()` returns True when it is delivered: it then
+        stays pending, as it would in a shielded scope.
         """
 
         def abort(_raise_cancel: object) -> Abort:

@@ -1,1 +1,1 @@
-"""Enums, tables and records: the standard library only."""
+"""Enums, tables and records, built on the standard library alone."""

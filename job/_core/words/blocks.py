@@ -1,7 +1,7 @@
-"""`contextmanager` and `asynccontextmanager` for blocks that code of the user's runs in.
+"""`contextmanager` and `asynccontextmanager` for blocks that run user code.
 
-As those of contextlib, but what the block raises comes out itself: contextlib writes to it, which an error may refuse (a frozen
-dataclass), and leaves a StopAsyncIteration as the RuntimeError that Python makes of it in a generator.
+They work like those of contextlib, but an error of the block comes out as itself. contextlib writes to the error, which a
+frozen dataclass refuses, and turns a StopAsyncIteration into the RuntimeError that Python makes of it in a generator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 def contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:
-    """Make a context manager of a generator function with one `yield`, which stands for the block."""
+    """Turn a generator function into a context manager; its one `yield` stands for the block."""
 
     @wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> AbstractContextManager[T]:
@@ -27,7 +27,7 @@ def contextmanager(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractCo
 
 
 def asynccontextmanager(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
-    """Make an async context manager of an async generator function with one `yield`, which stands for the block."""
+    """Turn an async generator function into an async context manager; its one `yield` stands for the block."""
 
     @wraps(function)
     def make(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
@@ -38,7 +38,7 @@ def asynccontextmanager(function: Callable[P, AsyncIterator[T]]) -> Callable[P, 
 
 @final
 class _Block(AbstractContextManager[T], Generic[T]):
-    """A block within a generator."""
+    """The context manager around a generator."""
 
     __slots__ = ("_steps",)
 
@@ -66,7 +66,7 @@ class _Block(AbstractContextManager[T], Generic[T]):
 
 @final
 class _AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
-    """A block within an async generator."""
+    """The async context manager around an async generator."""
 
     __slots__ = ("_steps",)
 
@@ -93,9 +93,9 @@ class _AsyncBlock(AbstractAsyncContextManager[T], Generic[T]):
 
 
 def _passed_on(raised: BaseException, exc: BaseException | None, traceback: TracebackType | None) -> bool:
-    """Return False where a generator has passed on what the block raised; else raise what it has raised itself."""
+    """Return False if the generator passed on the error of the block; otherwise raise the generator's own error."""
     rewritten = isinstance(exc, (StopIteration, StopAsyncIteration)) and raised.__cause__ is exc
     if exc is not None and (raised is exc or rewritten):
-        BaseException.with_traceback(exc, traceback)  # without the frame of the generator
+        BaseException.with_traceback(exc, traceback)  # This drops the frame of the generator.
         return False
     raise raised

@@ -1,6 +1,6 @@
 """The one event stream: frozen records of what happens to jobs and tasks.
 
-`at` is on trio's clock, in seconds; None for what happens outside of a trio run.
+`at` is in seconds on trio's clock, or None outside of a trio run.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class JobStateChanged:
 
 @dataclass(frozen=True, slots=True)
 class TaskAdded:
-    """A job got a task. Observers for all jobs hear of the tasks added before the start when the job starts."""
+    """A job got a task. Observers of all jobs receive the tasks that were added before the start when the job starts."""
 
     task: Task
     at: float | None
@@ -45,7 +45,7 @@ class TaskStateChanged:
 
 @dataclass(frozen=True, slots=True)
 class TaskFailed:
-    """Something went wrong in a task; `survived` is True wherever the job goes on in spite of it."""
+    """Something went wrong in a task; `survived` is True if the job goes on in spite of it."""
 
     task: Task
     error: TaskError
@@ -55,7 +55,7 @@ class TaskFailed:
 
 @dataclass(frozen=True, slots=True)
 class TaskStalled:
-    """A task has been working since `since` without ending, for longer than its manager thinks right."""
+    """A task has been working since `since`, for longer than its manager's `stalled_after`."""
 
     task: Task
     since: float
@@ -64,7 +64,7 @@ class TaskStalled:
 
 @dataclass(frozen=True, slots=True)
 class JobEnded:
-    """A job has ended, finalizers included; the last record of a job."""
+    """A job has ended, finalizers included. This is the last record of a job."""
 
     job: Job[Any]
     verdict: Verdict
@@ -75,12 +75,12 @@ Event: TypeAlias = JobStateChanged | TaskAdded | TaskStateChanged | TaskFailed |
 
 
 class Observer(Protocol):
-    """Listens to the events of jobs.
+    """A listener to the events of jobs.
 
-    `on_event` is called synchronously from inside the engine: return quickly and do not block. An observer that raises is
-    reported once; neither the job nor the other observers notice.
+    The engine calls `on_event` synchronously: return quickly and do not block. An observer that raises is reported once, and
+    affects neither the job nor the other observers.
     """
 
     def on_event(self, event: Event, /) -> None:
-        """Take one record."""
+        """Receive one record."""
         ...

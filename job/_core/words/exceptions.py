@@ -1,7 +1,7 @@
 """Every error that the framework itself raises, as one tree under `JobError`.
 
-A user's own exceptions never change their type on the way through a job; what is here is raised by the framework
-because of a limit that was set, a rule that was broken or a stop that was asked for.
+A user's own exceptions keep their type on their way through a job. The framework raises these because a limit was reached, a
+rule was broken, or a stop was requested.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from .user_code import shown
 
 
 class JobError(Exception):
-    """The root of all errors of the framework: catch it to tell them from your own."""
+    """The root of the framework's errors: catch it to tell them from your own."""
 
 
 @final
 class JobStateError(JobError, RuntimeError):
-    """A call came at a time when the job's state does not allow it.
+    """The job's state does not allow this call.
 
     Raised by a second `run`, a second oneshot task, a task added to a job that is stopping, or `Task.enter` from another
-    trio task. It points at a bug in the calling code: move the call, or make a new job (a job runs once).
+    trio task. It is a bug in the calling code: move the call, or make a new job, because a job runs once.
     """
 
 
@@ -28,27 +28,27 @@ class JobStateError(JobError, RuntimeError):
 class JobCancelledError(JobError):
     """A job or a task was cancelled: by `Job.cancel`, its parent, an outer cancel scope, or a scope of its own.
 
-    Nothing to mend by itself; `Job.verdict` tells who asked.
+    It needs no fix by itself; `Job.verdict` says what requested it.
     """
 
 
 @final
 class JobTimeoutError(JobError, TimeoutError):
-    """The job was still running when its `timeout` had passed. Give it more time, or find out what it waited for."""
+    """The job was still running after its `timeout`. Give it more time, or find out what it waited for."""
 
 
 @final
 class IdleTimeoutError(JobError, TimeoutError):
     """A task did not tick within its idle timeout.
 
-    Expected where a peer falls silent. A `run` that works for long should call `Task.tick` as a heartbeat, or wrap the work
-    in `Task.busy`.
+    This is expected when a peer falls silent. A `run` that works for long should call `Task.tick` as a heartbeat, or wrap the
+    work in `Task.busy`.
     """
 
 
 @final
 class AssertFailedError(JobError, AssertionError):
-    """An assertion of a task failed with something that is no exception; `value` is what it was given."""
+    """An assertion of a task failed with something other than an exception; `value` is that object."""
 
     def __init__(self, value: object) -> None:
         super().__init__(value)
@@ -81,7 +81,7 @@ class FinalizeTimeoutError(JobError, TimeoutError):
 
 @final
 class StopTimeoutError(JobError, TimeoutError):
-    """Something did not end in the time that it had for stopping, and was cancelled.
+    """Something did not stop in time, and was cancelled.
 
     Raised for the job's `stop_timeout` (shutdown hook, children and finalizers together) and for tasks under
     `job.tasks.force_stop`; the message names what overran.

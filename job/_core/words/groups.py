@@ -1,4 +1,4 @@
-"""What is in a group of errors, however deep: nurseries inside of each other make groups of groups."""
+"""Look into groups of errors, however deep: nested nurseries make nested groups."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from .user_code import is_instance
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Give the errors in a group, each group once, in their order; an error that is no group is a leaf by itself.
+    """Yield the errors in a group in their order; an error that is not a group is its own only leaf.
 
-    Without recursion, so that no depth is too deep; each group once, as one that is in others twice over is a bomb.
+    It does not recurse, so no depth is too deep. It visits each group once, because groups that contain each other several
+    times over would take exponential time.
     """
     seen: set[int] = set()
     rest = [error]
@@ -24,7 +25,7 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def holds_for(types: type[BaseException] | tuple[type[BaseException], ...], error: BaseException) -> bool:
-    """Whether an error is of one of these types, or a group all of whose leaves are."""
+    """Return True if an error is of one of these types, or a group all of whose leaves are."""
     if is_instance(error, types):
         return True
     return isinstance(error, BaseExceptionGroup) and all(is_instance(leaf, types) for leaf in leaves(error))

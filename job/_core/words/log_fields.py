@@ -1,4 +1,4 @@
-"""The names of the fields of a log record: none may be taken for a part of the record, or for an argument of a logger."""
+"""Names of log fields that clash with neither the keys of a record nor the arguments of a logger."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 RESERVED: Final = frozenset({"event", "level", "timestamp", "method_name", "self"})
-"""The keys of each record, and what the methods of a structlog logger call their arguments."""
+"""The keys of each record, and the argument names of structlog's logger methods."""
 
 BOUND: Final = RESERVED | {"exc_info"}
-"""The same for fields that are in many records: there `exc_info` is no error to be shown with one of them."""
+"""The same for fields that are bound to many records, where `exc_info` would not be the error of any one record."""
 
 
 def named(fields: Mapping[Any, Any], reserved: Collection[str]) -> Mapping[str, Any]:
-    """Return `fields`, with a `_` behind each name that is reserved; a key that is no str goes by its repr."""
+    """Return `fields` with `_` appended to each reserved name; a key that is not a str becomes its repr."""
     if not any(type(name) is not str or name in reserved for name in fields):
         return fields
     found: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The records that a job leaves behind: why it ended, what went wrong, and snapshots of it. Data only."""
+"""The records of a job: why it ended, what went wrong, and snapshots of it. This module holds data only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class CauseKind(Enum):
-    """The kind of thing that ended a job; its value is the first word of `Verdict.code`."""
+    """The kind of cause that ended a job; its value is the first word of `Verdict.code`."""
 
     FINISHED = "finished"
     ERROR = "error"
@@ -29,7 +29,7 @@ class CauseKind(Enum):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class TaskError:
-    """One thing that went wrong: in which task and phase, and the error itself.
+    """One thing that went wrong: its task, its phase, and the error.
 
     task and phase are None for `Job.cancel`, the job timeout, the outer scope and the shutdown hook.
     """
@@ -43,8 +43,8 @@ class TaskError:
 class Cause:
     """The first cause of a job's end.
 
-    `at` is on trio's clock, in seconds; None outside of a trio run. `parent` is the cause of the job above where that job
-    ended this one, so that the chain leads to the origin.
+    `at` is in seconds on trio's clock, or None outside of a trio run. If the parent ended this job, `parent` is the parent's
+    own cause, so the chain leads to the origin.
     """
 
     kind: CauseKind
@@ -57,7 +57,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """How a job ended. `cut` are the tasks that `finish` had to cancel, in index order; empty unless the job is DONE."""
+    """How a job ended. `cut` holds the tasks that `finish` had to cancel, in index order; empty unless the job is DONE."""
 
     state: JobState
     cause: Cause
@@ -71,7 +71,7 @@ class Verdict:
 def verdict_code(cause: Cause, cut: Sequence[tuple[Task, Phase]]) -> str:
     """Spell the short, stable code of a verdict: `finished`, `idle@read:run`, `finished-cut@relay:run`.
 
-    The place is the task (and phase) that caused the end, or the first that was cut.
+    The place is the task and phase that caused the end, or the first task that was cut.
     """
     kind = cause.kind.value
     if cut:
@@ -84,7 +84,7 @@ def verdict_code(cause: Cause, cut: Sequence[tuple[Task, Phase]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TaskStatistics:
-    """One task: `steps` counts finished calls of run, `idle_left` is seconds until its idle timeout, None without one."""
+    """A snapshot of one task: `steps` counts finished calls of run, `idle_left` is the seconds until its idle timeout."""
 
     index: int
     name: str
@@ -95,7 +95,7 @@ class TaskStatistics:
 
 @dataclass(frozen=True, slots=True)
 class JobStatistics:
-    """One job: `age` is seconds since its start, None before; `tasks` are in index order."""
+    """A snapshot of one job. `age` is the seconds since its start, or None before it; `tasks` are in index order."""
 
     name: str
     id: int

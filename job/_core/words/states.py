@@ -1,6 +1,6 @@
 """The states of jobs and tasks, and the one table of legal moves for each.
 
-The tables are the truth: the engine refuses a move that they do not have, the documentation draws its diagrams from them.
+The tables are authoritative: the engine refuses any other move, and the documentation draws its diagrams from them.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Final
 
 
 class _State(Enum):
-    _moves: frozenset[Enum]  # what the tables below have for it
+    _moves: frozenset[Enum]  # Filled in from the tables below.
 
-    # Enum hashes by name in Python code; identity is as good for members and several times faster in the tables below.
+    # Enum hashes by name, in Python code. Hashing by identity is as good for members, and several times faster.
     __hash__ = object.__hash__
 
 
@@ -33,8 +33,8 @@ class JobState(_State):
 class TaskState(_State):
     """Where a task is in its life.
 
-    `FINISHED`: done, or stopped at a step by `finish`. `FAILED`: ended by an error of its own. `CANCELLED`: cut short of a
-    step by whatever cause, or never started.
+    `FINISHED`: done, or stopped at a step by `finish`. `FAILED`: ended by its own error. `CANCELLED`: cut before its next step,
+    for whatever cause, or never started.
     """
 
     PENDING = "pending"
@@ -52,8 +52,8 @@ class Phase(_State):
     FINALIZE = "finalize"
 
 
-# Members that the engine needs for each job. Until Python 3.12 looking one up in its Enum takes twenty times as long as this:
-# the metaclass has a `__getattr__`.
+# The engine needs these members for each job. Before Python 3.12, an attribute of an Enum takes twenty times as long to look up
+# as a global, because the metaclass has a `__getattr__`.
 JOB_NEW: Final = JobState.NEW
 
 JOB_ONESHOT_RUNNING: Final = JobState.ONESHOT_RUNNING
@@ -106,7 +106,7 @@ for _moves in (JOB_MOVES, TASK_MOVES):
 
 
 def illegal_move(old: Enum, new: Enum) -> AssertionError:
-    """Return the error for a move that the table does not have: a bug of the engine, never of the user."""
+    """Return the error for a move that is not in the table: a bug of the engine, never of the user."""
     return AssertionError(f"illegal move {old} -> {new}")
 
 
@@ -119,14 +119,14 @@ class StopPolicy(Enum):
     ERROR = "error"
     """An error cancels the job; done is fine."""
     STRICT = "strict"
-    """As ERROR, and a done before the job is stopping is an error too (`UnexpectedStopError`)."""
+    """As ERROR; in addition, a done before the job is stopping is an error (`UnexpectedStopError`)."""
     STOP_GROUP = "stop group"
-    """As ERROR, and when all tasks of the group are done the job finishes."""
+    """As ERROR; in addition, the job finishes when all tasks of the group are done."""
     CONTAIN = "contain"
-    """An error is recorded and reported; nobody else is stopped, and the job's end is not changed by it."""
+    """An error is recorded and reported; it stops no other task, and does not change the job's end."""
 
 
-# Asked for in each task: why these are not looked up in their Enum, `states` says.
+# The engine needs these for each task; the comment on the job states above says why they are globals.
 ERROR: Final = StopPolicy.ERROR
 
 STRICT: Final = StopPolicy.STRICT

@@ -1,7 +1,7 @@
-"""Type variables with a default: `Job()` is a `Job[Any]`, and needs no annotation.
+"""Type variables with a default: `Job()` is a `Job[Any]` and needs no annotation.
 
-`typing` has them since Python 3.13. Type checkers know those of typing_extensions everywhere, installed or not, so that nothing
-depends on it when a program runs.
+`typing` has such defaults since Python 3.13. Type checkers know typing_extensions whether or not it is installed, so a running
+program does not depend on it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Code of the user's that the engine calls on its way: the repr of an error, its notes, the `isinstance` of a type.
+"""Safe calls of user code that the engine makes in passing: the repr of an error, its notes, the `isinstance` of a type.
 
-Any of it may raise. What is asked here never fails with an Exception; it gives the plainest answer there is. A BaseException
-(SystemExit, pytest's Failed) is an order and goes on: the caller sees to it that the job hears of it.
+Any user code may raise. These functions never raise an Exception; they give the plainest answer instead. Any other
+BaseException (SystemExit, pytest's Failed) is an order and goes through: the caller makes sure that the job obeys it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import sys
 from typing import Any, Final
 
-_CAUSE: Final[Any] = BaseException.__cause__  # asked of the type it is the descriptor
+_CAUSE: Final[Any] = BaseException.__cause__  # Looked up on the type, this is the descriptor itself.
 
 STACK_RESERVE: Final = 120
-"""Frames that must be left where the engine begins something: its own calls, and a log and observers of some depth."""
+"""Stack frames that must be left before the engine begins something: enough for its own calls, a log and observers."""
 
 
 def shown(value: object) -> str:
-    """Return the repr of a value, or a text that says why there is none."""
+    """Return the repr of a value, or a text that says why it has none."""
     try:
         return repr(value)
     except Exception as fault:
@@ -24,7 +24,7 @@ def shown(value: object) -> str:
 
 
 def as_text(value: object) -> str:
-    """Return `str` of a value, or what `shown` gives where that fails."""
+    """Return `str(value)`, or `shown(value)` if that fails."""
     try:
         return str(value)
     except Exception:
@@ -32,7 +32,7 @@ def as_text(value: object) -> str:
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a note to an error, once; an error that takes none, as a frozen dataclass, stays without."""
+    """Add a note to an error, once; skip errors that accept no note, such as frozen dataclasses."""
     try:
         if note not in getattr(error, "__notes__", ()):
             error.add_note(note)
@@ -41,12 +41,12 @@ def add_note(error: BaseException, note: str) -> None:
 
 
 def set_cause(error: BaseException, cause: BaseException) -> None:
-    """Set `__cause__`, also of an error that refuses to be written to: past its own `__setattr__`."""
+    """Set `__cause__`, bypassing the error's own `__setattr__`, which may refuse it."""
     _CAUSE.__set__(error, cause)
 
 
 def is_instance(error: BaseException, types: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
-    """Return `isinstance(error, types)`; where a metaclass fails at that, False."""
+    """Return `isinstance(error, types)`, or False if a metaclass raises."""
     try:
         return isinstance(error, types)
     except Exception:
@@ -54,9 +54,9 @@ def is_instance(error: BaseException, types: type[BaseException] | tuple[type[Ba
 
 
 def reserve_stack() -> None:
-    """Refuse to begin what could not be brought to an end.
+    """Refuse to begin something that could not be brought to an end.
 
-    Python's RecursionError may strike in the middle of anything. Raised here it finds nothing registered, and none who waits.
+    Python may raise a RecursionError in the middle of anything. Raised here, it leaves nothing registered and no task waiting.
 
     Raises:
         RecursionError: fewer than `STACK_RESERVE` frames are left.

@@ -1,4 +1,4 @@
-"""The values of a log record, made fit to be written: none may lose the record, hold up the program, or drive a terminal."""
+"""Make the values of a log record safe to write: none may lose the record, hold up the program, or control a terminal."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from itertools import islice
 from typing import Any, Final, final
 
 DEPTH: Final = 32
-"""Levels of containers that are written of a value."""
+"""The most levels of nested containers that are written."""
 
 ITEMS: Final = 10_000
-"""Items that are written of all the values of a record: lists within each other may have more than there are atoms."""
+"""The most items written for all values of one record: lists that contain each other may have any number."""
 
 LENGTH: Final = 10_000
-"""Characters that are written of a repr; a str is written whole."""
+"""The most characters of a repr that are written; a str is written whole."""
 
-_BITS: Final = 10_000  # of an int; above 4,300 digits Python refuses to spell one
+_BITS: Final = (
+    10_000  # The longest int that is written as a number: Python refuses to spell out more than 4,300 digits.
+)
 
 
 def printable(text: str) -> str:
-    """Return the text with what cannot be seen as its escape sequence, as `repr` has it: a peer may have sent it."""
+    """Return the text with unprintable characters escaped as in a repr: a peer may have sent it."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -28,10 +30,10 @@ def printable(text: str) -> str:
 
 @final
 class Values:
-    """Makes the values of one record plain. Whatever their code raises, there is a text in their place.
+    """Converts the values of one record to plain ones; a value whose code raises is replaced by a text.
 
-    An Exception says nothing more than that text. What is an order (SystemExit, pytest's Failed) `raise_order` raises, once the
-    record is written.
+    An Exception leaves nothing but that text. Any other BaseException (SystemExit, pytest's Failed) is an order: `raise_order`
+    raises it once the record is written.
     """
 
     __slots__ = ("_left", "_order")
@@ -41,7 +43,7 @@ class Values:
         self._order: BaseException | None = None
 
     def plain(self, value: object, around: tuple[int, ...] = ()) -> Any:
-        """Return what JSON has for the value: itself, its items made plain, null for what is no number, else its repr."""
+        """Return the value as JSON can have it: itself, its items made plain, None for NaN and infinity, or its repr."""
         self._left -= 1
         try:
             if value is None or (isinstance(value, int) and value.bit_length() < _BITS):
@@ -57,14 +59,14 @@ class Values:
         return self.shown(value)
 
     def text(self, value: object) -> str:
-        """Return the value as a line on a terminal has it."""
+        """Return the value as text for a terminal."""
         plain = self.plain(value)
         if not isinstance(plain, str):
             plain = repr(value) if isinstance(value, float) else repr(plain)
         return printable(plain)
 
     def shown(self, value: object) -> str:
-        """Return the repr of a value, not more of it than can be read, or a text that says why there is none."""
+        """Return the repr of a value, shortened to what can be read, or a text that says why it has none."""
         try:
             text = repr(value)
         except BaseException as error:
@@ -72,7 +74,7 @@ class Values:
         return text if len(text) <= LENGTH else f"{text[:LENGTH]}… ({len(text)} characters)"
 
     def raise_order(self) -> None:
-        """Raise what a value has raised that is no Exception, if one has."""
+        """Raise the first BaseException of a value that was not an Exception, if any."""
         if self._order is not None:
             raise self._order
 
