@@ -88,7 +88,7 @@ class Decoder:
 
     @property
     def at_boundary(self) -> bool:
-        """Whether the stream may end here: no byte of an unfinished frame has been fed."""
+        """True if the stream may end here: no byte of an unfinished frame has been fed."""
         return not self._buffer
 
     def close(self) -> None:

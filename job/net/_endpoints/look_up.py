@@ -50,7 +50,7 @@ async def _resolve(host: str | None, port: int, flags: int) -> Any:
 
 
 def _is_for_trio(host: str | None) -> bool:
-    """Whether only trio can look it up: a name in need of IDNA 2008, or any in a run with a resolver of its own.
+    """Return True if only trio can look it up: a name in need of IDNA 2008, or any in a run with a resolver of its own.
 
     Such a resolver, as a test may have, is only told when another takes its place.
     """

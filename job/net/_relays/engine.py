@@ -80,7 +80,7 @@ class Engine:
 
     @property
     def closed(self) -> bool:
-        """Whether its last user has left: it cannot be entered again."""
+        """True if its last user has left: it cannot be entered again."""
         return self._epoll.closed
 
     def read(self, fd: int, handler: FdHandler | None) -> None:

@@ -103,7 +103,7 @@ class EnginePump(Pump):
 
     @property
     def holding(self) -> bool:
-        """Whether something waits for room in the sink."""
+        """True if something waits for room in the sink."""
         return self.running and (bool(self._rest) or (self._pipe is not None and self._pipe.held > 0))
 
     def cut(self) -> None:

@@ -60,7 +60,7 @@ class Pump(ABC):
     @property
     @abstractmethod
     def holding(self) -> bool:
-        """Whether it has taken what its sink has not."""
+        """True if it has taken what its sink has not."""
 
     def forget_control(self) -> None:
         """Let go of the relay, when it has ended: it refers to the pump, and a cycle is work for the garbage collector."""

@@ -230,7 +230,7 @@ def _result(session: RelaySession, cut: EndReason) -> RelayResult:
 
 
 def _ends_well(j: Job[Any]) -> bool:
-    """Whether the job was asked to finish, and nothing interrupted it but a finalizer, which came after the cut."""
+    """Return True if the job was asked to finish, and nothing interrupted it but a finalizer, which came after the cut."""
     error = j.interrupted_by[1]
     interrupted = (failure for failure in j.errors if failure.error is error and failure.phase is not Phase.FINALIZE)
     return j.stopping and (error is None or not any(interrupted))

@@ -328,5 +328,5 @@ def _kind_of_pump(client: Leg, upstream: Leg) -> type[EnginePump | SocketPump | 
 
 
 def _is_ours(end: Leg) -> bool:
-    """Whether the engine can have the end: it is one of our streams, on a socket, so that we hear of its close."""
+    """Return True if the engine can have the end: it is one of our streams, on a socket, so that we hear of its close."""
     return end.link is not None and (end.plain or end.secured) is not None

@@ -30,7 +30,7 @@ class TaskPump(Pump):
 
     @property
     def holding(self) -> bool:
-        """Whether it is about to give what it has taken."""
+        """True if it is about to give what it has taken."""
         return self.running and self.sending
 
     async def run(self) -> None:

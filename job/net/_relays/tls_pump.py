@@ -68,7 +68,7 @@ class TlsPump(EnginePump):
 
     @property
     def holding(self) -> bool:
-        """Whether something waits for room in the sink, as ciphertext or before that."""
+        """True if something waits for room in the sink, as ciphertext or before that."""
         return (self.running and self._unsent) or super().holding
 
     def _count_full(self) -> None:

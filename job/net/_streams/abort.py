@@ -1,4 +1,4 @@
-"""Cut any trio stream so that its peer sees it: what trio has for that says FIN on a socket, which looks like an end."""
+"""Cut any trio stream so that its peer sees it. trio's forceful close sends FIN on a socket, which looks like an end."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .delivery import reset, wait_delivered
 
 
 async def abort(stream: trio.abc.AsyncResource) -> None:
-    """Close a stream at once, so that its peer sees a cut where the stream has a way to say so. Shielded."""
+    """Close a stream at once, so that its peer sees a cut if the stream has a way to say so. Shielded."""
     way = _way_to_abort(stream)
     if way is not None:
         way()
         return
-    # Of what cannot even be closed there is nothing more to be had, and what it says would hide why it was to be cut.
+    # An error here would hide the reason for the cut, and there is nothing left to do about it.
     with trio.CancelScope(shield=True), suppress(Exception):
         await trio.aclose_forcefully(stream)
 
 
 def abort_soon(stream: trio.abc.AsyncResource) -> None:
-    """Do the same from a plain function: what has to be awaited for it is done by a task of the trio run's own."""
+    """Like `abort`, but from a plain function: a system task does what must be awaited."""
     way = _way_to_abort(stream)
     if way is None:
         trio.lowlevel.spawn_system_task(abort, stream)
@@ -33,7 +33,7 @@ def abort_soon(stream: trio.abc.AsyncResource) -> None:
 
 
 async def wait_stream_delivered(stream: trio.abc.AsyncResource) -> None:
-    """Wait until what was sent has reached the peer, as far as the stream tells."""
+    """Wait until what was sent has reached the peer, as far as the stream can tell."""
     below = _bottom(stream)
     wait: Any = getattr(below, "wait_delivered", None)
     if isinstance(below, trio.SocketStream):
@@ -45,7 +45,7 @@ async def wait_stream_delivered(stream: trio.abc.AsyncResource) -> None:
 
 
 def _way_to_abort(stream: trio.abc.AsyncResource) -> Callable[[], object] | None:
-    """Return the plain function that cuts the stream, or what is below its TLS; None where there is none."""
+    """Return the plain function that cuts the stream, or what is below its TLS; None if there is none."""
     below = _bottom(stream)
     if isinstance(below, trio.SocketStream):
         return partial(reset, below.socket)

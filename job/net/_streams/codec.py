@@ -1,4 +1,4 @@
-"""A codec, the toolkit's or one of the user's own, and the frames that its payloads travel in."""
+"""A codec, the toolkit's or the user's own, and the frames its payloads travel in."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class PayloadCodec(Protocol):
 
 @final
 class Framing:
-    """Makes messages of payloads, and cuts them off a buffer.
+    """Packs payloads into frames, and cuts frames off a buffer.
 
-    All that can be wrong with a codec whatever its payloads are is found here, at the call that hands it in, and not at
-    the first message.
+    A codec is checked here, at the call that passes it, as far as that is possible without a payload: an error at the first
+    message would come too late.
 
     Raises:
-        TypeError, ValueError: what was given is no codec.
+        TypeError, ValueError: the object is not a codec.
     """
 
     __slots__ = ("codec", "max_frame")
@@ -58,7 +58,7 @@ class Framing:
         return frame_of(encoded, self.max_frame)
 
     def cut(self, buffer: bytearray) -> tuple[int, Any] | None:
-        """Return the first message of a buffer, as its length there and its payload; None where it is not complete.
+        """Return the length in the buffer and the payload of its first message; None if that is not complete.
 
         Raises:
             ProtocolError: it is too long, or does not decode.
@@ -67,8 +67,8 @@ class Framing:
         return None if end is None else (end, self._decode(payload_in(buffer, 0, end)))
 
     def _decode(self, data: bytes) -> Any:
-        # Any exception: what a parser raises at bytes that it does not expect is up to these bytes, and they are the
-        # peer's. Its text may have them in it, or fail to be made: the cause has it.
+        # Any exception: which one a parser raises depends on the bytes, and those are the peer's. The message leaves out its
+        # text, which may contain the bytes or fail to be formatted; the cause has it.
         try:
             return self.codec.decode(data)
         except ProtocolError:
@@ -78,17 +78,17 @@ class Framing:
 
 
 def framing_of(codec: PayloadCodec | None) -> Framing | None:
-    """Return the framing of a codec; without one a message is a chunk."""
+    """Return the framing of a codec; None without one: then a message is a chunk."""
     return None if codec is None else Framing(codec)
 
 
 def _check_takes_one(name: str, method: Any) -> None:
-    """Refuse a coroutine function, and one that cannot be called with one argument: a class in place of its object, say."""
+    """Refuse a coroutine function, and one that cannot be called with one argument: a class instead of its instance, say."""
     if inspect.iscoroutinefunction(method):
         raise TypeError(f"codec must have a plain function {name}, got the coroutine function {method!r}")
     try:
         signature = inspect.signature(method)
-    except (TypeError, ValueError):  # a function of C that does not tell
+    except (TypeError, ValueError):  # a C function without a signature
         return
     try:
         signature.bind(None)

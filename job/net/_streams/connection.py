@@ -8,8 +8,8 @@ leads from the one to the other.
 Each arrow is a reference, and none goes back, so that a connection is freed by refcounting the moment its stream is dropped.
 A relayed stream has neither inbox nor outbox: the relay reads and writes past them, on the link.
 
-There are three ways to close. `close_nowait` is for a connection whose peer has already said EOF or is gone: there is nobody
-to wait for, and it costs no checkpoint. `linger` says EOF and waits for the peer's. `abort` cuts, so that the peer sees it.
+There are three ways to close. `close_nowait` is for a connection whose peer has already sent EOF or is gone: there is nothing
+to wait for, and it needs no checkpoint. `linger` sends EOF and waits for the peer's. `abort` cuts, so that the peer sees it.
 Which one is right depends on how the job ended; `closing.py` decides that.
 """
 
@@ -86,17 +86,17 @@ class Connection:
 
     @property
     def writing(self) -> bool:
-        """Whether a task is sending."""
+        """True if a task is sending."""
         return self._out is not None and self._out.writing
 
     @property
     def eof_sent(self) -> bool:
-        """Whether the peer was told that no more bytes are coming."""
+        """True if the peer was told that no more bytes are coming."""
         return self.link.eof_sent
 
     @property
     def half_closes(self) -> bool:
-        """Whether an EOF takes effect at once, while the other direction goes on."""
+        """True if an EOF takes effect at once, while the other direction goes on."""
         return self.link.wire.half_closes
 
     @property
@@ -113,7 +113,7 @@ class Connection:
 
     @property
     def _sends_next(self) -> bool:
-        """Whether bytes written to the raw socket now would be the next ones the peer receives."""
+        """True if bytes written to the raw socket now would be the next ones the peer receives."""
         return not self.link.eof_sent and self._all_sent
 
     @property

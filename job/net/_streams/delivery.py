@@ -1,4 +1,4 @@
-"""What a reset takes back: it throws away all that was sent and has not arrived. So who is to be cut waits for that first."""
+"""Reset a socket, and wait for delivery before that: a reset throws away all that was sent and has not arrived."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ with suppress(ImportError):
 
 AnySocket: TypeAlias = socket.socket | SocketType
 
-# The close of a socket that has this option throws away what was not sent and says RST in the place of FIN (tcp(7)).
+# With this option a close throws away what was not sent, and sends RST in place of FIN (tcp(7)).
 _AT_ONCE: Final = struct.pack("ii", 1, 0)
 _ASK: Final = hasattr(socket, "TCP_INFO") and "termios" in globals()
 _CLOSED: Final = 7  # TCP_CLOSE, of the kernel's states
@@ -25,7 +25,7 @@ _LONGEST_PAUSE: Final = 0.05
 
 
 def reset(sock: AnySocket) -> None:
-    """Close a socket so that its peer sees that it was cut: by RST on TCP. A unix socket has none, there it is a close."""
+    """Close a socket so that its peer sees that it was cut: by RST on TCP. A unix socket has no reset; it is just closed."""
     if sock.family != getattr(socket, "AF_UNIX", None):
         with suppress(OSError):  # it was closed before
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
@@ -33,9 +33,9 @@ def reset(sock: AnySocket) -> None:
 
 
 async def wait_delivered(sock: AnySocket) -> None:
-    """Wait until the peer's system has all that was sent, or is gone; there is no event for it, so this looks now and then.
+    """Wait until the peer's system has all that was sent, or is gone. There is no event for that, so this polls.
 
-    Where the system does not tell, and on a unix socket, whose bytes are the peer's already, nothing is waited for.
+    It does not wait where the system cannot tell, nor on a unix socket: its bytes are with the peer as soon as they are sent.
     """
     pause = _FIRST_PAUSE
     await trio.lowlevel.checkpoint()

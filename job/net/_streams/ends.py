@@ -1,4 +1,4 @@
-"""Where what a handshake waits for ends in the bytes that are there: pure, and linear however small the pieces come."""
+"""Find the end of what a handshake waits for. Pure functions, linear in the bytes however small the pieces that come."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import TypeAlias
 from .._errors import ProtocolError
 
 FindEnd: TypeAlias = Callable[[bytearray, int], int | None]
-"""Returns where it ends in a buffer, None where the end has not come. The second argument is how many bytes at the front
-of the buffer an earlier call has seen, in vain."""
+"""Returns the index of the end in a buffer, None if it has not come yet. The second argument is how many bytes at the front
+an earlier call has searched in vain."""
 
 
 def exactly(wanted: int) -> FindEnd:
-    """Find the end of so many bytes."""
+    """Find the end of `wanted` bytes."""
     return lambda buffer, seen: wanted if len(buffer) >= wanted else None
 
 
 def delimited(delimiter: bytes, limit: int) -> FindEnd:
-    """Find the end of a delimiter, within `limit` bytes."""
+    """Find the end of a delimiter within `limit` bytes."""
 
     def find(buffer: bytearray, seen: int) -> int | None:
-        # A delimiter may have begun in what was seen.
+        # A delimiter may have begun in the part already searched.
         at = buffer.find(delimiter, max(0, seen - len(delimiter) + 1), limit)
         if at >= 0:
             return at + len(delimiter)

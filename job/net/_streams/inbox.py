@@ -1,4 +1,15 @@
-"""The receiving half of a stream: what has arrived and was not taken, and the hand-over from the reader to the taker."""
+"""The receiving half of a stream: bytes that arrived and were not taken, and the hand-over from a reader to a taker.
+
+Theory. There is one buffer, of raw bytes. A message is never moved out of it before it is taken: `_next_message` only remembers
+how long the first one is, and what it decodes to. So bytes and messages can be mixed, another codec can be set, bytes can be
+put back, and a relay can take over, with nothing out of place; each of these just forgets the cut (`spoil`) and it is made
+again. A cancelled receive has lost nothing for the same reason.
+
+Two tasks may be at work. The taker is in a `received` block; the reader is a `read_task`. Whichever finds no message first
+reads from the wire (`reading`), and the other waits for it: a second receive on the wire would be a conflict. The hand-over is
+ping-pong: the reader does not read on before the taker has let go (`delivered` counts that), so that a slow taker slows the
+peer down instead of filling memory.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +31,17 @@ if TYPE_CHECKING:
 
 @final
 class Inbox:
-    """One buffer of bytes; a message is whatever can be cut off its front, so that nothing is ever out of place.
+    """One buffer of bytes; a message is what can be cut off its front.
 
-    Without a codec a message is all that is there; with one it is a frame, and what follows a frame stays as raw bytes
-    for whatever comes next: another frame, another codec, a relay.
+    Without a codec a message is all that is there. With one it is a frame, and what follows it stays as raw bytes for whatever
+    comes next: another frame, another codec, a relay.
 
-    At most one trio task takes messages and at most one is a reader; whichever is there first reads from the wire, the other
-    waits for it. The reader goes on when the taker has let go of the message.
+    At most one trio task takes messages, and at most one is a reader.
+
+    Attributes:
+        reading: a task is receiving from the wire.
+        in_use: a taker is in its block.
+        delivered: how many messages takers have let go of.
     """
 
     __slots__ = (
@@ -48,19 +63,19 @@ class Inbox:
         self._changed = trio.lowlevel.ParkingLot()
         self._taking = False
         self._next_message: tuple[int, Any] | None = None  # the first message: its length in the buffer, and itself
-        self._searched = 0  # how much of the buffer a `take_until` under way has seen
+        self._searched = 0  # bytes of the buffer that a `take_until` under way has searched
         self.buffer = bytearray()
         self.reading = False
-        self.in_use = False  # a taker is in its block
-        self.delivered = 0  # how many messages a taker has let go of
+        self.in_use = False
+        self.delivered = 0
 
     @property
     def pending(self) -> bool:
-        """Whether there is a message, taken or not, that its taker has not let go of."""
+        """True if there is a message, taken or not, that its taker has not let go of."""
         return self.in_use or self.ready()
 
     def ready(self) -> bool:
-        """Whether there is a message to take.
+        """Return True if there is a message to take.
 
         Raises:
             ProtocolError: the next one is too long, or does not decode.
@@ -75,13 +90,13 @@ class Inbox:
         return (len(self.buffer), bytes(self.buffer)) if self.buffer else None
 
     def spoil(self) -> None:
-        """Forget how the buffer was cut: it, or the codec, is about to change."""
+        """Forget how the buffer was cut: the buffer or the codec is about to change."""
         self._next_message = None
         self._searched = 0
         self._changed.unpark_all()
 
     def use(self, framing: Framing | None) -> None:
-        """Cut messages another way from here on."""
+        """Cut messages this way from now on."""
         self._framing = framing
         self.spoil()
 
@@ -98,9 +113,9 @@ class Inbox:
         self.buffer[:0] = memoryview(data).cast("B")
 
     async def take_until(self, end_of: FindEnd) -> bytes | None:
-        """Receive until `end_of` finds an end in the buffer, and take the raw bytes up to there; None at EOF before it.
+        """Receive until `end_of` finds an end, and take the raw bytes up to it; None if EOF comes before it.
 
-        Nothing is taken before the end is there, so that a cancellation, an EOF and an error leave all in its place.
+        Nothing is taken before the end is there, so that a cancellation, an EOF and an error leave everything in place.
         """
         self._link.check_may_receive()
         self._link.raw = True
@@ -108,7 +123,7 @@ class Inbox:
         if self._find(end_of) is not None:
             await trio.lowlevel.checkpoint()
             self._searched = 0
-        # Looked at again: meanwhile another task may have put bytes back, or taken what was there.
+        # Search again: another task may have put bytes back, or taken some, during the checkpoint.
         while (end := self._find(end_of)) is None:
             data = await self._link.receive()
             if not data:
@@ -122,7 +137,7 @@ class Inbox:
         return end
 
     async def pass_one(self, busy: Callable[[], AbstractContextManager[None]]) -> bool:
-        """Receive a message, unless there is one, and wait until it was taken and let go of; return False at EOF."""
+        """Receive a message, unless there is one, and wait until a taker has let go of it; return False at EOF."""
         before = self.delivered
         while self.delivered == before:
             self._link.check_open()
@@ -156,7 +171,7 @@ class Inbox:
         self.buffer += data
 
     def close(self) -> None:
-        """Drop what will not be taken any more."""
+        """Drop the buffer and wake all waiters."""
         self.buffer.clear()
         self.spoil()
 

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 
 
 class Keyed(Protocol):
-    """What a key tells apart: a stream."""
+    """What has a key: a stream."""
 
     @property
     def local(self) -> str: ...
@@ -25,7 +25,7 @@ _lock: Final = threading.Lock()  # trio may run in several threads
 
 
 def claim_key(stream: Keyed) -> str:
-    """Return the key of a stream: its two addresses, with a number where another open stream has the same two.
+    """Return a key for a stream: its two addresses, with a number if another open stream has the same two.
 
     A pair of TCP addresses belongs to one connection. The clients of a unix socket have no address at all, and two
     transports may use the same names.

@@ -1,4 +1,11 @@
-"""What goes over the wire of one stream: who receives from it, how many bytes, until when."""
+"""The wire of one stream in use: which task receives from it, how many bytes have passed, whether it is closed.
+
+Theory. The wire below detects no conflicts, so the link does: `receiver` is the one place that says who may read. It is None
+while nothing reads, `_nothing` during a call of `receive`, and the callback of a borrower between `lend` and `take_back`. A
+relay is such a borrower: it reads the raw socket itself, past this object, and is told by the callback when the stream is
+closed under it. Each side counts: `bytes_received` and the owner's totals are written by the borrower, too, chunk by chunk,
+which is why the counters are plain attributes.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +26,13 @@ def _nothing() -> None:
 
 @final
 class Link:
-    """A wire in use. One at a time receives from it: a trio task, for the length of a call, or whom it was lent to.
+    """A wire in use, with at most one receiver: a trio task for the length of a call, or the borrower of the raw socket.
 
-    The halves of a stream lie on it, and a relay goes past them.
+    Inbox and outbox stand on it; a relay uses it directly.
 
     Attributes:
-        receiver: to be called when the link is closed under whoever receives; None where nobody does.
-        raw: bytes went past the codec: where the next message begins is the program's affair.
+        receiver: called when the link is closed under its receiver; None if there is none.
+        raw: bytes went past the codec, so that only the program knows where the next message begins.
     """
 
     __slots__ = ("_counters", "bytes_received", "bytes_sent", "closed", "eof_sent", "owner", "raw", "receiver", "wire")
@@ -61,7 +68,7 @@ class Link:
         """Receive what is there, up to a chunk; nothing at EOF.
 
         Raises:
-            trio.WouldBlock: there is nothing, or somebody else receives.
+            trio.WouldBlock: there is nothing, or another task is receiving.
         """
         if self.receiver is not None:
             raise trio.WouldBlock
@@ -70,13 +77,13 @@ class Link:
         return data
 
     def check_may_receive(self) -> None:
-        """Refuse to receive where the link is closed, or somebody else receives."""
+        """Refuse to receive if the link is closed, or another task is receiving."""
         self.check_open()
         if self.receiver is not None:
             raise trio.BusyResourceError("another task is receiving from this stream")
 
     def lend(self, closing: Callable[[], None]) -> None:
-        """Let nobody else receive until `take_back`; call `closing` when somebody closes the link nevertheless.
+        """Reserve receiving for the caller until `take_back`; `closing` is called if the link is closed before that.
 
         Raises:
             trio.BusyResourceError: another task is receiving.
@@ -86,7 +93,7 @@ class Link:
         self.receiver = closing
 
     def take_back(self) -> None:
-        """Receive as before."""
+        """Let tasks receive again."""
         self.receiver = None
 
     def count_received(self, size: int) -> None:
@@ -95,7 +102,7 @@ class Link:
         self._counters.bytes_received += size
 
     def note_eof(self) -> None:
-        """Take note that the peer has said EOF to whom a socket was lent; TLS has heard it itself."""
+        """Record an EOF read by the borrower of the raw socket; TLS has seen its own."""
         if isinstance(self.wire, SocketWire):
             self.wire.eof = self.wire.quiet = True
 
@@ -111,12 +118,12 @@ class Link:
         await self.wire.flush()
 
     async def send_eof(self) -> None:
-        """Say that no more bytes are coming."""
+        """Tell the peer that no more bytes are coming."""
         await self.wire.send_eof()
         self.eof_sent = True
 
     def send_eof_nowait(self) -> None:
-        """Say so on a plain socket, or on one with TLS as far as there is room, without a checkpoint.
+        """Like `send_eof`, but without a checkpoint, on a socket of ours. With TLS as far as there is room.
 
         Raises:
             OSError: the peer is gone.
@@ -131,18 +138,18 @@ class Link:
         self._counters.bytes_sent += size
 
     def close(self) -> None:
-        """Mark the link closed, whatever becomes of the wire."""
+        """Mark the link closed and tell its receiver; the wire is closed by the caller."""
         self.closed = True
         if self.receiver is not None:
             self.receiver()
 
     def check_open(self) -> None:
-        """Refuse a closed one."""
+        """Refuse to use a closed link."""
         if self.closed:
             raise trio.ClosedResourceError("this stream was closed")
 
     def check_can_send(self) -> None:
-        """Refuse to send where the link is closed, or has said EOF."""
+        """Refuse to send if the link is closed, or EOF was sent."""
         self.check_open()
         if self.eof_sent:
             raise trio.ClosedResourceError("cannot send after EOF was sent")

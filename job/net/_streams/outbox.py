@@ -1,4 +1,15 @@
-"""The sending half of a stream: the queue of those who send, served in order, whoever does the writing."""
+"""The sending half of a stream: a queue of sends, written one at a time and whole.
+
+Theory. Three kinds of callers write: `send` (a message, from any task), a `write_task` (a task of the job that writes for the
+others), and `send_all` (raw bytes, one task at a time). `writing` is the lock between them; it is not a `trio.Lock` because its
+next owner depends on what waits. `_pass_on` hands it over: to the write task if there is one, else to the first queued send,
+which then writes itself (`may_write`). The lock is passed while still held, so no call that comes in between can overtake.
+
+A cancellation may strike half way through a message. The peer has then seen its beginning, and without the rest it could not
+tell where the next message begins. So the rest is kept, and is written before anything else, by whichever call writes next.
+Two cases cannot be mended: a wire that does not tell how much it sent (`broken`: every later send fails), and raw bytes
+(`spoiled`: only the caller knows what they meant; the connection cannot be reused).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +23,7 @@ from .link import Link
 
 @final
 class _PendingSend:
-    """What one sender wants written. Settled means written, failed, or its sender's turn to write it."""
+    """The data of one send. Completed means written, failed, or its own sender's turn to write it."""
 
     __slots__ = ("abandoned", "completed", "data", "error", "may_write")
 
@@ -31,10 +42,13 @@ class _PendingSend:
 
 @final
 class Outbox:
-    """Sends are written one at a time, whole. A writer, where there is one, writes them all; else each sender its own.
+    """Writes sends one at a time, whole. A write task, if there is one, writes them all; else each sender its own.
 
-    `rest` is what is left of a send that was cancelled half way. It goes out before anything else, or the peer could
-    not tell where the next message begins.
+    Attributes:
+        writing: a task is writing, or is about to.
+        rest: what is left of a send that was cancelled half way.
+        broken: a message was cut at a place that is not known.
+        spoiled: raw bytes were cut.
     """
 
     __slots__ = ("_arrived", "_link", "_queue", "_writer", "_written", "broken", "rest", "spoiled", "writing")
@@ -43,20 +57,20 @@ class Outbox:
         self._link = link
         self._queue: deque[_PendingSend] = deque()
         self._arrived = trio.lowlevel.ParkingLot()
-        self._writer = False  # a writer waits for sends
+        self._writer = False  # a write task waits for sends
         self._written = 0  # sends that their senders wrote
         self.writing = False
         self.rest = b""
-        self.broken = False  # a message was cut, at a place that is not known
-        self.spoiled = False  # raw bytes were cut
+        self.broken = False
+        self.spoiled = False
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is under way, nor was left half done."""
+        """True if nothing is under way or was left half done."""
         return not (self.writing or self._queue or self.rest or self.broken or self.spoiled)
 
     async def send(self, data: bytes) -> None:
-        """Have `data` written after all that is in the queue, and wait for it. Cancelled before its turn, it is not."""
+        """Write `data` after everything in the queue, and wait for that. Not written if cancelled before its turn."""
         pending = _PendingSend(data)
         if self.writing or self._writer:
             await self._queue_up(pending)
@@ -91,7 +105,7 @@ class Outbox:
             self._finish_writing()
 
     async def write_raw(self, data: memoryview) -> None:
-        """Write raw bytes: cancelled half way, they are the caller's responsibility."""
+        """Write raw bytes; cut half way by a cancellation, they are the caller's responsibility."""
         self._begin_raw()
         try:
             await self._write(_PendingSend(b""))
@@ -105,7 +119,7 @@ class Outbox:
             self._finish_writing()
 
     async def wait_for_room(self) -> None:
-        """Wait until the wire may take something."""
+        """Wait until the wire may accept something."""
         self._begin_raw()
         try:
             await self._link.wire.wait_send_all_might_not_block()
@@ -118,7 +132,7 @@ class Outbox:
         self.writing = True
 
     async def wait_for_send(self) -> bool:
-        """Wait until there is something to write; return False where a sender has written meanwhile."""
+        """Wait until there is something to write; return False if a sender has written it itself meanwhile."""
         before = self._written
         self._writer = True
         try:
@@ -140,7 +154,7 @@ class Outbox:
             await self._write(pending)
         except trio.Cancelled:
             if not pending.abandoned:
-                self._queue.appendleft(pending)  # its sender goes on from there
+                self._queue.appendleft(pending)  # its sender resumes from there
             raise
         except Exception as error:
             pending.complete(error)
@@ -151,7 +165,7 @@ class Outbox:
             self._finish_writing()
 
     async def _write(self, pending: _PendingSend) -> None:
-        """Write what was left behind, then the pending send."""
+        """Write the rest of a cancelled send, then this one."""
         if self.broken:
             raise trio.BrokenResourceError("a send on this stream was cancelled half way")
         left = memoryview(self.rest + pending.data if self.rest else pending.data)
@@ -176,7 +190,7 @@ class Outbox:
         self._pass_on()
 
     def _pass_on(self) -> None:
-        """Let the next one write: the writer if there is one, else the first in the queue."""
+        """Let the next one write: the write task if there is one, else the first in the queue."""
         if self._writer:
             self._arrived.unpark_all()
         elif self._queue and not self.writing:
@@ -185,7 +199,7 @@ class Outbox:
             pending.complete()
 
     def close(self) -> None:
-        """Turn everybody away."""
+        """Fail all queued sends."""
         while self._queue:
             self._queue.popleft().complete(trio.ClosedResourceError("this stream was closed"))
         self._arrived.unpark_all()

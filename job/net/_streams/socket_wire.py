@@ -25,7 +25,7 @@ _LAST_LOOKS: Final = 16
 class SocketWire:
     """Owns a non-blocking socket of the standard library.
 
-    Not a trio.SocketStream: its socket passes three coroutines and a context manager for each call, and never tries first
+    Not a trio.SocketStream: that goes through three coroutines and a context manager for each call, and has no way to try
     without a checkpoint. The semantics are trio's: each call is a checkpoint, and a cancelled one has moved no byte.
     """
 
@@ -40,7 +40,7 @@ class SocketWire:
             sock.setblocking(False)
         self._family = int(sock.family if family is None else family)  # the socket makes an enum of it each time
         if self._family != _UNIX:
-            # What is written goes out: whoever wants larger segments writes larger pieces.
+            # What is written goes out at once: a program that wants larger segments writes larger pieces.
             with suppress(OSError):  # the peer may be gone already
                 sock.setsockopt(_TCP, _NODELAY, 1)
         self.sock = sock
@@ -48,7 +48,7 @@ class SocketWire:
         self._peer: Any = self._known(_name(sock.getpeername) if peer is None else peer)
         self._sent = False
         self.eof = False
-        self.quiet = False  # the engine has seen to its end, and no trio task to its socket since
+        self.quiet = False  # its EOF came through the relay engine, and no trio task has waited for the socket since
         self._broken = False
         self._reset = False
         self._closing = False
@@ -66,7 +66,7 @@ class SocketWire:
         return name
 
     def _written(self, name: Any) -> str:
-        # Only when it is asked for, and then once: many connections come and go without anybody asking.
+        # Made on first use and then kept: many connections come and go without a need for it.
         return written(self._family, name) if type(name) is tuple else str(name)
 
     def _known(self, name: Any) -> Any:
@@ -76,12 +76,12 @@ class SocketWire:
 
     @property
     def is_reset(self) -> bool:
-        """Whether the peer has reset the connection; an EOF is none. Asked once: the kernel tells an error only once."""
+        """True if the peer has reset the connection; an EOF is none. Asked once: the kernel tells an error only once."""
         return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     @property
     def connects_to_itself(self) -> bool:
-        """Whether both ends are the same socket."""
+        """True if both ends are the same socket."""
         name = self._local
         if type(name) is not tuple or type(self._peer) is not tuple or name[1] != self._peer[1]:
             return False
@@ -120,7 +120,7 @@ class SocketWire:
         except OSError as exc:
             raise self._fault(exc) from exc
         if not data:
-            if self._reset:  # the kernel tells an error once, and then an end that there never was
+            if self._reset:  # the kernel reports an error once, and then an EOF that never came
                 raise trio.BrokenResourceError("socket connection broken")
             self.eof = True
         return data
@@ -146,7 +146,7 @@ class SocketWire:
             raise self._fault(exc) from exc
 
     async def flush(self) -> None:
-        """Return: the kernel has all."""
+        """No-op: the kernel has everything."""
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until something can be sent."""
@@ -168,7 +168,7 @@ class SocketWire:
             raise self._fault(exc) from exc
 
     async def aclose(self) -> None:
-        """Say EOF, wait for the peer's, close. When cancelled, close at once.
+        """Send EOF, wait for the peer's, close. When cancelled, close at once.
 
         A socket that is closed while its peer still sends answers with RST, which can destroy what was sent last before the
         peer has read it (RFC 2525, 2.17).
@@ -186,11 +186,11 @@ class SocketWire:
 
     @property
     def finished(self) -> bool:
-        """Whether the peer has said EOF or is gone, so that there is nobody to wait for."""
+        """True if the peer has sent EOF or is gone, so that there is nothing to wait for."""
         return self.eof or self._broken
 
     def close_nowait(self, *, quiet: bool) -> None:
-        """Close a finished one; `quiet`: nobody waits for it, so that trio need not look."""
+        """Close a finished one; `quiet`: no task waits for it, so that trio need not be notified."""
         self._closing = True
         if not quiet:
             trio.lowlevel.notify_closing(self.sock)
@@ -201,7 +201,7 @@ class SocketWire:
         await wait_delivered(self.sock)
 
     def abort(self) -> None:
-        """Close by RST; on a unix socket, which has none, just close."""
+        """Close by RST; just close a unix socket, which has none."""
         self._closing = True
         if self.sock.fileno() != -1:
             trio.lowlevel.notify_closing(self.sock)
@@ -223,7 +223,7 @@ class SocketWire:
                     self.receive_nowait(_CHUNK)
                 except trio.WouldBlock:
                     if not self._sent:
-                        return  # there is nothing that an RST could destroy
+                        return  # nothing was sent that an RST could destroy
                     await trio.lowlevel.wait_readable(self.sock)
                 if not self._sent and looks == _LAST_LOOKS:
                     return
@@ -232,7 +232,7 @@ class SocketWire:
         if self.sock.fileno() == -1:
             return trio.ClosedResourceError("this socket was closed")
         self._broken = True
-        # Not for EPIPE: that is all the answer there is after a FIN, which is an end, if the last one.
+        # Not for EPIPE: after the peer's FIN a send fails with it, and a FIN is a real end.
         self._reset = self._reset or exc.errno != errno.EPIPE
         return trio.BrokenResourceError(f"socket connection broken: {exc}")
 
@@ -240,5 +240,5 @@ class SocketWire:
 def _name(get: Any) -> Any:
     try:
         return get()
-    except OSError:  # the connection is gone already
+    except OSError:  # the connection is already gone
         return None

@@ -1,4 +1,4 @@
-"""A connection, as the code of a proxy or a service sees it."""
+"""The public face of a connection: trio's stream, with messages, handshakes and reuse on top."""
 
 from __future__ import annotations
 
@@ -29,19 +29,18 @@ if TYPE_CHECKING:
 
 @final
 class Stream(trio.abc.HalfCloseableStream):
-    """A connection of an `Endpoint`: trio's stream, and on top of it messages, handshakes and reuse.
+    """A connection of an `Endpoint`: trio's stream, with messages, handshakes and reuse on top.
 
-    Made by `Endpoint.dial`, `connect_task`, `accept_task` and `serve`, never directly. Whoever made it closes it, so code in
-    a job need not.
+    Made by `Endpoint.dial`, `connect_task`, `accept_task` and `serve`, never directly. The three factories close what they
+    made, so code in a job need not; the caller of `dial` closes its stream.
 
     A **message** is one chunk of bytes, or with a `codec` one payload. Receive them with `received`, send them with `send`;
     both work with or without the two tasks `read_task` and `write_task`, which read and write in a trio task of their own.
-    Bytes and messages may be mixed at will: a message is cut off the front of what has arrived, and the rest stays for
-    whatever comes next.
+    Bytes and messages may be mixed freely: a message is cut off the front of what has arrived, and the rest stays for
+    whatever is received next.
 
-    One task at a time may receive, and one may `send_all`: else `trio.BusyResourceError`. `send` queues. On a closed
-    stream everything raises `trio.ClosedResourceError`, and where the peer is at fault `trio.BrokenResourceError`. A receive
-    that is cancelled has lost nothing.
+    One task at a time may receive, and one may `send_all`: otherwise `trio.BusyResourceError`. `send` queues. A closed stream
+    raises `trio.ClosedResourceError`, a fault of the peer `trio.BrokenResourceError`. A cancelled receive has lost nothing.
     """
 
     __slots__ = ("__weakref__", "_connection", "_endpoint", "_key", "_link", "_opened_at")
@@ -54,20 +53,20 @@ class Stream(trio.abc.HalfCloseableStream):
         self._key: str | None = None  # claimed when it is asked for
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Receive bytes: what was put back first, else what arrives.
+        """Receive bytes: first those put back, then those that arrive.
 
         Args:
-            max_bytes: at most so many; by default the endpoint's `read_size`.
+            max_bytes: at most this many; the endpoint's `read_size` by default.
 
         Returns:
-            At least one byte; none at EOF.
+            At least one byte; empty at EOF.
         """
         most = None if max_bytes is None else check.int_("max_bytes", max_bytes)
         self._link.check_may_receive()
         self._link.raw = True
         if self._connection.unreceived:
             await checkpoint()
-        # Looked at again: meanwhile another task may have closed the stream, or taken what was there.
+        # Look again: another task may have closed the stream, or taken the bytes, during the checkpoint.
         if not self._connection.unreceived:
             return await self._link.receive(most)
         return self._connection.inbox.take_bytes(most or self._link.read_size)
@@ -127,13 +126,13 @@ class Stream(trio.abc.HalfCloseableStream):
         return taken
 
     def unread(self, data: Data) -> None:
-        """Put bytes back: they are what is received next, by whomever."""
+        """Put bytes back: they are received next, by any caller, a relay included."""
         check.bytes_like("data", data)
         self._link.check_open()
         self._connection.inbox.put_back(data)
 
     async def send_all(self, data: Data) -> None:
-        """Send bytes. Cancelled half way, `bytes_sent` tells how many went out.
+        """Send bytes. After a cancellation half way, `bytes_sent` tells how many went out.
 
         Raises:
             trio.BusyResourceError: another task is sending.
@@ -147,12 +146,12 @@ class Stream(trio.abc.HalfCloseableStream):
             await checkpoint()
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Wait until there is room to send something, as far as that can be known."""
+        """Wait until there is room to send, as far as that can be known."""
         self._link.check_can_send()
         await self._connection.outbox.wait_for_room()
 
     async def send_eof(self) -> None:
-        """Say that no more bytes are coming; receiving goes on. Over TLS this is a close_notify.
+        """Tell the peer that no more bytes are coming; receiving goes on. Over TLS this is a close_notify.
 
         Harmless the second time.
 
@@ -168,11 +167,11 @@ class Stream(trio.abc.HalfCloseableStream):
         await self._link.send_eof()
 
     async def aclose(self) -> None:
-        """Say EOF, and wait for the peer's, so that nothing sent is lost; after `close_timeout` close anyway.
+        """Send EOF and wait for the peer's, so that nothing sent is lost; close anyway after `close_timeout`.
 
-        Shielded: a cancellation strikes when the stream is closed. Where it was cancelled before, it is an `abort`. In a job
-        that is cancelled it does not wait, and where a stop's grace is over no longer than that and `close_timeout`. Tasks
-        that use the stream get ClosedResourceError.
+        Shielded: a cancellation takes effect when the stream is closed. If the caller was cancelled before, this is an
+        `abort`. In a job that is cancelled it does not wait; in a job that is finished, `close_timeout` counts from the end of
+        the grace at the latest. Tasks that use the stream get ClosedResourceError.
         """
         connection = self._connection
         if not connection.close_nowait(cut=True):
@@ -185,27 +184,26 @@ class Stream(trio.abc.HalfCloseableStream):
     def abort(self) -> None:
         """Close at once, so that the peer sees that it was cut: what it has received is not the whole.
 
-        On TCP that is an RST, over TLS an end without close_notify, in memory a BrokenResourceError; a plain unix socket
-        has no reset: there it is a close. What has not reached the peer yet is not delivered any more. Harmless the second
-        time, and also while another task is in `aclose`, which it ends. `trio.aclose_forcefully` does the same. Tasks that
-        use the stream get ClosedResourceError.
+        On TCP that is an RST, over TLS an end without close_notify, in memory a BrokenResourceError. A plain unix socket has
+        no reset; it is just closed. What has not reached the peer is no longer delivered. Harmless the second time, and while
+        another task is in `aclose`: that returns at once. `trio.aclose_forcefully` does the same. Tasks that use the stream
+        get ClosedResourceError.
         """
         self._connection.abort()
 
     def received(self) -> Received:
         """Receive one message for the length of a block: `async with stream.received() as data:`.
 
-        The other side of the hand-over, the `read_task` where there is one, goes on when the block is left, however it is
-        left.
+        The other side of the hand-over, a `read_task`, goes on when the block is left, however it is left.
 
         Raises, on entering:
             trio.EndOfChannel: the peer has ended its direction.
-            ProtocolError: it did so inside a frame, or sent what is none.
+            ProtocolError: it did so inside a frame, or sent something that is not a frame.
         """
         return Received(self._connection.inbox)
 
     def received_nowait(self) -> Received:
-        """Receive one message that is there, as `received` does: `with stream.received_nowait() as data:`.
+        """Like `received`, but for a message that is already there: `with stream.received_nowait() as data:`.
 
         Raises, on entering:
             trio.WouldBlock: there is none, or another task has it.
@@ -213,17 +211,17 @@ class Stream(trio.abc.HalfCloseableStream):
         return Received(self._connection.inbox)
 
     async def send(self, data: Any) -> int:
-        """Send one message: bytes, or with a `codec` a payload. Any number of tasks may send, one waits for the other.
+        """Send one message: bytes, or with a `codec` a payload. Any number of tasks may send; they queue.
 
-        A message is sent whole: one that is cancelled before its turn is not sent, one cancelled half way is finished by
-        who sends next.
+        A message is sent whole: one that is cancelled before its turn is not sent, and one that is cancelled half way is
+        finished by the next send.
 
         Returns:
             How many bytes were written, the frame's header included.
 
         Raises:
             FrameError: the payload is too long; nothing was written.
-            Exception: what the codec raised at the payload; nothing was written.
+            Exception: raised by the codec; nothing was written.
         """
         framing = self._connection.framing
         if framing is None:
@@ -246,12 +244,12 @@ class Stream(trio.abc.HalfCloseableStream):
         return write_routines(lambda: self._connection)
 
     async def release(self) -> None:
-        """Give the connection back for the next dial, or close it.
+        """Give the connection back for the next dial, or close it. In either case this stream is closed.
 
-        Given back is an outbound connection with a codec, between messages in both directions, with no byte unread, as long
-        as the endpoint holds fewer than `max_idle`. Once bytes went past the codec (`receive_exactly`, `send_all`, a relay …)
-        nobody knows whether it is between messages, until the codec is written. In either case this stream is closed. The
-        endpoint closes what it has held for `max_idle_age` seconds when it is next dialed or given a connection.
+        A connection is given back if it is outbound, has a codec, is between messages in both directions with no byte unread,
+        and the endpoint holds fewer than `max_idle`. Once bytes went past the codec (`receive_exactly`, `send_all`, a relay …)
+        it cannot be known whether it is between messages, until the codec is set again. The endpoint closes a connection that
+        it has held for `max_idle_age` seconds when it is next dialed or given one.
         """
         if await self._connection.release():
             await checkpoint()
@@ -260,7 +258,7 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @property
     def codec(self) -> PayloadCodec | None:
-        """What makes messages of bytes; None for chunks as they come. Write it between messages."""
+        """What turns bytes into messages; None for chunks as they come. Set it between messages."""
         framing = self._connection.framing
         return None if framing is None else framing.codec
 
@@ -270,12 +268,12 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @property
     def endpoint(self) -> Endpoint:
-        """Where the stream comes from."""
+        """The endpoint that made the stream."""
         return self._endpoint
 
     @property
     def inbound(self) -> bool:
-        """Whether it was accepted; else it was dialed."""
+        """True if the stream was accepted, False if it was dialed."""
         return self._connection.dialed is None
 
     @property
@@ -290,22 +288,22 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @property
     def peer_host(self) -> str:
-        """The other end's host, without port and brackets: what affinity goes by, `balancer.connect_task(key=...)` say.
+        """The other end's host, without port and brackets: a key for affinity, as in `balancer.connect_task(key=...)`.
 
-        An address that has no port, a unix socket's or a transport's own, is given whole.
+        An address without a port, of a unix socket or a transport's own, is given whole.
         """
         return host_of(self.peer) or self.peer
 
     @property
     def tls(self) -> TLSInfo | None:
-        """What the TLS handshake has settled: version, protocol inside, who the peer is. None without TLS."""
+        """The result of the TLS handshake: version, protocol inside, the peer's certificate. None without TLS."""
         return self._link.wire.tls
 
     @property
     def key(self) -> str:
-        """What tells this connection from all others: no other open stream of the process has it.
+        """The identity of this connection: no other open stream of the process has the same.
 
-        It is both addresses and, where other streams have the same two, as the clients of a unix socket do, a number.
+        It consists of both addresses and, if other streams have the same two, as clients of a unix socket do, a number.
         """
         if self._key is None:
             self._key = claim_key(self)
@@ -313,22 +311,22 @@ class Stream(trio.abc.HalfCloseableStream):
 
     @property
     def opened_at(self) -> float:
-        """When it was made, on trio's clock."""
+        """When the stream was made, in seconds on trio's clock."""
         return self._opened_at
 
     @property
     def bytes_received(self) -> int:
-        """How many bytes came in: inside TLS, frames with their headers."""
+        """How many bytes were received: inside TLS, frames with their headers."""
         return self._link.bytes_received
 
     @property
     def bytes_sent(self) -> int:
-        """How many bytes went out."""
+        """How many bytes were sent, counted the same way."""
         return self._link.bytes_sent
 
     @property
     def closed(self) -> bool:
-        """Whether it has been closed or released."""
+        """True if the stream was closed or released."""
         return self._link.closed
 
     def __repr__(self) -> str:
@@ -337,5 +335,5 @@ class Stream(trio.abc.HalfCloseableStream):
 
 
 def connection_of(stream: Stream) -> Connection:
-    """Return what lies under a stream: for the parts of the toolkit, not for programs."""
+    """Return what lies under a stream: for parts of the toolkit, not for programs."""
     return stream._connection

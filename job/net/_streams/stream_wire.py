@@ -13,10 +13,10 @@ from .wire import Data, Wire
 
 @final
 class StreamWire:
-    """Lies on a stream that somebody else wrote.
+    """A wire on any trio stream.
 
-    Where that cannot half-close, `send_eof` takes effect when the other direction has ended: trio's own TLS has a close_notify
-    for both directions only.
+    If the stream cannot half-close, `send_eof` takes effect when the other direction has ended: trio's own TLS has one
+    close_notify for both directions.
     """
 
     __slots__ = ("_close_timeout", "_eof_due", "_local", "_peer", "_stream", "eof")
@@ -43,17 +43,17 @@ class StreamWire:
 
     @property
     def is_reset(self) -> bool:
-        """Whether the peer has cut the connection, as far as the stream tells: that in memory does."""
+        """True if the peer has cut the connection, as far as the stream can tell; those in memory can."""
         return bool(getattr(self._stream, "is_reset", False))
 
     @property
     def half_closes(self) -> bool:
-        """Whether the stream can."""
+        """True if the stream has a `send_eof`."""
         return hasattr(self._stream, "send_eof")
 
     @property
     def resumes(self) -> bool:
-        """Whether it tells how much it has sent; trio's own streams cannot, once cancelled."""
+        """True if the stream tells how much it has sent; trio's own cannot, once cancelled."""
         return hasattr(self._stream, "send_some")
 
     async def receive_some(self, max_bytes: int) -> bytes:
@@ -68,28 +68,28 @@ class StreamWire:
         return data
 
     def receive_nowait(self, max_bytes: int) -> bytes:
-        """Refuse: there is no such call on a trio stream."""
+        """Raise trio.WouldBlock, except at EOF: a trio stream has no such call."""
         if self.eof:
             return b""
         raise trio.WouldBlock
 
     async def send_some(self, data: Data) -> int:
-        """Send all bytes, where the stream cannot do with less."""
+        """Send some bytes if the stream can, else all of them."""
         if self.resumes:
-            sent: int = await self._stream.send_some(data)  # type: ignore[attr-defined]  # looked for just now
+            sent: int = await self._stream.send_some(data)  # type: ignore[attr-defined]  # `resumes` has checked
             return sent
         await self._stream.send_all(data)
         return memoryview(data).nbytes
 
     async def flush(self) -> None:
-        """Return: the stream has all."""
+        """No-op: the stream keeps nothing back."""
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until there may be room to send something."""
         await self._stream.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """Say EOF, now or when the other direction has ended."""
+        """Send EOF, now or when the other direction has ended."""
         if isinstance(self._stream, trio.abc.HalfCloseableStream):
             await self._stream.send_eof()
         else:
@@ -106,11 +106,11 @@ class StreamWire:
             try:
                 await self._say_eof()
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                return  # nobody is listening any more
+                return  # the peer is gone
 
     async def _say_eof(self) -> None:
         if isinstance(self._stream, trio.SSLStream):
-            # What is below is closed later, with the rest.
+            # The transport below is closed later, with the wire.
             self._stream, _ = await self._stream.unwrap()
         else:
             await self._stream.aclose()
@@ -120,15 +120,15 @@ class StreamWire:
         await self._stream.aclose()
 
     async def wait_delivered(self) -> None:
-        """Wait for as much as a stream of another make tells."""
+        """Wait for delivery, as far as the stream can tell."""
         await wait_stream_delivered(self._stream)
 
     def abort(self) -> None:
-        """Close at once, without a word."""
+        """Cut the connection at once."""
         abort_soon(self._stream)
 
     def abandon(self) -> None:
-        """Close the socket at the bottom, if there is one of ours."""
+        """Close what is at the bottom, if it can be abandoned."""
         below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
         abandon = getattr(below, "abandon", None)
         if abandon is not None:
@@ -136,7 +136,7 @@ class StreamWire:
 
 
 async def close_now(wire: Wire) -> None:
-    """Close a wire at once, with nothing to lose."""
+    """Close a wire at once: there is nothing to lose."""
     with trio.CancelScope(shield=True) as scope:
         scope.cancel()
         await wire.aclose()

@@ -1,4 +1,4 @@
-"""The two sides of a hand-over as tasks of the job whose value the stream is."""
+"""The two sides of a hand-over as tasks, for the stream in a job's value."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 def read_task(j: Job[Any]) -> Routines:
     """Task factory: reads messages from the Stream in `j.value` and hands them to the caller of `received`.
 
-    It is done at EOF, and fails where the peer is at fault. While a message waits to be taken, or its taker is in its block,
-    the task is not idle. When the job is asked to stop it reads no further; what has arrived stays in the stream.
+    The task is done at EOF, and fails at a fault of the peer. While a message waits to be taken, or its taker is in its block,
+    the task is not idle. It reads no further when the job is asked to stop; what has arrived stays in the stream.
     """
     return read_routines(lambda: _value(j))
 

@@ -1,4 +1,4 @@
-"""TLS without I/O: ciphertext in, ciphertext out, and the bytes inside; `_tls_wire` moves them."""
+"""TLS without I/O: ciphertext in, ciphertext out, and the bytes inside; `tls_wire` moves them."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from .tls_buffers import RECORD, Intake, Outlet
 from .tls_info import TLSInfo, asked_name, listen_for_name
 from .wire import Data
 
-# Which end means what, and who says what when.
+# Theory: which end means what.
 #
-# A connection has two directions, and each ends by itself. The end of one is a close_notify: its sender sends no more, and all
-# that was sent has come. That of TCP (FIN) says nothing of the kind, since anybody on the way can forge it: an end without a
-# close_notify is a truncation, within the handshake as well as after it. (A context with OP_IGNORE_UNEXPECTED_EOF takes it for
-# an end, and then OpenSSL says so.)
+# A connection has two directions, and each ends by itself. The end of a direction is a close_notify: its sender sends no more,
+# and everything sent has arrived. TCP's FIN promises nothing of the kind, since anyone on the way can forge it: an end without
+# a close_notify is a truncation, within the handshake as well as after it. (A context with OP_IGNORE_UNEXPECTED_EOF takes it
+# for an end, and then OpenSSL reports an end.)
 #
-# In TLS 1.3 a close_notify ends the direction of its sender alone, who goes on to receive (RFC 8446, 6.1). TLS 1.2 has its
-# receiver answer at once and throw away what it was still to send (RFC 5246, 7.2.1). A peer may do that to us, and its own
-# close_notify then ends our receiving; we do not do it to a peer, to whom those bytes are worth as much as in 1.3.
+# In TLS 1.3 a close_notify ends only its sender's direction; the sender goes on receiving (RFC 8446, 6.1). In TLS 1.2 the
+# receiver must answer at once and throw away what it still had to send (RFC 5246, 7.2.1). A peer may do that to us, and its own
+# close_notify then ends our receiving. We do not do it to a peer: those bytes are worth as much as in 1.3.
 #
-# A fatal alert goes out once, from the side that finds the fault: OpenSSL has put it among the ciphertext by the time that the
-# error is raised. No close_notify comes after it (RFC 8446, 6.2), and every later read fails with the first error: asked again,
-# OpenSSL would call it a truncation. In TLS 1.3 the client's handshake is over before the server has seen its certificate: the
-# alert that refuses it is an error of a later read.
+# A fatal alert goes out once, from the side that finds the fault: OpenSSL has put it into the ciphertext by the time the error
+# is raised. No close_notify follows it (RFC 8446, 6.2), and every later read fails with the first error: asked again, OpenSSL
+# would call it a truncation. In TLS 1.3 the client's handshake is over before the server has seen its certificate, so the alert
+# that refuses it is the error of a later read.
 #
-# `unwrap` sends our close_notify by SSL_shutdown. But it calls it twice, and the second call reads: where application data is
-# in the way it fails for good ("application data after close notify"). So all that was fed is decrypted before, and kept; then
-# there is at most the beginning of a record, at which the second call gives up without harm.
+# `unwrap` sends our close_notify by SSL_shutdown, which it calls twice; the second call reads, and if application data is in
+# the way it fails for good ("application data after close notify"). So everything fed is decrypted first, and kept. Then at
+# most the beginning of a record is left, and at that the second call gives up without harm.
 
 
 @final
@@ -38,9 +38,9 @@ class Tls:
     """One TLS connection.
 
     Attributes:
-        out: what is to be sent to the peer; after each call there may be something.
-        dry: nothing can be read before it is fed; False also where that has not been tried yet.
-        eof: the peer has said close_notify.
+        out: ciphertext for the peer; after each call there may be some.
+        dry: nothing can be read before it is fed; False also if that has not been tried yet.
+        eof: the peer has sent close_notify.
     """
 
     __slots__ = ("_fault", "_held", "_in", "_object", "_said_eof", "dry", "eof", "out", "server_name")
@@ -59,15 +59,15 @@ class Tls:
         self.server_name = server_hostname
 
     def feed(self, ciphertext: Data) -> None:
-        """Take in what the peer sent; nothing is the end of what is below."""
+        """Add ciphertext from the peer; empty bytes are the end of the wire below."""
         self._in.put(ciphertext)
         self.dry = False
 
     def shake_hands(self) -> bool:
-        """Go on with the handshake; return whether it is over, else it needs to be fed.
+        """Continue the handshake; return True when it is over, False if it needs to be fed.
 
         Raises:
-            ssl.SSLError: it failed, and an alert is to be sent, unless the peer has gone.
+            ssl.SSLError: it failed, and there is an alert to send, unless the peer has gone.
         """
         if not self._try(self._object.do_handshake):
             return False
@@ -75,7 +75,7 @@ class Tls:
         return True
 
     def _try(self, step: Callable[[], object]) -> bool:
-        """Do something for which OpenSSL may have to hear the peer; return whether it was done."""
+        """Do a step that may need ciphertext from the peer; return False if there is none."""
         while True:
             try:
                 step()
@@ -89,7 +89,7 @@ class Tls:
                 return True
 
     def read(self, most: int) -> bytes | None:
-        """Return up to `most` bytes, of as many records as there are; none at EOF, None where it needs to be fed first.
+        """Return up to `most` bytes, from as many records as there are; empty at EOF, None if it needs to be fed first.
 
         Raises:
             ssl.SSLError: the peer broke the protocol, sent an alert, or ended without a close_notify (ssl.SSLEOFError).
@@ -104,12 +104,12 @@ class Tls:
                 parts.append(part)
                 most -= len(part)
         except ssl.SSLError:
-            if not parts:  # what came before is as good as ever
+            if not parts:  # the records before the fault are good
                 raise
         return b"".join(parts) if parts else part
 
     def _record(self, most: int) -> bytes | None:
-        """Decrypt what is left of one record, or the next."""
+        """Decrypt the rest of the current record, or the next one."""
         if self._fault is not None:
             raise self._fault
         while True:
@@ -129,9 +129,7 @@ class Tls:
             return data
 
     def write(self, data: memoryview) -> bool:
-        """Encrypt `data`; return whether it was, else it needs to be fed first.
-
-        The peer has to be heard first where it shakes hands anew, as TLS 1.2 may.
+        """Encrypt `data`; return False if it needs to be fed first: a renegotiation of TLS 1.2 must be read.
 
         Raises:
             ssl.SSLError: the connection is broken.
@@ -139,23 +137,23 @@ class Tls:
         records: list[bytes] = []
         for start in range(0, len(data), RECORD):
             if not self._try(partial(self._object.write, data[start : start + RECORD])):
-                return False  # only the first one: it is reading that begins a handshake
+                return False  # only at the first record: a renegotiation begins with a read
             records.append(self.out.bio.read())
         self.out.collect(records)
         return True
 
     def close_notify(self) -> None:
-        """Say EOF, once; a broken connection has no use for it. Reading goes on."""
+        """Send EOF, once, unless the connection is broken. Reading goes on."""
         if self._said_eof or self._fault is not None:
             return
         self._said_eof = True
-        with suppress(ssl.SSLError):  # that is in the way of the next read as well
+        with suppress(ssl.SSLError):  # the next read raises it again
             while data := self._record(RECORD):
                 self._held += data
-        with suppress(ssl.SSLError):  # the peer has not said EOF yet; and before the end of a handshake there is none
+        with suppress(ssl.SSLError):  # no EOF from the peer yet, or the handshake is not over
             self._object.unwrap()
 
     @property
     def info(self) -> TLSInfo:
-        """What was agreed on."""
+        """The result of the handshake."""
         return TLSInfo.of(self._object, self.server_name)

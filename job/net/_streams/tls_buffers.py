@@ -1,7 +1,7 @@
-"""Ciphertext on its way into OpenSSL and out of it.
+"""Buffers for ciphertext on its way into OpenSSL and out of it.
 
-The buffers of OpenSSL's own never shrink, and there are two for each connection, most of which are idle. So they get no more
-than about a record at a time, and what is more waits here, where it is given back when it has gone.
+OpenSSL's own buffers never shrink, and each connection has two, though most connections are idle. So they are given about one
+record at a time; the rest waits here, where its memory is freed once it has gone.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _NOTHING: Final = memoryview(b"")
 
 @final
 class Intake:
-    """What the peer has sent, and OpenSSL has not asked for yet."""
+    """Ciphertext that the peer has sent and OpenSSL has not asked for yet."""
 
     __slots__ = ("_ended", "_rest", "bio")
 
@@ -29,13 +29,13 @@ class Intake:
         self._ended = False
 
     def put(self, ciphertext: Data) -> None:
-        """Take in some more; nothing is the end."""
+        """Add ciphertext; empty bytes mark the end."""
         if not ciphertext:
             self._ended = True
         self._rest = memoryview(bytes(self._rest) + ciphertext if self._rest else ciphertext)
 
     def pass_on(self) -> bool:
-        """Give OpenSSL, which wants more, the next piece, or word of the end; return whether there was anything."""
+        """Give OpenSSL the next piece, or the end; return False if there was neither."""
         if self._rest:
             self.bio.write(self._rest[:RECORD])
             self._rest = self._rest[RECORD:] or _NOTHING
@@ -48,7 +48,7 @@ class Intake:
 
 @final
 class Outlet:
-    """What OpenSSL wants the peer to have."""
+    """Ciphertext that OpenSSL wants sent to the peer."""
 
     __slots__ = ("_rest", "bio")
 
@@ -58,24 +58,24 @@ class Outlet:
 
     @property
     def pending(self) -> bool:
-        """Whether there is something."""
+        """True if there is something to send."""
         return bool(self._rest) or self.bio.pending > 0
 
     def next(self) -> memoryview:
-        """Return what is to be sent next, again and again until it is `sent`."""
+        """Return what must be sent next; the same again until it is `sent`."""
         if not self._rest:
             self._rest = memoryview(self.bio.read())
         return self._rest
 
     def sent(self, size: int) -> None:
-        """Forget the first so many bytes of it."""
+        """Drop the first `size` bytes: they were sent."""
         self._rest = self._rest[size:] or _NOTHING
 
     def collect(self, records: list[bytes]) -> None:
-        """Put records, which were taken out of the bio one by one, behind what is there."""
+        """Append records that were read from the bio one by one."""
         self._rest = memoryview(b"".join((self._rest, *records)))
 
     def take(self) -> bytes:
-        """Return all there is, and forget it."""
+        """Remove and return all of it."""
         rest, self._rest = bytes(self._rest), _NOTHING
         return rest + self.bio.read()

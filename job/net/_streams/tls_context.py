@@ -1,4 +1,4 @@
-"""Whether a TLS context can do what it is given for: asked before any peer comes, whom the failure would be blamed on."""
+"""Check TLS contexts before they are used: later, the failure would be blamed on a peer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server_name(context: ssl.SSLContext, hostname: str | None, address: str) -> 
 
 
 def check_server(context: ssl.SSLContext) -> None:
-    """Refuse a context that no client could shake hands with.
+    """Refuse a context with which no handshake could succeed.
 
     Raises:
         ValueError: it is a client's, or has no certificate.
@@ -40,12 +40,12 @@ def check_server(context: ssl.SSLContext) -> None:
 
 
 def _shares_keys(context: ssl.SSLContext) -> bool:
-    """Whether the program wants pre-shared keys, which no context does by itself."""
+    """Return True if the program wants pre-shared keys, which no context does by itself."""
     return any(cipher["auth"] == "auth-psk" for cipher in context.get_ciphers())
 
 
 def _lacks_certificate(context: ssl.SSLContext) -> bool:
-    """Try: the ssl module does not tell."""
+    """Return True if a trial handshake fails for want of a certificate: the ssl module cannot be asked."""
     server, client = Tls(context, server_side=True), Tls(_undemanding(), server_side=False)
     try:
         for _ in range(_FLIGHTS):
@@ -65,7 +65,7 @@ def _carry(source: Tls, sink: Tls) -> None:
 
 
 def _undemanding() -> ssl.SSLContext:
-    """Return a client's context that any server will do for."""
+    """Return a client's context that accepts any server."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,4 +1,4 @@
-"""What the two sides of a TLS connection have agreed on, and know of each other."""
+"""The result of a TLS handshake: what the two sides agreed on, and know of each other."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from weakref import WeakKeyDictionary
 @final
 @dataclass(frozen=True, slots=True)
 class TLSInfo:
-    """What a TLS handshake has settled; see `Stream.tls`.
+    """The result of a TLS handshake; see `Stream.tls`.
 
     Attributes:
         version: of the protocol, "TLSv1.3" say.
         cipher: its name, "TLS_AES_256_GCM_SHA384" say.
-        alpn: the protocol that both want to speak inside; None where they did not agree on one.
-        server_name: the name of the server that the client asked for; None where it asked for none.
-        peer_certificate: as `ssl.SSLSocket.getpeercert()` gives it: None where the peer has shown none, and an empty dict where
-            the context does not check it, so that there is nothing in it to be believed.
+        alpn: the protocol spoken inside; None if they did not agree on one.
+        server_name: the server's name that the client asked for; None if it asked for none.
+        peer_certificate: as `ssl.SSLSocket.getpeercert()` gives it: None if the peer has shown none, an empty dict if the
+            context does not check it: nothing in it could be believed.
         peer_certificate_der: the same certificate as bytes, DER, checked or not.
     """
 
@@ -32,7 +32,7 @@ class TLSInfo:
 
     @classmethod
     def of(cls, tls: ssl.SSLObject, server_name: str | None) -> TLSInfo:
-        """Ask the ssl module, after the handshake."""
+        """Read the result from the ssl module, after the handshake."""
         version, cipher = tls.version(), tls.cipher()
         assert version is not None
         assert cipher is not None
@@ -51,9 +51,9 @@ _asked: Final[WeakKeyDictionary[object, str]] = WeakKeyDictionary()
 
 @final
 class _Ear:
-    """Hears the name that a client asks for, and does what the program's own callback says.
+    """A callback that notes the name a client asks for, then calls the program's own.
 
-    The ssl module tells a server's connection the name in no other way.
+    A server's connection has no other way to learn the name from the ssl module.
     """
 
     __slots__ = ("callback",)
@@ -68,18 +68,18 @@ class _Ear:
 
 
 def listen_for_name(context: ssl.SSLContext) -> None:
-    """Have the names noted that clients of this context ask for; to be called before each connection is made."""
-    # Each time, since the program may set a callback of its own in between.
+    """Note the names that clients of this context ask for. Called before each connection is made."""
+    # Each time, because the program may set a callback of its own in between.
     if not isinstance(context.sni_callback, _Ear):
         context.sni_callback = _Ear(context.sni_callback)
 
 
 def chooses_by_name(context: ssl.SSLContext) -> bool:
-    """Whether the program has a callback of its own for the names that clients ask for."""
+    """Return True if the program has set a callback of its own for server names."""
     callback = context.sni_callback
     return (callback.callback if isinstance(callback, _Ear) else callback) is not None
 
 
 def asked_name(tls: ssl.SSLObject) -> str | None:
-    """Return the name that the client has asked this connection for, and forget it."""
+    """Remove and return the name that the client asked this connection for."""
     return _asked.pop(tls, None)

@@ -1,4 +1,4 @@
-"""A socket with TLS on it, for who never waits: the relay engine."""
+"""A socket with TLS on it, for a user that never waits: the relay engine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _CHUNK: Final = 2 * RECORD
 
 @final
 class TlsSocket:
-    """Receives and sends like a non-blocking socket, but that two things need a look in between.
+    """Receives and sends like a non-blocking socket, with two differences that its user must ask about.
 
-    What it has `taken` may be `unsent`, and then it takes nothing more before that is `flush`ed. And there may be `more` to
-    receive though the descriptor below has nothing, so that no event tells of it.
+    Ciphertext of what it accepted may be `unsent`; until that is `flush`ed it accepts nothing more. And there may be `more` to
+    receive although the descriptor below has nothing, so that no event tells of it.
     """
 
     __slots__ = ("_sock", "_tls", "fd")
@@ -33,19 +33,19 @@ class TlsSocket:
 
     @property
     def more(self) -> bool:
-        """Whether to receive again, whatever the descriptor says."""
+        """True if there may be more to receive, whatever the descriptor says."""
         return not self._tls.dry
 
     @property
     def unsent(self) -> bool:
-        """Whether something has to be flushed."""
+        """True if there is ciphertext to flush."""
         return self._tls.out.pending
 
     def recv_into(self, buffer: memoryview, nbytes: int) -> int:
         """Receive what is there, up to `nbytes`; return how many bytes, 0 at EOF.
 
         Raises:
-            BlockingIOError: there is nothing, as far as one look tells.
+            BlockingIOError: there is nothing, as far as one try can tell.
             OSError, trio.BrokenResourceError: the connection is broken, below or inside.
         """
         try:
@@ -65,7 +65,7 @@ class TlsSocket:
         return len(data)
 
     def send(self, data: memoryview) -> int:
-        """Take all bytes, or none where some are `unsent`; return how many.
+        """Accept all bytes, or none while some are `unsent`; return how many.
 
         Raises:
             BlockingIOError: there is no room for any.
@@ -79,13 +79,13 @@ class TlsSocket:
         except ssl.SSLError as fault:
             raise broken(fault) from fault
         if not written:
-            # It would have to be heard first, and may never come to an end. Few do so: TLS 1.3 has no such thing.
+            # The handshake would have to be read first, and may never end. It is rare: TLS 1.3 has none.
             raise trio.BrokenResourceError("the peer shakes hands anew in the middle of a relay")
         self.flush()
         return len(data)
 
     def flush(self) -> None:
-        """Send what is unsent, as far as there is room.
+        """Send as much of the unsent ciphertext as there is room for.
 
         Raises:
             OSError: the connection is broken below.
@@ -98,5 +98,5 @@ class TlsSocket:
 
 
 def broken(fault: ssl.SSLError) -> trio.BrokenResourceError:
-    """Return a fault as what a stream raises, who is its cause."""
+    """Return the stream error for a TLS fault; its caller raises it from the fault."""
     return trio.BrokenResourceError(f"TLS connection broken: {fault}")

@@ -1,4 +1,15 @@
-"""TLS on another wire: on our own socket, or on whatever stream a transport gives."""
+"""TLS on another wire: on our own socket, or on any stream of a transport.
+
+Theory. `Tls` does no I/O, so each call here is a loop: ask it, and if it needs ciphertext, feed it from the wire below. Reading
+and writing are not independent: a read may have to send (the answer to a KeyUpdate, an alert), and a write may have to receive
+(a renegotiation of TLS 1.2). So there is one lock for each direction of the wire below, and both are needed by either side.
+`_feeds` counts receives: a task that waited for the feeding lock while another one fed must look again before it receives, or
+it would wait for bytes that have already come.
+
+Ciphertext cannot be made again, so a cancelled send must not lose any: what was accepted stays in `Tls.out` and goes out with
+the next `flush`. If the wire below cannot say how much of it went out, the connection is cut (`_cut`): to send the record again
+or to leave it out would both break the stream of records.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +31,7 @@ from .wire import Data, Wire
 
 @final
 class TlsWire:
-    """Moves the ciphertext of one TLS connection. What has been taken and is not below yet goes out with the next `flush`.
-
-    At most one trio task receives from the wire below, and one sends on it; but TLS may want either to be done by who does the
-    other (an answer to a KeyUpdate, a new handshake in TLS 1.2). So each has a lock.
-    """
+    """Moves the ciphertext of one TLS connection. What was accepted and not sent yet goes out with the next `flush`."""
 
     __slots__ = ("_below", "_cut", "_feeding", "_feeds", "_flushing", "_tls")
 
@@ -34,7 +41,7 @@ class TlsWire:
         self._below = below
         self._tls = tls
         self._feeds = 0
-        self._cut = False  # nobody knows how much of the ciphertext has gone out
+        self._cut = False  # a send was cancelled, and how much of the ciphertext went out is unknown
         self._feeding = trio.Lock()
         self._flushing = trio.Lock()
 
@@ -50,12 +57,12 @@ class TlsWire:
 
     @property
     def eof(self) -> bool:
-        """Whether the peer has said close_notify."""
+        """True if the peer has said close_notify."""
         return self._tls.eof
 
     @property
     def resumes(self) -> bool:
-        """Whether the wire below does."""
+        """True if the wire below does."""
         return self._below.resumes
 
     @property
@@ -67,7 +74,7 @@ class TlsWire:
         """Shake hands.
 
         Raises:
-            OSError: it failed: an ssl.SSLError, of which the peer has not heard yet, or a ConnectionError.
+            OSError: it failed: an ssl.SSLError that the peer has not been told yet, or a ConnectionError.
         """
         try:
             while not self._tls.shake_hands():
@@ -98,7 +105,7 @@ class TlsWire:
             raise broken(fault) from fault
 
     async def _feed(self) -> None:
-        """Say what is to be said, then receive from below; once, where several want it."""
+        """Send what is pending, then receive from below; only once if several tasks ask for it."""
         if self._tls.out.pending and not self._flushing.locked():
             await self.flush()
         feeds = self._feeds
@@ -118,7 +125,7 @@ class TlsWire:
         return data
 
     async def send_some(self, data: Data) -> int:
-        """Take a record, once the one before is out."""
+        """Encrypt one record, once the one before is sent."""
         await self.flush()
         with memoryview(data) as view, view[:RECORD] as record:
             try:
@@ -129,7 +136,7 @@ class TlsWire:
             return len(record)
 
     async def flush(self) -> None:
-        """Send what has been taken."""
+        """Send everything that was accepted."""
         async with self._flushing:
             while self._tls.out.pending:
                 await self._flush_some()
@@ -149,37 +156,37 @@ class TlsWire:
         await self._below.wait_send_all_might_not_block()
 
     async def send_eof(self) -> None:
-        """Say close_notify."""
+        """Send close_notify."""
         self._tls.close_notify()
         try:
             await self.flush()
         except trio.BrokenResourceError:
-            if not self._tls.eof:  # a peer that has said EOF may be gone: it has no use for ours
+            if not self._tls.eof:  # a peer that has sent its own may be gone, and does not need ours
                 raise
 
     def lend(self) -> TlsSocket | None:
-        """Return the socket below, with its TLS, where it is one of ours; take it that some will be sent."""
+        """Lend the raw socket below with its TLS; None unless it is one of ours. Assumes data will be sent through it."""
         return TlsSocket(self._below.lend(), self._tls) if isinstance(self._below, SocketWire) else None
 
     def send_eof_nowait(self) -> None:
-        """Say close_notify; where there is no room for it, it goes out with the next flush."""
+        """Send close_notify without a checkpoint; if there is no room, it goes out with the next flush."""
         assert isinstance(self._below, SocketWire)
         self._tls.close_notify()
         TlsSocket(self._below.sock, self._tls).flush()
 
     async def aclose(self) -> None:
-        """Say close_notify, or the alert that is due, and close below; the peer's close_notify is not waited for."""
+        """Send close_notify, or the alert that is due, and close below; does not wait for the peer's close_notify."""
         try:
-            # A record that somebody else is sending right now is cut, and nothing can come after it.
+            # If another task is sending a record right now, that is cut, and nothing can follow it.
             if not self._flushing.locked():
                 await self.send_eof()
         finally:
             if self._tls.eof and isinstance(self._below, SocketWire):
-                self._below.eof = True  # it sends no more, so that there is nothing to wait for
+                self._below.eof = True  # the peer sends no more: nothing to wait for
             await self._below.aclose()
 
     async def wait_delivered(self) -> None:
-        """Wait for the ciphertext."""
+        """Wait until the ciphertext has reached the peer."""
         await self.flush()
         await self._below.wait_delivered()
 
@@ -197,8 +204,8 @@ async def over_tls(
 ) -> Wire:
     """Shake hands, and return the wire inside TLS. On any failure the wire is closed.
 
-    A peer is told why, and has `close_timeout` seconds to hear it: a socket that is closed while it still sends would be
-    reset, and its last word with it.
+    The peer is told why, and has `close_timeout` seconds to read it: closing a socket while the peer still sends would reset
+    it, and destroy the alert.
 
     Raises:
         OSError: the handshake failed: the ssl.SSLError, or a ConnectionError.
@@ -208,7 +215,7 @@ async def over_tls(
         inside = secured = TlsWire(wire, Tls(context, server_side=server_side, server_hostname=server_hostname))
         await secured.shake_hands()
     except ssl.SSLError:
-        # Whatever cuts the farewell short, even the timeout of the connection, the failure came first.
+        # Whatever cuts the goodbye short, even the timeout of the connection, the failure came first.
         with suppress(trio.Cancelled, trio.BrokenResourceError), trio.move_on_after(close_timeout):
             await inside.aclose()
         raise

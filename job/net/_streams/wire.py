@@ -1,4 +1,12 @@
-"""What a `Stream` lies on: an own socket, or any trio stream (TLS, memory, a program's own)."""
+"""The transport under a `Stream`: a socket of our own, TLS on another wire, or any trio stream.
+
+    SocketWire   a plain socket: each call is tried first, and waits only where it would block
+    TlsWire      TLS on another wire; OpenSSL does no I/O of its own
+    StreamWire   any trio stream: in memory, from a transport, a program's own
+
+A wire is the smallest thing that a connection can be asked to do. It detects no conflicts between tasks (the link does), cuts
+no messages (the inbox does), queues nothing (the outbox does), and has no timeouts (closing has).
+"""
 
 from __future__ import annotations
 
@@ -20,22 +28,22 @@ class Wire(Protocol):
 
     @property
     def eof(self) -> bool:
-        """Whether the peer has said EOF."""
+        """True if the peer has said EOF."""
         ...
 
     @property
     def half_closes(self) -> bool:
-        """Whether `send_eof` takes effect at once."""
+        """True if `send_eof` takes effect at once."""
         ...
 
     @property
     def resumes(self) -> bool:
-        """Whether a send that was cancelled can be taken up where it stopped."""
+        """True if a cancelled send can be resumed where it stopped."""
         ...
 
     @property
     def tls(self) -> TLSInfo | None:
-        """What a TLS handshake has settled; None without TLS."""
+        """The result of the TLS handshake; None without TLS."""
         ...
 
     async def receive_some(self, max_bytes: int, /) -> bytes:
@@ -47,11 +55,11 @@ class Wire(Protocol):
         ...
 
     async def send_some(self, data: Data, /) -> int:
-        """Take at least one byte of `data` to be sent; return how many."""
+        """Accept at least one byte of `data` for sending; return how many."""
         ...
 
     async def flush(self) -> None:
-        """Wait until all that was taken is sent; after a cancellation it goes out before anything else."""
+        """Wait until everything accepted is sent; after a cancellation the rest goes out before anything else."""
         ...
 
     async def wait_send_all_might_not_block(self) -> None:
@@ -59,19 +67,19 @@ class Wire(Protocol):
         ...
 
     async def send_eof(self) -> None:
-        """Say that no more bytes are coming."""
+        """Tell the peer that no more bytes are coming."""
         ...
 
     async def aclose(self) -> None:
-        """Close, gracefully; when cancelled, at once."""
+        """Close gracefully; at once if cancelled."""
         ...
 
     async def wait_delivered(self) -> None:
-        """Wait until what was sent has reached the peer, as far as that can be known: `abort` takes back what has not."""
+        """Wait until what was sent has reached the peer, as far as that can be known: `abort` discards what has not."""
         ...
 
     def abort(self) -> None:
-        """Close at once, so that the peer sees a cut and no end: no EOF, no close_notify. Harmless the second time."""
+        """Close at once so that the peer sees a cut, not an end: no EOF, no close_notify. Harmless the second time."""
         ...
 
     def abandon(self) -> None:

@@ -125,7 +125,7 @@ class Upstream:
 
     @property
     def backup(self) -> bool:
-        """Whether it serves only where no other upstream can."""
+        """True if it serves only where no other upstream can."""
         return self._backup
 
     @property
@@ -140,7 +140,7 @@ class Upstream:
 
     @property
     def healthy(self) -> bool:
-        """Whether it is in: False from its ejection until enough good reports or the end of the ejection."""
+        """True if it is in: False from its ejection until enough good reports or the end of the ejection."""
         return self.ejected_until is None
 
     @property
@@ -155,7 +155,7 @@ class Upstream:
 
     @property
     def full(self) -> bool:
-        """Whether it has as many connections as its limit allows."""
+        """True if it has as many connections as its limit allows."""
         return self._limit is not None and self._active >= self._limit
 
     def _adopt(self, newer: Upstream) -> None:
