@@ -13,6 +13,8 @@ from typing import Any, Final, NamedTuple, final
 LIMIT: Final = 1 << 20
 """Characters that may wait to be written; past that lines are dropped, until half of it is."""
 
+_LEAST: Final = 0.1  # seconds that even a reader gets at the end which has not read for long
+
 _PAUSE: Final = 0.01  # before another attempt at a file that another process has made non-blocking
 
 
@@ -35,13 +37,24 @@ class LogWriter:
         dropped: makes the line that says how many lines were dropped, where the gap is.
     """
 
-    __slots__ = ("_choked", "_dropped", "_dropped_line", "_lock", "_process", "_queue", "_thread", "_waiting")
+    __slots__ = (
+        "_choked",
+        "_dropped",
+        "_dropped_line",
+        "_lock",
+        "_process",
+        "_queue",
+        "_thread",
+        "_waiting",
+        "_writing_since",
+    )
 
     def __init__(self, dropped: Callable[[int], str]) -> None:
         self._dropped_line = dropped
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
         self._lock = RLock()  # which a handler of a signal may want to take, in the middle of what holds it
         self._waiting = 0
+        self._writing_since: float | None = None
         self._dropped = 0
         self._choked = False
         self._process = os.getpid()
@@ -69,14 +82,18 @@ class LogWriter:
         self.close(stream, within)
 
     def close(self, stream: Any, within: float) -> None:
-        """Wait until everything is written, `within` seconds at most; a line that comes later is written where it is logged."""
+        """Wait until everything is written; a line that comes later is written where it is logged.
+
+        A reader gets `within` seconds, those included for which it has already kept the writer waiting.
+        """
         thread = self._works()
         if thread is None:
             return
         with self._lock:
             self._tell_dropped(stream)
         self._queue.put(None)
-        thread.join(within)
+        since = self._writing_since
+        thread.join(max(_LEAST, within - (0.0 if since is None else time.monotonic() - since)))
         if not thread.is_alive():
             self._thread = None
 
@@ -94,7 +111,9 @@ class LogWriter:
 
     def _run(self) -> None:
         while (entry := self._queue.get()) is not None:
+            self._writing_since = time.monotonic()
             written = _try_to_write(entry.stream, entry.text)
+            self._writing_since = None
             with self._lock:
                 self._waiting -= len(entry.text)
                 if not written:
