@@ -178,7 +178,7 @@ def _same(response: Any, **_: Any) -> Any:
 
 
 def _tidy(client: Any) -> Any:
-    """Let each connection of a client close what it has made where it cannot connect: coredis leaves that to be warned of."""
+    """Let each connection of a client close what it has made, also where it cannot connect: coredis leaves that to be warned of."""
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     pool = getattr(client, "connection_pool", None)
@@ -187,16 +187,16 @@ def _tidy(client: Any) -> Any:
         return client
 
     class TidyConnection(kind):  # type: ignore[misc, valid-type]
-        async def _connect(self) -> Any:
-            connected = None
+        async def run(self, **options: Any) -> None:
             try:
-                connected = await super()._connect()
+                await super().run(**options)
             finally:
-                if connected is None:
-                    for value in vars(self).values():
-                        if isinstance(value, MemoryObjectReceiveStream | MemoryObjectSendStream):
-                            value.close()
-            return connected
+                self.__del__()
+
+        def __del__(self) -> None:  # it may never have been run
+            for value in vars(self).values():
+                if isinstance(value, MemoryObjectReceiveStream | MemoryObjectSendStream):
+                    value.close()
 
     pool.connection_class = TidyConnection
     return client
