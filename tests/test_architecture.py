@@ -32,7 +32,8 @@ FLOORS = {
     "queue": "job.queue",
     "tasks": "job.tasks",
     "testing": "job.testing",
-    "program": "job._program job.__main__",
+    "commands": "job._program.cli job._program.queue_commands job.__main__",
+    "program": "job._program",
     "programs": "job.admin job.proxy",
 }
 """Each floor and its files and folders. A file in none of them has no place: put it on a floor, here and in the docs."""
@@ -50,6 +51,7 @@ MAY_IMPORT = {
     **{room: {*ENGINE, room} for room in ROOMS},
     "testing": {*ENGINE, "net", "queue", "testing"},  # its network in memory is a transport of net, its queue a source
     "program": {*ENGINE, "instrumentation", "program"},  # what a program shows of itself on a signal
+    "commands": {*ENGINE, *ROOMS, "program", "programs", "commands"},
     "programs": {*ENGINE, *ROOMS, "program", "programs"},
     "door": {*ENGINE, "program"},
 }

@@ -1,4 +1,4 @@
-"""The command line, as `job` and as `python -m job`: `job run module:factory`."""
+"""The command line, as `job` and as `python -m job`: `job run module:factory`, `job queue …`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Final, NoReturn, final
 from .._core.words.exceptions import JobStateError
 from ..log import ALWAYS, DEBUG, MORE
 from .log import FORMATS
+from .queue_commands import add_queue_command
 from .run import run_program
 from .target import Target, TargetError
 
@@ -65,6 +66,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action=Version, nargs=0, help="show the version and leave")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
+    add_queue_command(commands)
     return parser
 
 

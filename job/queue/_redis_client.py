@@ -178,7 +178,7 @@ def _same(response: Any, **_: Any) -> Any:
 
 
 def _tidy(client: Any) -> Any:
-    """Let each connection of a client close what it has made, also where it cannot connect: coredis leaves that to be warned of."""
+    """Let each connection of a client close what it has made, also where it cannot connect: coredis does not."""
     from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
     pool = getattr(client, "connection_pool", None)
