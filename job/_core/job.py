@@ -17,7 +17,7 @@ from trio.lowlevel import enable_ki_protection
 from ..log import JobLog, Logger, Loggers, checked_registration
 from . import check
 from .block import Block
-from .context import context_of, current_job, current_task
+from .context import current_job, current_task
 from .family import Children
 from .forms import TaskForm, form_name, make_routines
 from .idle_clock import IdleClock
@@ -442,8 +442,7 @@ class Job(Generic[V]):
         return cause is not None and not self._cancelled_externally and cause.error is not raised
 
     def _mark_started(self) -> None:
-        if context_of() is not None:  # within a task: jobs may be nested in one trio task until the stack ends
-            reserve_stack()
+        reserve_stack()
         if self._started:
             raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
         self._started = True
