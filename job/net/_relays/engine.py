@@ -1,9 +1,21 @@
-"""The relay engine: one trio task moves the bytes of all relays between plain sockets in a trio run.
+"""The relay engine: one system task moves the bytes of all relays between sockets of ours in a trio run.
 
-A relay in trio tasks of its own pays for each message with a task switch or two and as many changes of trio's epoll set, which
-is most of its cost. Here the sockets of all relays are in an epoll set of the engine's own, level-triggered, so that in the
-steady state nothing about it changes. Trio watches that set as one descriptor, and the tasks of the relays sleep until theirs
-has ended.
+Theory. A relay in trio tasks of its own pays for each message with one or two task switches and as many changes of trio's
+epoll set (trio arms a descriptor for one event at a time); that is most of its cost. Here the descriptors of all relays are in
+an epoll set of the engine's own, level-triggered: in the steady state, where bytes come and the sink takes them, the set never
+changes. An epoll set is itself a descriptor, readable while it has events, so trio waits for all relays with one
+`wait_readable`. The trio tasks of the relays sleep meanwhile, each on a timer (`timers.py`), until their relay has ended.
+
+A descriptor is in the set only while some handler waits for it. The kernel reports a hang-up whether it was asked for or not,
+and for a direction that is paused, because its bytes find no room in the sink, a hang-up of the source is not yet its end: to
+take it for one would lose those bytes. Level-triggered, it would also make the engine spin.
+
+Who owns what: a handler (`EnginePump`) owns its two directions of interest and leaves the set before its sockets are closed.
+Otherwise the descriptor number could come back as another connection. The engine owns the epoll set, the shared buffer, the
+pipes for splicing and the timers, and goes with its last user.
+
+Fairness: events are taken in batches, and after each time slice (about 1 ms, shared with all spinning loops of the run) the
+engine yields, so that a busy relay starves no other task.
 """
 
 from __future__ import annotations
@@ -23,35 +35,31 @@ from .task_pumps import shared_buffer
 from .timers import Timers
 
 AVAILABLE: Final = hasattr(select, "epoll")
-"""Whether this system has what the engine needs."""
+"""True if this system has what the engine needs."""
 
 _BATCH: Final = 64
-"""Events taken at once. Epoll serves the descriptors in turn, so that nobody waits for longer than a round."""
+"""Events taken at once. Epoll rotates the ready descriptors, so that none waits for longer than a round."""
 
 
 class FdHandler(Protocol):
     """Moves bytes when a descriptor is ready. Its exceptions go to its own `fail` and affect no other handler."""
 
     def readable(self, now: float) -> None:
-        """There may be something to read."""
+        """Read: there may be something to read."""
         ...
 
     def writable(self, now: float) -> None:
-        """There may be room to write."""
+        """Write: there may be room to write."""
         ...
 
     def fail(self, error: BaseException) -> None:
-        """Take note of what one of the other two has raised."""
+        """Record what one of the other two raised."""
         ...
 
 
 @final
 class Engine:
-    """The descriptors of one trio run, and who moves the bytes of each. `with engine():` keeps it running.
-
-    A descriptor that nobody waits for is not in the epoll set: the kernel reports a hang-up whether asked for or not, and
-    that of a direction which is paused, because its bytes find no room, is not yet its end.
-    """
+    """Calls the handler of each descriptor that is ready, in one trio run. `with engine():` keeps it running."""
 
     __slots__ = ("_epoll", "_readers", "_users", "_writers", "buffer", "pipes", "timers")
 
@@ -84,15 +92,15 @@ class Engine:
         return self._epoll.closed
 
     def read(self, fd: int, handler: FdHandler | None) -> None:
-        """Call `handler` when there is something to read; None: nobody."""
+        """Call `handler` when there is something to read; None: call no handler any more."""
         self._watch(self._readers, fd, handler)
 
     def write(self, fd: int, handler: FdHandler | None) -> None:
-        """Call `handler` when there is room to write; None: nobody."""
+        """Call `handler` when there is room to write; None: call no handler any more."""
         self._watch(self._writers, fd, handler)
 
     def leave(self, fd: int, handler: FdHandler) -> None:
-        """Call that mover no more; what others wait for stays."""
+        """Stop calling this handler; other handlers of the descriptor stay."""
         for table in (self._readers, self._writers):
             if table.get(fd) is handler:
                 self._watch(table, fd, None)
@@ -106,7 +114,7 @@ class Engine:
         else:
             table[fd] = handler
         after = self._interest(fd)
-        if self._epoll.closed:  # the trio run is ending, and whoever is left here with it
+        if self._epoll.closed:  # the trio run is ending, and with it every relay that is left
             return
         try:
             self._tell_kernel(fd, before, after)
@@ -118,7 +126,7 @@ class Engine:
         if not before and after:
             self._epoll.register(fd, after)
         elif before and not after:
-            with suppress(OSError):  # whoever closed a socket below its stream has taken it out
+            with suppress(OSError):  # a socket that was closed below its stream is no longer in the set
                 self._epoll.unregister(fd)
         else:
             self._epoll.modify(fd, after)
@@ -143,20 +151,20 @@ class Engine:
     async def _wait(self) -> None:
         try:
             await trio.lowlevel.wait_readable(self._epoll.fileno())
-        except trio.ClosedResourceError:  # our own doing
+        except trio.ClosedResourceError:  # by `_close`
             return
 
     async def _serve(self) -> None:
-        """Serve until nobody is ready; the other tasks get their turns in between."""
+        """Serve until no descriptor is ready; other tasks get their turns in between."""
         until = monotonic() + time_slice().slice
         while not self._epoll.closed and (events := self._epoll.poll(0, _BATCH)):
-            self._turn(events, trio.current_time())
+            self._dispatch(events, trio.current_time())
             if monotonic() >= until:
                 until = await time_slice().yield_if_due()
 
-    def _turn(self, events: list[tuple[int, int]], now: float) -> None:
-        # Who is served may end others, or change what they wait for: the tables are asked for each event anew. An error or
-        # a hang-up is news for whoever waits, in either direction.
+    def _dispatch(self, events: list[tuple[int, int]], now: float) -> None:
+        # A handler may end others, or change what they wait for, so the tables are read again for each event. An error or a
+        # hang-up goes to both handlers of a descriptor: either may be waiting for it.
         readers, writers = self._readers, self._writers
         for fd, event in events:
             if event != select.EPOLLOUT and (handler := readers.get(fd)) is not None:

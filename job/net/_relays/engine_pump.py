@@ -1,4 +1,22 @@
-"""The pump that the engine drives: one direction between two plain sockets of ours, without a trio task."""
+"""The pump that the engine drives: one direction between two sockets of ours, without a trio task.
+
+Theory. A pump is in one of three states, which its interest in the engine mirrors:
+
+    flowing   waits to read from the source; holds nothing
+    holding   waits to write to the sink; reads nothing, since one chunk in memory is the limit: a slow reader slows its writer
+    ended     waits for nothing (`running` is False)
+
+In the flowing state a chunk is received into the engine's buffer and sent at once. If the sink takes all of it, which is nearly
+always so, nothing else happens: no copy, no change of interest, no allocation but the ints. What the sink does not take is
+copied out, since the buffer is shared, and the pump holds it.
+
+After `_MANY` large chunks in a row a pump borrows a pipe and splices: then the bytes never enter the process. For short
+messages a pipe would cost two system calls more than it saves, and pipes are few, so it is given back as soon as a small chunk
+comes. A kernel or sandbox that cannot splice says so at the first attempt, and that pump never tries again.
+
+A pump decides nothing. Every end is told to its control (`moved`, `ended`, `failed`, `changed`), which may call back at once,
+even `cut` on this very pump: so nothing may be done after such a call that would be wrong for an ended pump.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +35,29 @@ from .splice import CANNOT, Pipe
 from .task_pumps import CHUNK, raise_as_stream_error
 
 _MANY: Final = 4
-"""Large chunks in a row after which a pipe is worth its price."""
+"""Large chunks in a row after which a pipe pays."""
 _LARGE: Final = CHUNK // 2
-"""Bytes of a large chunk: what flows at full speed comes in whole chunks and the remainders of packets."""
+"""Bytes of a large chunk: at full speed bytes come in whole chunks and remainders of packets."""
 _NOTHING: Final = memoryview(b"")
 
 
 class Socket(Protocol):
-    """A non-blocking socket, or what behaves like one."""
+    """A non-blocking socket, or an object that behaves like one."""
 
     def recv_into(self, buffer: memoryview, nbytes: int, /) -> int:
-        """Receive what is there, up to so many bytes, 0 at EOF; else raise BlockingIOError."""
+        """Receive up to `nbytes` bytes and return how many, 0 at EOF; raise BlockingIOError if there are none."""
         ...
 
     def send(self, data: memoryview, /) -> int:
-        """Take what there is room for, else raise BlockingIOError."""
+        """Send what there is room for and return how much; raise BlockingIOError if there is none."""
         ...
 
 
 class EnginePump(Pump):
-    """Moves a chunk whenever its source has one. What the sink does not take of it is copied out, and comes first.
+    """Moves a chunk whenever its source has one. What the sink does not take of it is copied out, and goes first.
 
-    All pumps of an engine share its buffer: nothing is ever awaited between filling and emptying it. Only for streams of
-    ours, which tell when somebody closes them: a descriptor that is closed would be silent, and then be somebody else's.
+    All pumps of an engine share its buffer: nothing is ever awaited between filling and emptying it. Only for streams of ours,
+    which report when they are closed: a closed descriptor would just be silent, and later belong to another connection.
     """
 
     __slots__ = (
@@ -85,12 +103,12 @@ class EnginePump(Pump):
             self.fail(error)
 
     def give_back(self) -> None:
-        """Let others use the source again."""
+        """Let tasks receive from the source again."""
         if self._lent:
             self._source_link.take_back()
 
     def start(self) -> None:
-        """Begin, unless the other one could not."""
+        """Start to move bytes, unless an error has already ended the relay."""
         if not self.running:
             return
         try:
@@ -103,23 +121,23 @@ class EnginePump(Pump):
 
     @property
     def holding(self) -> bool:
-        """True if something waits for room in the sink."""
+        """True if bytes wait for room in the sink."""
         return self.running and (bool(self._rest) or (self._pipe is not None and self._pipe.held > 0))
 
     def cut(self) -> None:
-        """End it."""
+        """End the pump, whatever it holds."""
         if self.running:
             self._leave()
             self._control.changed()
 
     def stop(self) -> None:
-        """End it, when it has given what it holds."""
+        """End the pump as soon as it holds nothing."""
         self.stopping = True
         if not self.holding:
             self.cut()
 
     def look_again(self) -> None:
-        """Look at once."""
+        """Read at once, as if the source were ready."""
         if self.running and not self.holding and not self.stopping:
             try:
                 self.readable(trio.current_time())
@@ -127,7 +145,7 @@ class EnginePump(Pump):
                 self.fail(error)
 
     def readable(self, now: float) -> None:
-        """Move what is there, up to a chunk."""
+        """Move up to one chunk from the source to the sink."""
         if self._pipe is not None:
             self._flow(self._pipe, now)
             return
@@ -151,11 +169,11 @@ class EnginePump(Pump):
             self._full = 0
 
     def writable(self, now: float) -> None:
-        """Give the sink some more of what is held."""
+        """Send more of what is held."""
         if self._pipe is not None:
             self._give(self._pipe.empty, self._sink_fd, now)
         else:
-            # None of a chunk that is out is kept: an empty view of it would be all of it.
+            # An empty view would keep the whole chunk in memory.
             self._rest = self._rest[self._give(self._sink_sock.send, self._rest, now) :] or _NOTHING
         if self.holding:
             return
@@ -166,7 +184,7 @@ class EnginePump(Pump):
             self._engine.write(self._sink_fd, None)
 
     def fail(self, error: BaseException) -> None:
-        """End for an error."""
+        """End the pump for an error."""
         self._leave()
         self._control.failed(self, error)
         self._control.changed()
@@ -180,7 +198,7 @@ class EnginePump(Pump):
             self._pipe = self._engine.pipes.borrow()
 
     def _flow(self, pipe: Pipe, now: float) -> None:
-        """Move a chunk through the pipe."""
+        """Splice a chunk through the pipe."""
         try:
             size = pipe.fill(self._source_fd)
         except BlockingIOError:
@@ -202,7 +220,7 @@ class EnginePump(Pump):
             self._return_pipe()
 
     def _give(self, send: Callable[[Any], int], what: Any, now: float) -> int:
-        """Return how many bytes the sink took."""
+        """Send, and return how many bytes the sink took; 0 if it has no room."""
         self.sending = True
         try:
             sent = send(what)
@@ -221,8 +239,8 @@ class EnginePump(Pump):
         self._wait_for_sink(now)
 
     def _wait_for_sink(self, now: float) -> None:
-        """Wait for the sink, and not for the source any more."""
-        self._control.moved(now)  # into our hands at least
+        """Wait for the sink instead of the source."""
+        self._control.moved(now)  # out of the source at least
         self._engine.write(self._sink_fd, self)
         self._engine.read(self._source_fd, None)
 
@@ -257,7 +275,7 @@ def _socket_of(end: Leg) -> Socket:
 
 @final
 class Driven:
-    """A block in which the engine drives the pumps of a relay; at its end they are cut."""
+    """The engine drives the pumps of a relay while the block runs; at its end they are cut."""
 
     __slots__ = ("_pumps", "engine")
 

@@ -1,4 +1,4 @@
-"""One of the two ends of a relay: a stream, and all that the relay must know of it."""
+"""One of the two streams of a relay, with what the relay must know of it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .._streams.link import Link
 from .._streams.stream import Stream, connection_of
 
 CLOSE_TIMEOUT: Final = 5.0
-"""The `close_timeout`, in seconds, of a stream without an endpoint; the default of those that have one."""
+"""The `close_timeout`, in seconds, of a stream without an endpoint; equal to the default of `Endpoint`."""
 
 
 @final
 class Leg:
-    """Any trio stream. What only our own has is asked for here and nowhere else in the relay.
+    """Any trio stream. What only our own streams have is asked for here and nowhere else in the relay.
 
     Attributes:
-        half_closes: whether the peer learns of an EOF while the other direction goes on.
-        plain: the socket under a stream that is nothing but a socket.
-        secured: the socket of one of ours that has TLS on it.
-        fd: its descriptor, also when it has been closed; -1 where there is none.
-        link: what is below the stream, where it is one of ours.
+        half_closes: the peer learns of an EOF while the other direction goes on.
+        plain: the socket of a stream that is nothing but a socket, else None.
+        secured: the socket with its TLS, if the stream is one of ours with TLS, else None.
+        fd: its descriptor, also after the socket was closed; -1 if there is none.
+        link: what is below the stream if it is one of ours, else None.
     """
 
     __slots__ = ("fd", "half_closes", "link", "plain", "secured", "side", "stream")
@@ -34,7 +34,7 @@ class Leg:
     def __init__(self, side: Side, stream: trio.abc.Stream) -> None:
         self.side = side
         self.stream = stream
-        # By its type: an object that wraps one of ours and passes on what it does not know itself must not be passed by.
+        # By its type: an object that wraps one of ours and forwards unknown attributes must not be bypassed.
         own = connection_of(stream) if isinstance(stream, Stream) else None
         self.link: Link | None = None if own is None else own.link
         self.plain = _socket_of(stream) if own is None else own.plain
@@ -44,40 +44,40 @@ class Leg:
 
     @property
     def close_timeout(self) -> float:
-        """Seconds in which its peer may take what was given, before it is cut."""
+        """Seconds that its peer has to receive what was sent, before it is cut."""
         return CLOSE_TIMEOUT if self.link is None else self.link.owner.close_timeout
 
     def lend(self, closing: Callable[[], None]) -> None:
-        """Have the stream to ourselves until `take_back`, and be told when somebody closes it nevertheless."""
+        """Reserve receiving for the relay until `take_back`; `closing` is called if the stream is closed before that."""
         if self.link is not None:
             self.link.lend(closing)
 
     def take_back(self) -> None:
-        """Let others use the stream again."""
+        """Let tasks receive from the stream again."""
         if self.link is not None:
             self.link.take_back()
 
     def take_unread(self) -> bytes:
-        """Take what was put back into the stream, past which the socket is about to be read."""
+        """Take what was put back into the stream: the relay reads the socket directly, past it."""
         return connection_of(self.stream).take_unread() if isinstance(self.stream, Stream) else b""
 
     def count_received(self, size: int) -> None:
-        """Tell the stream what was read past it."""
+        """Count bytes that were read past the stream."""
         if self.link is not None:
             self.link.count_received(size)
 
     def count_sent(self, size: int) -> None:
-        """Tell the stream what was written past it."""
+        """Count bytes that were written past the stream."""
         if self.link is not None:
             self.link.count_sent(size)
 
     async def send_eof(self) -> None:
-        """Pass on an EOF, where there is a way to."""
+        """Pass on an EOF, if the stream can."""
         if hasattr(self.stream, "send_eof"):
             await self.stream.send_eof()
 
     async def wait_delivered(self) -> None:
-        """Wait until the peer has what was sent, as far as that can be known."""
+        """Wait until what was sent has reached the peer, as far as that can be known."""
         if self.link is not None:
             await self.link.wire.wait_delivered()
         else:
@@ -89,10 +89,10 @@ class Leg:
 
 
 def _socket_of(stream: trio.abc.Stream) -> socket.socket | None:
-    """Return the socket under a stream of trio's, None where there is none.
+    """Return the socket under a stream of trio's; None if there is none.
 
-    trio keeps the socket to itself. A socket of our own on the same descriptor would be no better: closed by somebody else,
-    the descriptor is the next connection's, whereas a closed socket object says that it is closed.
+    trio keeps the socket private. A socket of our own on the same descriptor would be worse: when the program closes its own,
+    the descriptor may become the next connection's, whereas a closed socket object says that it is closed.
     """
     if type(stream) is not trio.SocketStream or stream.socket.did_shutdown_SHUT_WR:
         return None

@@ -1,7 +1,11 @@
 """One direction of a relay: take a chunk from the source, give it to the sink, pass on the EOF.
 
-A pump decides nothing. It tells its control what moved and what went wrong, and the control tells it when to stop. A faster one
-has these few methods to fill.
+A pump decides nothing. It reports to its control what moved and what went wrong, and the control tells it when to stop. There
+are three kinds, and a new, faster one has only these few methods to fill:
+
+    StreamPump   any two trio streams; a trio task for each direction
+    SocketPump   two plain sockets; a trio task for each direction, tries first and waits only if it must
+    EnginePump   two sockets of our own streams, with TLS as TlsPump; no trio task, driven by the engine
 """
 
 from __future__ import annotations
@@ -16,19 +20,19 @@ class RelayControl(Protocol):
     """What a pump needs of its relay."""
 
     def moved(self, now: float) -> None:
-        """Bytes have moved."""
+        """Record that bytes have moved."""
         ...
 
     def changed(self) -> None:
-        """A pump has ended, or has looked again."""
+        """Decide anew: a pump has ended, or has looked again."""
         ...
 
     def ended(self, pump: Pump) -> bool:
-        """The source of the pump has no more; return whether the sink is to hear of that."""
+        """Record that the source of the pump has no more; return True if the EOF is to be passed on."""
         ...
 
     def failed(self, pump: Pump, error: BaseException) -> None:
-        """An error has ended the pump."""
+        """Record that an error has ended the pump."""
         ...
 
 
@@ -36,12 +40,12 @@ class Pump(ABC):
     """One direction.
 
     Attributes:
-        bytes: what the sink has taken so far.
-        sending: the sink has its turn, so that an error is its own.
-        eof: the source has said that there is no more.
-        running: it has not ended.
-        stopping: it takes nothing more, and ends when what it holds has been given.
-        recheck_pending: it was asked to look again, and has not yet.
+        bytes: how many bytes the sink has taken so far.
+        sending: the sink is being used, so that an error is the sink's.
+        eof: the source has sent EOF.
+        running: the pump has not ended.
+        stopping: the pump receives nothing more, and ends when it holds nothing.
+        recheck_pending: the pump was asked to look again, and has not yet.
     """
 
     __slots__ = ("_control", "bytes", "eof", "recheck_pending", "running", "sending", "sink", "source", "stopping")
@@ -60,20 +64,20 @@ class Pump(ABC):
     @property
     @abstractmethod
     def holding(self) -> bool:
-        """True if it has taken what its sink has not."""
+        """True if the pump has bytes that its sink has not taken."""
 
     def forget_control(self) -> None:
-        """Let go of the relay, when it has ended: it refers to the pump, and a cycle is work for the garbage collector."""
+        """Drop the reference to an ended relay: that breaks a cycle, so that refcounting can free both."""
         del self._control
 
     @abstractmethod
     def cut(self) -> None:
-        """End it, whatever it is waiting for and whatever it holds."""
+        """End the pump, whatever it waits for and whatever it holds."""
 
     @abstractmethod
     def stop(self) -> None:
-        """Have it take nothing more, and end when what it holds has been given."""
+        """Receive nothing more, and end as soon as the pump holds nothing."""
 
     @abstractmethod
     def look_again(self) -> None:
-        """Ask it to look whether its source has something after all; `recheck_pending` is False again when it has looked."""
+        """Check whether the source has something after all; `recheck_pending` is False when that is done."""

@@ -1,4 +1,4 @@
-"""The relay: bytes both ways between a client and an upstream, until both have said all."""
+"""The public calls: relay bytes both ways between a client and an upstream, until both have ended."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class RelayResult:
 
     Attributes:
         reason: why it ended.
-        closed_by: who ended it; at EOF the side whose EOF came first.
-        bytes_up: how many bytes the upstream has taken.
-        bytes_down: how many bytes the client has taken.
+        closed_by: the side that ended it; at EOF the one that sent its EOF first.
+        bytes_up: bytes that the upstream has taken.
+        bytes_down: bytes that the client has taken.
         seconds: how long it took.
-        error: the peer's fault, or our own, that ended it.
+        error: the fault that ended it, a peer's or our own; None if there was none.
     """
 
     reason: EndReason
@@ -50,33 +50,33 @@ async def relay(
     half_close_timeout: float = 30,
     drain_idle: float | None = None,
 ) -> RelayResult:
-    """Relay bytes both ways between two streams, of any kind, until both have said all.
+    """Relay bytes both ways between two streams, of any kind, until both have ended.
 
-    An EOF is data: it is passed on, and the other direction goes on. Each direction holds one chunk at most, so that a slow
-    reader slows its writer down. Each chunk is a heartbeat of the task that this runs in.
+    An EOF is data: it is passed on, and the other direction continues. Each direction holds at most one chunk, so that a slow
+    reader slows its writer down. Each chunk is a heartbeat of the task that runs this.
 
-    An EOF is never invented. Where the relay ends in any other way, nothing more is taken, what was taken is delivered,
-    within `close_timeout`, and then both streams are aborted: neither peer takes a part for the whole, and the one that is
-    still there is told at once. A cancellation delivers nothing, but the end of a job's grace does, from which on
-    `close_timeout` counts. Where it ends well it closes neither stream: they are the caller's.
+    An EOF is never invented. If the relay ends in any other way, nothing more is received, what was received is delivered
+    within `close_timeout`, and then both streams are aborted: neither peer can take a part for the whole, and a peer that is
+    still there learns of it at once. A cancellation delivers nothing. The end of a job's grace does, and `close_timeout` counts
+    from there. If the relay ends well it closes neither stream: they are the caller's.
 
     Args:
-        client: who asked.
-        upstream: who answers.
+        client: the side that asks.
+        upstream: the side that answers.
         idle_timeout: seconds without a byte in either direction that end the relay; infinity for none.
-        half_close_timeout: the same once one direction has ended. Where the receiver of that EOF cannot learn of it (a
-            stream without `send_eof`), the `close_timeout` of its endpoint ends the relay sooner.
-        drain_idle: seconds without a byte in either direction after which the relay ends well when the job that it runs in
-            is asked to stop, with an EOF to both: nothing is in the middle of anything. None for never. Where one
-            direction has ended, somebody waits for the other: that one is left to the other timeouts and the grace.
+        half_close_timeout: the same once one direction has ended. If the receiver of that EOF cannot learn of it (a stream
+            without `send_eof`), the `close_timeout` of its endpoint ends the relay sooner.
+        drain_idle: seconds without a byte in either direction after which the relay ends well, with an EOF to both, when the
+            job that it runs in is asked to stop: nothing is in transit. None for never. If one direction has ended, a peer is
+            waiting for the other, and only the other timeouts and the grace end it.
 
     Returns:
-        Why it ended, who ended it, and what it moved. A peer's fault is a reason, not an exception.
+        Why the relay ended, which side ended it, and what it moved. A peer's fault is a reason, not an exception.
 
     Raises:
-        trio.Cancelled: it was cancelled.
+        trio.Cancelled: the relay was cancelled.
         trio.ClosedResourceError, BaseException: a fault of our own.
-        TypeError, ValueError: a stream or a timeout is none.
+        TypeError, ValueError: an argument is not a stream, or not a timeout.
     """
     limits = checked_limits(idle_timeout, half_close_timeout, drain_idle)
     check.stream("client", client)
@@ -96,9 +96,9 @@ def relay_task(
 ) -> Factory:
     """Return the factory of a task that relays between `client` and `upstream`, by default the job's value.
 
-    Its `result` is a `RelayResult`, there from its init on: while it relays, and wherever the end of the job cuts it, with
-    the figures of the moment and the reason that the cut has or would have. `DRAINED` is a cut by `finish`, `CANCELLED` any
-    other. At the end the figures are in the job's `fields`, too.
+    Its `result` is a `RelayResult` from its init on. While the task relays, and if the job's end cuts it, the result has the
+    current figures and the reason that the cut has or would have: `DRAINED` for a cut by `finish`, `CANCELLED` for any other.
+    At the end the figures are also in the job's `fields`.
 
     Args, errors: those of `relay`.
     """
@@ -127,8 +127,8 @@ def relay_task(
             task.done(result)
 
         async def finalize(task: Task) -> None:
-            # Only now it is settled whether it was a finish that cut the relay: a timeout or a cancel within its grace would
-            # have taken its place.
+            # Only now is it certain whether a finish cut the relay: a timeout or a cancel within its grace would have taken
+            # its place.
             if isinstance(task.result, _Live):
                 task.result = record.put_into_fields()
 
@@ -139,7 +139,7 @@ def relay_task(
 
 @final
 class _Record:
-    """The figures of a job's relay at any time."""
+    """The figures of a job's relay, at any time."""
 
     __slots__ = ("_connection_fields", "_job", "begun", "session")
 
@@ -150,17 +150,17 @@ class _Record:
         self.session: RelaySession | None = None
 
     def snapshot(self) -> RelayResult:
-        """Return the figures of this moment."""
+        """Return the current figures."""
         if self.session is not None and self.session.reason is not None:
             return _result(self.session, self.session.reason)
         cut = EndReason.DRAINED if _ends_well(self._job) else EndReason.CANCELLED
         if self.session is not None:
             return _result(self.session, cut)
-        # One that was begun and is not there has been refused what it was to relay.
+        # A run that began without a session was given something that is not a stream.
         return RelayResult(EndReason.PROXY_ERROR if self.begun else cut, Side.PROXY, 0, 0, 0.0)
 
     def put_into_fields(self) -> RelayResult:
-        """Let the job's log have the figures of this moment, and return them."""
+        """Put the current figures into the job's fields, and return them."""
         now = self.snapshot()
         self._connection_fields.fill(
             reason=now.reason.value,
@@ -173,38 +173,38 @@ class _Record:
 
 
 class _Live(RelayResult):
-    """A result that is looked up in a record each time."""
+    """A result that reads its record each time it is asked."""
 
     __slots__ = ("_record",)
 
     _record: _Record
 
     def __init__(self, record: _Record) -> None:
-        object.__setattr__(self, "_record", record)  # the other way is closed: it is frozen
+        object.__setattr__(self, "_record", record)  # plain assignment is refused: the class is frozen
 
     @property
     def reason(self) -> EndReason:
-        """What has ended the relay, or would if it were cut now."""
+        """Why the relay ended, or would end if it were cut now."""
         return self._record.snapshot().reason
 
     @property
     def closed_by(self) -> Side:
-        """The side that did."""
+        """The side that ended it."""
         return self._record.snapshot().closed_by
 
     @property
     def bytes_up(self) -> int:
-        """What the upstream has taken."""
+        """Bytes that the upstream has taken."""
         return self._record.snapshot().bytes_up
 
     @property
     def bytes_down(self) -> int:
-        """What the client has taken."""
+        """Bytes that the client has taken."""
         return self._record.snapshot().bytes_down
 
     @property
     def seconds(self) -> float:
-        """How long it took, or has taken so far."""
+        """How long it took, in seconds, or has taken so far."""
         return self._record.snapshot().seconds
 
     @property
@@ -218,7 +218,7 @@ def _prepare(client: trio.abc.Stream, upstream: trio.abc.Stream, limits: Limits)
 
 
 def _result(session: RelaySession, cut: EndReason) -> RelayResult:
-    """Sum up; `cut` is the reason of a relay that has none of its own."""
+    """Return the result of a session; `cut`: the reason if it has none of its own."""
     return RelayResult(
         session.reason or cut,
         session.closed_by,
@@ -230,7 +230,7 @@ def _result(session: RelaySession, cut: EndReason) -> RelayResult:
 
 
 def _ends_well(j: Job[Any]) -> bool:
-    """Return True if the job was asked to finish, and nothing interrupted it but a finalizer, which came after the cut."""
+    """Return True if the job was asked to finish and nothing else interrupted it, except a finalizer after the cut."""
     error = j.interrupted_by[1]
     interrupted = (failure for failure in j.errors if failure.error is error and failure.phase is not Phase.FINALIZE)
     return j.stopping and (error is None or not any(interrupted))

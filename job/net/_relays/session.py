@@ -1,4 +1,24 @@
-"""One relay from start to end: two pumps under one clock, and why they ended."""
+"""One relay from start to end: two pumps under one clock, and why they ended.
+
+Theory. The session decides, the pumps move. It runs in the caller's trio task, which sleeps on a timer while bytes flow, and
+wakes for three things: the deadline, a change in a pump (`changed`), and a cancellation from outside. What happens next is a
+matter of these few facts:
+
+    `reason`       why the relay ends; the first one stands, later ones are consequences of it
+    `_fault`       an error that is not a peer's: it is raised at the end, whatever the reason
+    `_give_up_at`  None while the relay flows; set once when it is being ended: until then what was received may be delivered
+    `eof`, `running`, `holding` of the two pumps
+
+An EOF of one side is passed on and ends only its direction. It is a reason only when both directions have had theirs.
+
+Where it ends any other way, three rules hold. (1) Nothing more is received. (2) What was received is delivered, until
+`_give_up_at`; a cancellation delivers nothing, but the end of a finish's grace does. (3) Then both streams are aborted, since
+an orderly close would tell each peer that it has the whole. Only `_WHOLE` reasons are exempt: there each peer has everything.
+
+The deadline is not moved with each chunk: `moved` notes the time, and the watch looks at it when it wakes. Before it calls a
+timeout it lets every task catch up and the pumps look once more (`_look_again`): a program that was stopped for a while must
+not time out connections whose bytes are waiting in the kernel.
+"""
 
 from __future__ import annotations
 
@@ -30,23 +50,17 @@ from .timers import ScopeTimer, SharedTimer, Timer
 from .tls_pump import TlsPump
 
 _WHOLE: Final = frozenset({EndReason.EOF, EndReason.DRAINED})
-"""Reasons of an end at which each peer has all there was; one who is told of it is told the truth."""
+"""Reasons for which each peer has received everything, so that it may be told of an end."""
 
 
 @final
 class RelaySession:
-    """Moves bytes both ways between two streams until there is no more, or the relay is ended.
-
-    The pumps are shielded; the caller's trio task, with which they live, stands watch over them: for the timeouts, for what
-    they tell, and for a cancellation from outside.
-
-    However it ends but by an EOF, or at rest by a stop, nothing more is taken from that moment on, what was taken is given
-    within what time there is, and then both streams are aborted: a peer must not take a part for the whole.
+    """Moves bytes both ways between two streams until both have ended, or the relay is ended.
 
     Attributes:
-        reason: why it ended, once it has; None also where it was cancelled.
+        reason: why it ended; None before that, and if it was cancelled.
         closed_by: the side that ended it.
-        error: what a peer did wrong, or we.
+        error: the fault that ended it, a peer's or our own.
     """
 
     __slots__ = (
@@ -75,14 +89,14 @@ class RelaySession:
         self._down = kind(upstream, client, self)
         self._limits = limits
         self._first_eof: Pump | None = None
-        self._eof_is_one = True  # what comes now as an EOF is not what the kernel says after a reset
+        self._eof_is_one = True  # False after a reset: the kernel then reports an EOF that never came
         self._fault: BaseException | None = None
-        self._give_up_at: float | None = None  # it is being ended, and what is not given until then is lost
+        self._give_up_at: float | None = None  # set when it is being ended: what is not delivered by then is lost
         self._timer: Timer
         self._started_at = self._moved_at = self._busy_at = trio.current_time()
         self._ended_at: float | None = None
-        # Each chunk is a heartbeat of the task. Not by tick(), which would also be a step: a run that forgets to take one
-        # after its relay would be called again, for ever.
+        # Each chunk is a heartbeat of the task. Not by tick(), which is also a step: a run that forgets its own step after
+        # the relay would be called again for ever instead of failing.
         task = current_task()
         self._task_clock = None if task is None else idle_clock_of(task)
         self._job = None if task is None else task.job
@@ -115,19 +129,19 @@ class RelaySession:
             fault = interruption = None
 
     async def _abort_unless_whole(self) -> None:
-        # A stream that is in use elsewhere, by another relay say, was never this one's to cut.
+        # A stream that is in use elsewhere, by another relay say, is not this one's to cut.
         if self.reason not in _WHOLE and not isinstance(self._fault, trio.BusyResourceError):
             await self._up.source.abort()
             await self._down.source.abort()
 
     def _forget(self) -> None:
-        """Let go of what refers to this one: a cycle is work for the garbage collector."""
+        """Break the cycles with the pumps and the job, so that refcounting can free this."""
         self._up.forget_control()
         self._down.forget_control()
         self._job = None
 
     def _move(self) -> Awaitable[BaseException | None]:
-        """Set the pumps going, and stand watch over them."""
+        """Start the pumps and watch over them."""
         up, down = self._up, self._down
         if isinstance(up, EnginePump) and isinstance(down, EnginePump):
             driven = Driven(up, down)
@@ -160,20 +174,20 @@ class RelaySession:
         return (trio.current_time() if self._ended_at is None else self._ended_at) - self._started_at
 
     def moved(self, now: float) -> None:
-        """Put off both timeouts."""
+        """Put off the relay's timeout and the task's idle timeout. Called for each chunk."""
         self._moved_at = now
         if self._task_clock is not None:
             touch_at(self._task_clock, now)
 
     def changed(self) -> None:
-        """Wake the watch, or have it wake up at another time where that will do."""
+        """Wake the watch if both pumps have ended, else move its deadline."""
         if self._running:
             self._timer.move(self._deadline)
         else:
             self._timer.wake()
 
     def ended(self, pump: Pump) -> bool:
-        """Go on with the other direction alone; return whether the pump is to pass the EOF on."""
+        """Continue with the other direction alone; return True if the pump is to pass the EOF on."""
         if not self._eof_is_one:
             return False
         self._first_eof = self._first_eof or pump
@@ -181,7 +195,7 @@ class RelaySession:
         return True
 
     def failed(self, pump: Pump, error: BaseException) -> None:
-        """Tell a peer's fault, which is a reason, from our own, which is raised."""
+        """End the relay: a peer's fault is a reason, a fault of our own is raised."""
         if not holds_for(PEER_FAULTS, error):
             self._fault = self._fault or error
             self._conclude(EndReason.PROXY_ERROR, Side.PROXY, self._fault)
@@ -192,15 +206,15 @@ class RelaySession:
             self._lose(faulty, error)
 
     def _lose(self, gone: Leg, error: BaseException) -> None:
-        """Take nothing more for an end that is gone. Its last words, which may have come before, are for the other one."""
+        """Stop sending to a side that is gone. What it sent before that is still delivered to the other side."""
         cause = error.__cause__
-        # To one who sends, the kernel says EPIPE where the peer had ended in good order before.
+        # EPIPE is the kernel's answer to a send after the peer had ended in good order.
         self._eof_is_one = not (isinstance(cause, OSError) and cause.errno != errno.EPIPE)
         self._set_give_up()
         (self._up if self._up.sink is gone else self._down).cut()
 
     async def _guard(self, driven: AbstractContextManager[None]) -> BaseException | None:
-        """Stand watch; return the cancellation, or the interrupt, that came meanwhile."""
+        """Watch over the pumps; return the cancellation or interrupt that came meanwhile."""
         with driven:
             try:
                 with self._hearing_of_a_stop():
@@ -217,7 +231,7 @@ class RelaySession:
         return None
 
     async def _see_through(self) -> None:
-        """Wait until the pumps have ended, and where the relay is cut until what they gave has arrived."""
+        """Wait until the pumps have ended and, if the relay is cut, until what they sent has arrived."""
         while self._running:
             await self._timer.sleep(self._deadline)
             if self._is_late:
@@ -229,7 +243,7 @@ class RelaySession:
                 await (self._say_eof() if self.reason is EndReason.DRAINED else self._wait_delivered())
 
     async def _drain(self) -> None:
-        """Give what was taken, where it was a finish that struck."""
+        """Deliver what was received, if the cancellation is the end of a finish's grace."""
         j = self._job
         if j is not None and is_cut_by_finish(j):
             self._wind_up()
@@ -238,7 +252,7 @@ class RelaySession:
                 await self._see_through()
 
     async def _look_again(self) -> None:
-        """Let the pumps see whether something came in the very moment that the time was up, or before this woke up, late."""
+        """Let the pumps check for bytes that came just before the deadline, or before this task woke, late."""
         await let_all_catch_up()
         self._up.look_again()
         self._down.look_again()
@@ -246,7 +260,7 @@ class RelaySession:
             await self._timer.sleep(math.inf)
 
     def _hearing_of_a_stop(self) -> AbstractContextManager[object]:
-        """Look at the time anew when the job is asked to stop, where that shortens it."""
+        """Recompute the deadline when the job is asked to stop, if `drain_idle` may shorten it."""
         j = self._job
         if j is None or self._limits.drain_idle == math.inf:
             return nullcontext()
@@ -279,7 +293,7 @@ class RelaySession:
             return
         reason, holding = self._limit[1], self._up.holding or self._down.holding
         if reason is EndReason.DRAINED and holding:
-            self._busy_at = trio.current_time()  # it is not at rest, its reader is slow
+            self._busy_at = trio.current_time()  # not at rest: its reader is slow
             return
         if reason is EndReason.EOF and not holding:
             self._conclude_eof()
@@ -288,7 +302,7 @@ class RelaySession:
         self._wind_up()
 
     def _wind_up(self) -> None:
-        """Take nothing more; what was taken is given within what time there is."""
+        """Receive nothing more; what was received is delivered until `_give_up_at`."""
         self._set_give_up()
         self._up.stop()
         self._down.stop()
@@ -300,12 +314,12 @@ class RelaySession:
             self.changed()
 
     async def _wait_delivered(self) -> None:
-        """Wait until both peers have what was given: an abort takes back what has not arrived."""
+        """Wait until both peers have what was sent: an abort would discard what has not arrived."""
         await self._up.sink.wait_delivered()
         await self._down.sink.wait_delivered()
 
     async def _say_eof(self) -> None:
-        """Close a relay that is at rest in good order."""
+        """End a relay that is at rest in good order, with an EOF to both."""
         for sink in (self._up.sink, self._down.sink):
             with suppress(*PEER_FAULTS):
                 await sink.send_eof()
@@ -328,5 +342,5 @@ def _kind_of_pump(client: Leg, upstream: Leg) -> type[EnginePump | SocketPump | 
 
 
 def _is_ours(end: Leg) -> bool:
-    """Return True if the engine can have the end: it is one of our streams, on a socket, so that we hear of its close."""
+    """Return True if the engine can drive this leg: a stream of ours on a socket, which reports when it is closed."""
     return end.link is not None and (end.plain or end.secured) is not None

@@ -1,4 +1,4 @@
-"""Pipes to splice through: bytes go from one socket to another without a copy, held by the kernel in between."""
+"""Pipes for splicing: bytes go from one socket to another without a copy, held by the kernel in between."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from typing import Final, final
 
-with suppress(ImportError):  # where there is none, nobody gets as far as a pipe
+with suppress(ImportError):  # a system without these has no epoll, and so no engine
     import fcntl
     import resource
 
@@ -15,34 +15,34 @@ SIZE: Final = 1 << 18
 """Bytes that a pipe holds at most; haproxy and the kernel's own users of splice hold no more."""
 
 _MOST: Final = 64
-"""Pipes there may be at once: two descriptors each, and their memory is limited for each user (pipe(7))."""
+"""The most pipes at once: each needs two descriptors, and the kernel limits their memory per user (pipe(7))."""
 
 _SHARE: Final = 16
-"""One pipe for so many descriptors that the process may have: they are for connections first."""
+"""One pipe for this many descriptors of the process's limit: descriptors are for connections first."""
 
 CANNOT: Final = frozenset({errno.EINVAL, errno.ENOSYS, errno.EPERM})
-"""How a kernel, or a sandbox, says that it does not splice this."""
+"""The errors of a kernel, or a sandbox, that cannot splice these descriptors."""
 
 
 @final
 class Pipe:
-    """One pipe. `held`: how many bytes are in it."""
+    """A pipe with `held` bytes in it."""
 
     __slots__ = ("_reader", "_writer", "held")
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self.held = 0
-        with suppress(OSError):  # the user has enough of them: it does with less
+        with suppress(OSError):  # the user is at the limit: a smaller pipe works as well
             fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, SIZE)
 
     def fill(self, fd: int) -> int:
-        """Take bytes from a socket; 0 at EOF."""
+        """Splice bytes from a socket into the pipe; return how many, 0 at EOF."""
         self.held = os.splice(fd, self._writer, SIZE, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         return self.held
 
     def empty(self, fd: int) -> int:
-        """Give bytes to a socket; return how many it took."""
+        """Splice bytes from the pipe to a socket; return how many it took."""
         sent = os.splice(self._reader, fd, self.held, flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE)
         self.held -= sent
         return sent
@@ -55,7 +55,7 @@ class Pipe:
 
 @final
 class Pipes:
-    """The pipes of a trio run, lent to who moves many bytes, for as long as there are many."""
+    """The pipes of a trio run, lent to pumps for as long as they move many bytes."""
 
     __slots__ = ("_idle", "_lent", "_most")
 
@@ -65,7 +65,7 @@ class Pipes:
         self._most = min(_MOST, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // _SHARE)
 
     def borrow(self) -> Pipe | None:
-        """Return an empty pipe; None where there are too many already, or no descriptors."""
+        """Return an empty pipe; None if too many are lent already, or no descriptors are left."""
         if self._lent >= self._most:
             return None
         try:
@@ -76,7 +76,7 @@ class Pipes:
         return pipe
 
     def give_back(self, pipe: Pipe) -> None:
-        """Take a pipe back. One that is not empty is of no use: its bytes would reach somebody else."""
+        """Take a pipe back. One that is not empty is closed: its bytes would reach another connection."""
         self._lent -= 1
         if pipe.held:
             pipe.close()
@@ -84,6 +84,6 @@ class Pipes:
             self._idle.append(pipe)
 
     def close(self) -> None:
-        """Close those that are not lent."""
+        """Close the pipes that are not lent."""
         while self._idle:
             self._idle.pop().close()

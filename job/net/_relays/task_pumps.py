@@ -1,4 +1,4 @@
-"""The pumps that have a trio task each: for any stream, and for two plain sockets."""
+"""The pumps that run in a trio task each: for any two streams, and for two plain sockets."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class TaskPump(Pump):
 
     def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
         super().__init__(source, sink, control)
-        # A cancellation from outside must not strike between a chunk taken and that chunk given: the relay hears of it,
-        # and knows whether what was taken is to be given nevertheless.
+        # A cancellation from outside must not take effect between receiving a chunk and sending it. The session receives it,
+        # and decides whether that chunk is still to be sent.
         self._scope = trio.CancelScope(shield=True)
 
     @property
     def holding(self) -> bool:
-        """True if it is about to give what it has taken."""
+        """True if the pump is sending a chunk."""
         return self.running and self.sending
 
     async def run(self) -> None:
-        """Move bytes until the source has no more, the relay stops or something fails; raise nothing."""
+        """Move bytes until EOF, a stop or an error; raise nothing."""
         try:
             with self._scope:
                 await self._run()
@@ -45,17 +45,17 @@ class TaskPump(Pump):
             self._control.changed()
 
     def cut(self) -> None:
-        """End it."""
+        """End the pump, whatever it holds."""
         self._scope.cancel()
 
     def stop(self) -> None:
-        """End it, when it has given what it holds."""
+        """End the pump as soon as it holds nothing."""
         self.stopping = True
         if self.running and not self.sending:
             self._interrupt()
 
     def look_again(self) -> None:
-        """Interrupt its wait, if it is that for the source."""
+        """Interrupt a wait for the source."""
         if self.running and not self.sending:
             self.recheck_pending = True
             self._interrupt()
@@ -65,7 +65,7 @@ class TaskPump(Pump):
 
     @abstractmethod
     def _interrupt(self) -> None:
-        """Interrupt the wait for the source, and nothing else."""
+        """Interrupt a wait for the source, and no other."""
 
     def _looked(self) -> None:
         if self.recheck_pending:
@@ -105,10 +105,10 @@ class StreamPump(TaskPump):
             self._given(len(data))
 
     async def _receive(self) -> bytes | bytearray | memoryview | None:
-        """Return the next chunk; None where it is to stop first."""
+        """Return the next chunk; None if the pump is stopped first."""
         while not self.stopping:
             try:
-                # Around the wait only: a chunk that came in the same moment as the interruption comes out unharmed.
+                # Around the wait alone: a chunk that comes at the same moment as the interruption is not lost.
                 with self._wait:
                     return await self.source.stream.receive_some()
             finally:
@@ -121,17 +121,17 @@ class StreamPump(TaskPump):
 
 
 CHUNK: Final = 65536
-"""Bytes taken at once, and so the most that a direction holds when its sink takes no more."""
+"""The most bytes received at once, and so the most that a direction holds when its sink takes no more."""
 
 _buffer: RunVar[memoryview] = RunVar("job relay buffer")
 
 
 @final
 class SocketPump(TaskPump):
-    """Tries first and waits only where the kernel has nothing to give or no place to take it.
+    """Moves bytes between two plain sockets: tries first, and waits only if the kernel has nothing to read or no room.
 
-    All pumps of a trio run share one buffer. None of them awaits between filling and emptying it: what the sink did not
-    take at once is copied out.
+    All pumps of a trio run share one buffer. None awaits between filling and emptying it: what the sink does not take at
+    once is copied out.
     """
 
     __slots__ = ("_sink_sock", "_source_sock")
@@ -165,13 +165,13 @@ class SocketPump(TaskPump):
                 await self._pass_eof()
                 return
             if size is None or (await self._pass_on(buffer[:size]) and size < CHUNK):
-                # A chunk that is not full was the last there was. To try again would be in vain nearly always.
+                # A chunk that is not full was the last one: another try would nearly always find nothing.
                 await _wait(trio.lowlevel.wait_readable, self._source_sock)
             elif monotonic() >= until:
                 until = await time_slice().yield_if_due()
 
     def _take(self, buffer: memoryview) -> int | None:
-        """Return how many bytes came, 0 at EOF; None where there is nothing yet."""
+        """Receive into the buffer; return how many bytes, 0 at EOF, None if there are none yet."""
         try:
             return self._source_sock.recv_into(buffer)
         except BlockingIOError:
@@ -180,13 +180,13 @@ class SocketPump(TaskPump):
             raise_as_stream_error(error)
 
     async def _pass_on(self, chunk: memoryview) -> bool:
-        """Give a chunk to the sink; return whether it took all of it at once."""
+        """Send a chunk; return True if the sink took all of it at once."""
         size = len(chunk)
         self.source.count_received(size)
         self.sending = True
         sent = self._give(chunk)
         if sent < size:
-            self._control.moved(trio.current_time())  # into our hands at least
+            self._control.moved(trio.current_time())  # out of the source at least
             await self._give_rest(bytes(chunk[sent:]))
         self.sending = False
         return sent == size
@@ -200,7 +200,7 @@ class SocketPump(TaskPump):
         self.sending = False
 
     def _give(self, data: memoryview) -> int:
-        """Return how many bytes the sink took."""
+        """Send, and return how many bytes the sink took; 0 if it has no room."""
         try:
             sent = self._sink_sock.send(data)
         except BlockingIOError:
@@ -212,12 +212,12 @@ class SocketPump(TaskPump):
         return sent
 
     def _interrupt(self) -> None:
-        # Wakes whoever waits for this socket, to look again; a scope around each wait would cost more than the wait.
+        # Wakes the task that waits for this socket, so that it looks again. A scope around each wait would cost more than it.
         trio.lowlevel.notify_closing(self._source_sock)
 
 
 def shared_buffer() -> memoryview:
-    """Return the buffer of this trio run."""
+    """Return the buffer that all pumps of this trio run share."""
     try:
         return _buffer.get()
     except LookupError:
@@ -227,7 +227,7 @@ def shared_buffer() -> memoryview:
 
 
 async def _wait(until_ready: Callable[[socket.socket], Awaitable[None]], plain: socket.socket) -> None:
-    """Wait for a socket. May return early: the next call on it tells."""
+    """Wait for a socket. May return early: the next call on the socket finds out."""
     try:
         await until_ready(plain)
     except trio.ClosedResourceError:
@@ -235,7 +235,7 @@ async def _wait(until_ready: Callable[[socket.socket], Awaitable[None]], plain: 
 
 
 def raise_as_stream_error(error: OSError) -> NoReturn:
-    """Tell a socket that we have closed ourselves, which is a fault, from all that a peer can do."""
+    """Raise the stream error for a socket error: a socket that we closed ourselves is our fault, all else is the peer's."""
     if error.errno == errno.EBADF:
         raise trio.ClosedResourceError("this socket was already closed") from None
     raise trio.BrokenResourceError(f"socket connection broken: {error}") from error

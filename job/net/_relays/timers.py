@@ -1,4 +1,9 @@
-"""Sleep until a time that may change, or until somebody calls: the watch of a relay between two events."""
+"""Timers that can be moved and woken: a relay sleeps on one between two events.
+
+Theory. Each byte that moves puts off a relay's timeout, so the deadline changes far more often than it passes. Neither kind of
+timer follows each change: the sleeper is woken at the earliest deadline it was given, looks at the clock, and sleeps again. So
+`moved` costs one assignment, and a relay that is busy wakes once per timeout, not once per chunk.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +24,11 @@ class Timer(Protocol):
     """Wakes one sleeper."""
 
     def sleep(self, at: float) -> Awaitable[None]:
-        """Sleep until then, or until `wake`."""
+        """Sleep until `at`, or until `wake`."""
         ...
 
     def move(self, at: float) -> None:
-        """Have the sleeper sleep until then instead; it may wake up early."""
+        """Change the time to `at`; the sleeper may wake early."""
         ...
 
     def wake(self) -> None:
@@ -33,7 +38,7 @@ class Timer(Protocol):
 
 @final
 class ScopeTimer:
-    """Stands by itself: a cancel scope for each sleep."""
+    """A timer of its own: a cancel scope for each sleep."""
 
     __slots__ = ("_scope", "_wakeup")
 
@@ -42,13 +47,13 @@ class ScopeTimer:
         self._scope: trio.CancelScope | None = None
 
     async def sleep(self, at: float) -> None:
-        """Sleep until then, or until `wake`."""
+        """Sleep until `at`, or until `wake`."""
         self._wakeup = Wakeup()
         with trio.CancelScope(deadline=at) as self._scope:
             await self._wakeup.wait(unshielded)
 
     def move(self, at: float) -> None:
-        """Have the sleeper sleep until then; one that sleeps without end waits for something else, and is woken."""
+        """Change the time to `at`; a sleeper without a deadline waits for something else, and is woken."""
         if self._scope is None or self._scope.deadline == math.inf:
             self.wake()
         else:
@@ -61,7 +66,7 @@ class ScopeTimer:
 
 @final
 class SharedTimer:
-    """One of many `Timers`: a fifth of what a cancel scope costs."""
+    """One of many timers that share a task, at a fifth of the cost of a cancel scope."""
 
     __slots__ = ("_timers", "_wakeup", "at")
 
@@ -71,13 +76,13 @@ class SharedTimer:
         self.at = math.inf
 
     def sleep(self, at: float) -> Awaitable[None]:
-        """Sleep until then, or until `wake`."""
+        """Sleep until `at`, or until `wake`."""
         self._wakeup = Wakeup()
         self.move(at)
         return self._wakeup.wait(unshielded)
 
     def move(self, at: float) -> None:
-        """Have the sleeper sleep until then; for a later time it may wake up early."""
+        """Change the time to `at`; if that is later, the sleeper may wake early."""
         if at < self.at:
             self.at = at
             self._timers.add(self, at)
@@ -92,8 +97,8 @@ class SharedTimer:
 class Timers:
     """Any number of timers; one task sleeps until the earliest.
 
-    A timer that was moved or is no longer needed stays in the heap until its time has come, or until stale entries
-    outnumber live ones.
+    The entry of a timer that was moved, or is no longer needed, stays in the heap until its time has come, or until stale
+    entries outnumber live ones: to find it and take it out would cost more.
     """
 
     __slots__ = ("_heap", "_order", "_scope")
@@ -104,7 +109,7 @@ class Timers:
         self._scope: trio.CancelScope | None = None
 
     def add(self, timer: SharedTimer, at: float) -> None:
-        """Fire a timer at that time, if it is still set to it."""
+        """Fire a timer at `at`, if it is still set to that time."""
         heappush(self._heap, (at, next(self._order), timer))
         if self._scope is not None and at < self._scope.deadline:
             self._scope.deadline = at
@@ -118,7 +123,7 @@ class Timers:
         return self._scope
 
     def fire(self) -> None:
-        """Ring all whose time has come."""
+        """Wake the sleepers of all timers that are due."""
         now = trio.current_time()
         while self._heap and self._heap[0][0] <= now:
             at, _, timer = heappop(self._heap)

@@ -1,4 +1,4 @@
-"""The pump that the engine drives where at least one of the two sockets has TLS on it."""
+"""The engine's pump for two sockets, at least one of them with TLS on it."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from .pump import RelayControl
 
 @final
 class TlsPump(EnginePump):
-    """Decrypts what its source has, encrypts what its sink takes, without a task switch for a record.
+    """Decrypts from its source and encrypts to its sink, without a task switch per record.
 
-    An event of the engine tells of the descriptor alone. So after each chunk it looks for what has been decrypted, or is known
-    of the end, already; and it holds something, and reads nothing, as long as ciphertext of its sink is unsent. The last of
-    that may be a close_notify, which ends it.
+    An event of the engine is about the descriptor alone. So after each chunk the pump asks whether more has already been
+    decrypted, or the end is already known. It counts as holding, and reads nothing, while ciphertext for its sink is unsent.
+    The last of that may be a close_notify, which ends the pump.
     """
 
     __slots__ = ("_secured_sink", "_secured_source")
 
     most: ClassVar[int] = 2 * RECORD
-    """Less than plain sockets are worth: it is held next to what TLS itself has in memory."""
+    """Less than for plain sockets: these bytes come on top of what TLS itself has in memory."""
 
-    def __init__(self, source: Leg, sink: Leg, course: RelayControl) -> None:
-        super().__init__(source, sink, course)
+    def __init__(self, source: Leg, sink: Leg, control: RelayControl) -> None:
+        super().__init__(source, sink, control)
         self._secured_source = source.secured
         self._secured_sink = sink.secured
 
     def start(self) -> None:
-        """Begin, with what has come with the handshake."""
+        """Start to move bytes, first those that came with the handshake."""
         super().start()
         self.look_again()
 
     def readable(self, now: float) -> None:
-        """Move what is there, and what is there nevertheless."""
+        """Move what the descriptor has, and what was decrypted already."""
         super().readable(now)
         while self._secured_source is not None and self._secured_source.more and self.running and not self.holding:
             super().readable(now)
@@ -43,7 +43,7 @@ class TlsPump(EnginePump):
             self._wait_for_sink(now)
 
     def writable(self, now: float) -> None:
-        """Give the sink some more."""
+        """Send unsent ciphertext, then more of what is held."""
         if self._secured_sink is not None:
             self.sending = True
             self._secured_sink.flush()
@@ -58,7 +58,7 @@ class TlsPump(EnginePump):
 
     def _pass_eof(self) -> None:
         super()._pass_eof()
-        if self.eof and self._unsent:  # the close_notify has found no room
+        if self.eof and self._unsent:  # there was no room for the close_notify
             self.running = True
             self._engine.write(self._sink_fd, self)
 
@@ -68,8 +68,8 @@ class TlsPump(EnginePump):
 
     @property
     def holding(self) -> bool:
-        """True if something waits for room in the sink, as ciphertext or before that."""
+        """True if bytes wait for room in the sink, as ciphertext or still in the clear."""
         return (self.running and self._unsent) or super().holding
 
     def _count_full(self) -> None:
-        """Take no pipe: what is in it cannot be encrypted."""
+        """No-op: bytes in a pipe could not be encrypted."""
