@@ -24,10 +24,8 @@ class Waiters:
     def subscribe(self) -> trio.MemoryReceiveChannel[Task]:
         """Return a channel that receives each finished task; it is unbounded, so that the job never waits for the reader."""
         send, receive = trio.open_memory_channel[Task](math.inf)
-        self._channels = [
-            *filter(_is_read, self._channels),
-            send,
-        ]  # No channel reports that its reader has gone.
+        # A channel does not report that its reader has gone, so closed ones are dropped here.
+        self._channels = [*filter(_is_read, self._channels), send]
         return receive
 
     def loop_ended(self, task: Task) -> None:

@@ -1,1 +1,1 @@
-"""A job as a program: signals, log output, exit code, the command line."""
+"""Run a job as a program: signals, log output, exit code, the command line."""

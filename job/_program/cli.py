@@ -17,7 +17,7 @@ from .run import run_program
 from .target import Target, TargetError
 
 NOT_RUN: Final = 2
-"""The exit code where a command could not be carried out, as argparse has it."""
+"""The exit code of a command that could not be carried out; argparse uses the same."""
 
 _INTERRUPTED: Final = 130
 
@@ -28,14 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command.
 
     Args:
-        arguments: those of the process by default.
+        arguments: the command line; by default that of the process.
 
     Returns:
-        The exit code: that of `job.run`; 2 where nothing was run, and stderr says why in one line; 130 where Ctrl-C came before
+        The exit code: that of `job.run`; 2 if nothing was run, with the reason in one line on stderr; 130 if Ctrl-C came before
         the job began.
 
     Raises:
-        SystemExit: the arguments are wrong (2), or help or the version was asked for (0).
+        SystemExit: the arguments are wrong (2), or help or the version was requested (0).
     """
     options = _parser().parse_args(arguments)
     code: int = options.command(options)
@@ -44,19 +44,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @final
 class Parser(argparse.ArgumentParser):
-    """An argument parser that complains in one line."""
+    """An argument parser that reports an error in one line."""
 
     def error(self, message: str) -> NoReturn:
-        """Leave with exit code 2."""
+        """Exit with code 2."""
         self.exit(NOT_RUN, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
 @final
 class Version(argparse.Action):
-    """Looks the version up when it is asked for, not at each start."""
+    """An action that looks up the version when it is requested, not at each start."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> NoReturn:
-        """Print it and leave."""
+        """Print the version and exit."""
         print(f"job {metadata.version('trio-job')}")
         parser.exit()
 
@@ -113,7 +113,7 @@ def _run(options: argparse.Namespace) -> int:
         return _refuse(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    # What is asked for on the command line goes before what the program registers by itself, and that before the defaults.
+    # Options of the command line take precedence over what the program registers, and that over the defaults.
     try:
         return run_program(job, options.log_format, _LEVELS.get(options.log_level))
     except JobStateError:
@@ -128,5 +128,5 @@ def _refuse(reason: object) -> int:
 
 
 def _say(text: str) -> None:
-    if sys.stderr is not None:  # print would take stdout for it
+    if sys.stderr is not None:  # print() would take None for stdout.
         print(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What `job.run` writes its log with: readable lines on a terminal, JSON lines elsewhere."""
+"""The log of `job.run`: readable lines on a terminal, JSON lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .log_writer import LogWriter
 from .render import Record, Render, coloured_line, console_line, json_line
 
 FORMATS: Final = ("auto", "console", "json")
-"""What the log of a program may look like."""
+"""The formats of a program's log."""
 
 FLUSHED_WITHIN: Final = 2.0
-"""Seconds that the reader of the log has, at the end, for what is not written yet."""
+"""Seconds to wait, at the end, for the reader of the log to take the remaining lines."""
 
 LAST_WORDS_WITHIN: Final = 0.5
-"""The same where the process is to end at once."""
+"""The same, if the process is to end at once."""
 
 
 @final
 class ProgramLog:
-    """The log of one program, on what `sys.stderr` is when a record comes; where that is None, nowhere.
+    """The log of one program. It writes to the `sys.stderr` of the moment, or nowhere if that is None.
 
     Args:
-        style: one of `FORMATS`: `console` is readable, with colours on a terminal unless NO_COLOR is set; `json` is one object
+        style: one of `FORMATS`. `console` is readable, with colours on a terminal unless NO_COLOR is set; `json` is one object
             a line; `auto` is the first on a terminal and the second elsewhere.
     """
 
@@ -54,15 +54,15 @@ class ProgramLog:
             yield
 
     def write(self, text: str) -> None:
-        """Write a text, soon."""
+        """Queue a text to be written."""
         self._writer.write(sys.stderr, text)
 
     def close(self) -> None:
-        """Wait until all is written, within `FLUSHED_WITHIN`."""
+        """Wait until everything is written, for `FLUSHED_WITHIN` seconds at most."""
         self._writer.close(sys.stderr, FLUSHED_WITHIN)
 
     def last_words(self, text: str) -> None:
-        """Write a text and what waits to be written, within `LAST_WORDS_WITHIN`; from within a handler of a signal, too."""
+        """Write the queue and a last text within `LAST_WORDS_WITHIN` seconds; a signal handler may call this."""
         self._writer.last_words(sys.stderr, text, LAST_WORDS_WITHIN)
 
     def _process(self, _: object, level: str, record: MutableMapping[str, Any]) -> str:
@@ -97,12 +97,12 @@ def _rendering(style: str, *, terminal: bool) -> Render:
 def _is_terminal(stream: Any) -> bool:
     try:
         return bool(stream.isatty())
-    except Exception:  # it is closed, or never heard of terminals
+    except Exception:  # The stream is closed, or has no isatty().
         return False
 
 
 def _error(exc_info: object) -> BaseException | None:
-    """Return the error that a record is about: one, a triple of `sys.exc_info`, or True for the one being handled."""
+    """Return the error in `exc_info`: an exception, a `sys.exc_info` triple, or True for the one being handled."""
     if isinstance(exc_info, tuple):
         exc_info = exc_info[1] if len(exc_info) > 1 else None
     elif exc_info is not None and exc_info is not False and not isinstance(exc_info, BaseException):

@@ -1,4 +1,4 @@
-"""Writes the log of a program from a thread of its own, so that a reader which stops reading holds up nothing else."""
+"""Write the log of a program from a separate thread, so that a reader that stops reading holds up nothing else."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from threading import RLock, Thread
 from typing import Any, Final, NamedTuple, final
 
 LIMIT: Final = 1 << 20
-"""Characters that may wait to be written; past that lines are dropped, until half of it is."""
+"""The most characters that may wait to be written; beyond that, lines are dropped until half of it is written."""
 
 _LEAST: Final = 0.1  # seconds that even a reader gets at the end which has not read for long
 
-_PAUSE: Final = 0.01  # before another attempt at a file that another process has made non-blocking
+_PAUSE: Final = 0.01  # Before another write to a file that another process has made non-blocking.
 
 
 class Entry(NamedTuple):
-    """What is written in one go; `stands_for` so many lines."""
+    """A text to be written at once; `stands_for` is the number of lines that it reports or holds."""
 
     stream: Any
     text: str
@@ -28,13 +28,13 @@ class Entry(NamedTuple):
 
 @final
 class LogWriter:
-    """A queue with a bound, and the thread that empties it.
+    """A bounded queue, and the thread that writes it.
 
-    In a process forked from this one there is no such thread: there each line is written where it is logged. So it is also
-    where the system has no thread to give.
+    A forked process has no such thread, and the system may refuse to start one. In both cases the caller writes each line
+    itself.
 
     Args:
-        dropped: makes the line that says how many lines were dropped, where the gap is.
+        dropped: returns the line that reports how many lines were dropped; it is written at the gap.
     """
 
     __slots__ = (
@@ -52,7 +52,7 @@ class LogWriter:
     def __init__(self, dropped: Callable[[int], str]) -> None:
         self._dropped_line = dropped
         self._queue: SimpleQueue[Entry | None] = SimpleQueue()
-        self._lock = RLock()  # which a handler of a signal may want to take, in the middle of what holds it
+        self._lock = RLock()  # Reentrant: a signal handler may interrupt a holder and take it again.
         self._waiting = 0
         self._writing_since: float | None = None
         self._dropped = 0
@@ -61,7 +61,7 @@ class LogWriter:
         self._thread = _started(self._run)
 
     def write(self, stream: Any, text: str) -> None:
-        """Write a text to a stream, soon; where too much waits already it is dropped, and counted."""
+        """Queue a text for a stream; if too much is waiting, drop and count it."""
         if self._works() is None:
             _try_to_write(stream, text)
             return
@@ -74,7 +74,7 @@ class LogWriter:
                 self._put(stream, text)
 
     def last_words(self, stream: Any, text: str, within: float) -> None:
-        """Write what waits, and this; the process is about to end. For a handler of a signal."""
+        """Write the queue and this text from a signal handler: the process is about to end."""
         if self._works() is None:
             _try_to_write(stream, text)
             return
@@ -118,12 +118,12 @@ class LogWriter:
                 self._waiting -= len(entry.text)
                 if not written:
                     self._dropped += entry.stands_for
-                elif not self._waiting:  # it may be long until there is another
+                elif not self._waiting:  # The next entry may be long in coming.
                     self._tell_dropped(entry.stream)
 
 
 def _started(work: Callable[[], None]) -> Thread | None:
-    # A daemon: at the end of the process it may be held up by a reader that is never going to read.
+    # A daemon thread, because at the end of the process it may be blocked by a reader that never reads again.
     thread = Thread(target=work, name="job log", daemon=True)
     try:
         thread.start()
@@ -135,15 +135,16 @@ def _started(work: Callable[[], None]) -> Thread | None:
 def _try_to_write(stream: Any, text: str) -> bool:
     try:
         _write(stream, text)
-    except BaseException:  # a full disk, a reader that has gone, whatever a stream of the user's may raise
+    except BaseException:  # The disk may be full, the reader gone, and a user's stream may raise anything.
         return False
     return True
 
 
 def _write(stream: Any, text: str) -> None:
-    """Write a text: straight to the file where that is all the stream has behind it, else by the stream.
+    """Write a text straight to the file if the stream is a plain one, else by the stream's own write.
 
-    A thread that is held up within a stream holds its lock, which Python wants at the end of the process, and aborts over.
+    A thread that is blocked in a stream holds its lock. Python takes that lock at the end of the process, and aborts if it
+    cannot.
     """
     if _is_plain(stream):
         _write_to_file(stream.fileno(), text.encode(stream.encoding, "backslashreplace"))

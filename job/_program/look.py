@@ -1,4 +1,4 @@
-"""What a program shows of itself on a signal: the tree of its jobs, and where each waits."""
+"""Show on a signal what a program is doing: the tree of its jobs, and where each of them waits."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .._core.trio.signals import open_signals, signal_source
 from ..instrumentation._tree import tree
 from ..instrumentation._where import running
 
-_SHOW: Final = getattr(signal, "SIGUSR1", None)  # not on every system
+_SHOW: Final = getattr(signal, "SIGUSR1", None)  # Some systems do not have it.
 
 
 @final
 class Look:
-    """Tells of a job from within a handler of a signal, also while a step of it blocks the loop.
+    """Shows a job from a signal handler, even while one of its steps blocks the loop.
 
     Args:
-        job: what the program runs.
-        write: writes a text to stderr, soon; a reader that has stopped must not hold it up.
-        below: the code in which the program runs the job; what has called that is not the job's.
+        job: the job of the program.
+        write: queues a text for stderr; a reader that has stopped must not hold it up.
+        below: the code in which the program runs the job; its callers do not belong to the job.
     """
 
     __slots__ = ("_below", "_job", "_write")
@@ -35,7 +35,7 @@ class Look:
 
     @contextmanager
     def on_signal(self) -> Iterator[None]:
-        """Write the tree on SIGUSR1 while the block runs, unless the signal has a handler already."""
+        """Write the tree on SIGUSR1 while the block runs, unless the signal already has a handler."""
         if _SHOW is None or signal.getsignal(_SHOW) is not signal.SIG_DFL:
             yield
             return
@@ -43,12 +43,12 @@ class Look:
             yield
 
     def tell(self, frame: FrameType | None) -> tuple[str, str]:
-        """Return where in the user's code a signal has struck, and the tree of the job."""
+        """Return the place in user code that a signal interrupted, and the tree of the job."""
         struck = running(frame, self._below)
         return "" if struck is None else f", in {struck}", tree(jobs=[self._job], where=True)
 
     def _caught(self, number: int, frame: FrameType | None) -> None:
         if signal_source(number).shared:
-            return  # a task listens to it
+            return  # A task listens to this signal.
         struck = running(frame, self._below)
         self._write(tree(where=True) + ("\n" if struck is None else f"\nruns just now: {struck}\n"))

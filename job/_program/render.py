@@ -1,4 +1,4 @@
-"""One record of a program's log as one line: JSON for machines, words and colours for people."""
+"""Render a log record as one line: JSON for machines, text and colours for people."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .._core.words.values import Values, printable
 
 
 class Record(NamedTuple):
-    """What there is to say; `error` is the one whose traceback belongs to it."""
+    """A log record; `error` is the exception whose traceback is written with it."""
 
     level: str
     event: object
@@ -25,17 +25,17 @@ class Record(NamedTuple):
 
 Render: TypeAlias = Callable[[Record, Values], str]
 
-_EXCEPTION: Final = "exception"  # the key of the traceback
+_EXCEPTION: Final = "exception"  # The key of the traceback.
 _EVENT_WIDTH: Final = 30
 _RESET, _BOLD, _DIM, _CYAN, _MAGENTA = "\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[36m", "\x1b[35m"
 _LEVEL_STYLES: Final = {"error": "\x1b[31m", "warning": "\x1b[33m", "info": "\x1b[32m", "debug": "\x1b[32m"}
 
-# Without the locals of each frame, which may hold what is for no log.
+# Without the locals of each frame, which may hold secrets.
 _trace_of: Final = ExceptionDictTransformer(show_locals=False)
 
 
 def json_line(record: Record, values: Values) -> str:
-    """Return a JSON object; what JSON lacks is in it as its repr."""
+    """Return a JSON object; values that JSON cannot express are written as their repr."""
     line = {"event": values.plain(record.event), "level": record.level, "timestamp": _now()}
     fields = record.fields if record.error is None else named(record.fields, (_EXCEPTION,))
     line.update((name, values.plain(each)) for name, each in fields.items())
@@ -50,7 +50,7 @@ def console_line(record: Record, values: Values) -> str:
 
 
 def coloured_line(record: Record, values: Values) -> str:
-    """Return the same with colours, for a terminal."""
+    """Return a readable line with colours, for a terminal."""
     return _told(record, values, lambda style, text: f"{style}{text}{_RESET}")
 
 
@@ -69,7 +69,7 @@ def _told(record: Record, values: Values, styled: Callable[[str, str], str]) -> 
 
 
 def _quoted(value: object, values: Values) -> str:
-    """Return a value as text, in quotes where its end could not be told."""
+    """Return a value as text, quoted if its end would be ambiguous."""
     if isinstance(value, str) and any(mark in value for mark in " ='\""):
         return repr(str.__str__(value))
     return values.text(value)
@@ -78,7 +78,7 @@ def _quoted(value: object, values: Values) -> str:
 def _trace(error: BaseException, values: Values) -> Any:
     try:
         return values.plain(_trace_of((type(error), error, error.__traceback__)))
-    except Exception:  # groups within each other, deeper than Python's stack
+    except Exception:  # Groups may be nested deeper than Python's stack.
         return values.shown(error)
 
 

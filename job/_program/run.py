@@ -22,32 +22,31 @@ from .stop import CODE_BASE, ProgramStop, stopping_signals
 def run(job: Job[Any]) -> int:
     """Run `job` as a whole program and return its exit code; pass that to `sys.exit`.
 
-    The first SIGINT, SIGTERM or SIGHUP finishes the job within its `grace`, the second cancels it, the third ends the process
-    at once: after one line on stderr and the tree of what hangs, with the finalizers as they are. They are counted wherever
-    they come, from before the first init until the log is written. A SIGHUP for which there is a task that listens, or a
-    handler, is theirs. On SIGUSR1, unless there is one either, the tree of what runs is written to stderr.
-    A signal that is ignored stays ignored, and one that C code handles stays with it. All are given back at
-    the end.
+    The first SIGINT, SIGTERM or SIGHUP finishes the job within its `grace`, and the second cancels it. The third ends the
+    process at once, without waiting for finalizers, after one line on stderr and the tree of what hangs. The signals are
+    counted from before the first init until the log is written. A SIGHUP with a handler, or with a task that listens to it,
+    is left to them. SIGUSR1, unless it has a handler or a listener, writes the tree of what runs to stderr. An ignored signal
+    stays ignored, and one handled by C code stays with it. All handlers are restored at the end.
 
-    Where no default logger is registered one is, for the time of the run: readable lines with colours on a terminal, JSON lines
-    elsewhere, on stderr; so the verdict is logged. A thread of its own writes them. A reader that stops reading costs lines
-    (`log.dropped` says how many), and at most two seconds at the end.
+    If no default logger is registered, one is for the time of the run, so that the verdict is logged: it writes readable lines
+    with colours on a terminal and JSON lines elsewhere, to stderr, from a thread of its own. A reader that stops reading costs
+    lines (`log.dropped` says how many), and two seconds at most at the end.
 
     Returns:
-        0 where the job is DONE, also after one signal; 1 where it failed; 130 where a second signal cut it that was SIGINT, 143
-        for SIGTERM, 129 for SIGHUP.
+        0 if the job is DONE, also after one signal; 1 if it failed; 130, 143 or 129 if a second SIGINT, SIGTERM or SIGHUP cut
+        it.
 
     Raises:
         JobStateError: the job has been run before.
-        RuntimeError: called from within a trio run, where `await job.run()` is right, or outside of the main thread, where
-            `trio.run(job.run)` is. The job is as it was.
-        TypeError: `job` is none.
+        RuntimeError: this was called within a trio run, where `await job.run()` is right, or outside of the main thread, where
+            `trio.run(job.run)` is. The job is unchanged.
+        TypeError: `job` is not a Job.
     """
     return run_program(job)
 
 
 def run_program(job: Job[Any], style: str | None = None, level: int | None = None) -> int:
-    """Run a job as a program, with a log of this style and level; without both as `run` does."""
+    """Run a job as a program, with a log of this style and level; without either, do what `run` does."""
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
     _check_place()

@@ -15,19 +15,19 @@ from .._core.border import finish_by_signal, limits_of, obey
 from .._core.job import Job
 from .._core.trio.signals import name_of, signal_source
 
-_HANGUP: Final = getattr(signal, "SIGHUP", None)  # not on every system
+_HANGUP: Final = getattr(signal, "SIGHUP", None)  # Some systems do not have it.
 
 CODE_BASE: Final = 128
-"""What a shell adds to the number of a signal to make an exit code."""
+"""A shell adds this to the number of a signal to make an exit code."""
 
 _LAST: Final = 3
 
 Tell: TypeAlias = Callable[[FrameType | None], tuple[str, str]]
-"""Says where in the user's code a signal has struck, `, in run at app.py:3` say, and what hangs."""
+"""Returns the place in user code that a signal interrupted (`, in run at app.py:3`), and the tree of what hangs."""
 
 
 def stopping_signals() -> tuple[int, ...]:
-    """Return the signals that stop a program: SIGINT, SIGTERM, and SIGHUP where the program has no handler for it."""
+    """Return the signals that stop a program: SIGINT, SIGTERM, and SIGHUP unless the program has a handler for it."""
     if _HANGUP is None or signal.getsignal(_HANGUP) is not signal.SIG_DFL:
         return signal.SIGINT, signal.SIGTERM
     return signal.SIGINT, signal.SIGTERM, _HANGUP
@@ -35,12 +35,12 @@ def stopping_signals() -> tuple[int, ...]:
 
 @final
 class ProgramStop:
-    """Counts the signals, where they are caught, and has the trio run obey the first two.
+    """Counts signals in their handler, and makes the trio run obey the first two.
 
     Args:
-        job: what they stop.
-        last_words: writes a text to stderr within a bound, also where the loop is blocked and the log's reader has stopped.
-        tell: what there is to say of that job and of the frame that a signal strikes.
+        job: the job to stop.
+        last_words: writes a text to stderr in bounded time, even if the loop is blocked and the log's reader has stopped.
+        tell: describes the job, and the frame that a signal interrupted.
     """
 
     __slots__ = ("_job", "_last_words", "_numbers", "_obeyed", "_tell", "_token", "cut_by")
@@ -52,17 +52,17 @@ class ProgramStop:
         self._numbers: list[int] = []
         self._obeyed = 0
         self._token: trio.lowlevel.TrioToken | None = None
-        self.cut_by: int | None = None  # the second, unless it came too late to cut anything
+        self.cut_by: int | None = None  # The second signal, unless it came too late to cut anything.
 
     def begin(self) -> None:
-        """Obey from now on, and what has come before."""
+        """Obey the signals that came before, and those from now on."""
         self._token = trio.lowlevel.current_trio_token()
         self._obey()
 
     def caught(self, number: int, frame: FrameType | None) -> None:
-        """Count a signal; the third is not left to the loop, which may be what hangs."""
+        """Count a signal; act on the third here and not in the loop, which may be what hangs."""
         if number == _HANGUP and signal_source(number).shared:
-            return  # a task listens to it
+            return  # A task listens to this signal.
         self._numbers.append(number)
         if len(self._numbers) >= _LAST:
             self._end_process(number, frame)
@@ -82,7 +82,7 @@ class ProgramStop:
             self._obeyed += 1
             try:
                 (self._finish if self._obeyed == 1 else self._cut)(number)
-            except BaseException as error:  # of a logger, say; trio would take the whole run down
+            except BaseException as error:  # A logger, for example, raised it, and trio would bring the whole run down.
                 obey(self._job, error)
 
     def _finish(self, number: int) -> None:
@@ -94,5 +94,5 @@ class ProgramStop:
     def _cut(self, number: int) -> None:
         error_before = self._job.interrupted_by[1]
         self._job.cancel(f"cut by a second signal, {name_of(number)}")
-        if self._job.interrupted_by[1] is not error_before:  # else it came too late: the finalizers had begun
+        if self._job.interrupted_by[1] is not error_before:  # Otherwise it came too late: the finalizers had begun.
             self.cut_by = number

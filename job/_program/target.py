@@ -1,4 +1,4 @@
-"""Finds the job of a program by its name, `module:factory`, and says in one line why it cannot."""
+"""Find the job of a program by its name, `module:factory`, or say in one line why that fails."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .._core.job import Job
 
 @final
 class TargetError(Exception):
-    """There is no job to be had: one line for the user. Its cause, if it has one, is an error of the user's own code."""
+    """The job could not be loaded; the message is one line for the user. Its `__cause__`, if any, is an error of user code."""
 
 
 @final
 class Target:
-    """A job that is yet to be imported: `module:name`, the name of a `Job` or of a function that returns one.
+    """A job to be imported: `module:name`, the name of a `Job` or of a function that returns one.
 
     Raises:
-        ValueError: the text does not name a module and something in it.
+        ValueError: the text does not name a module and an object in it.
     """
 
     __slots__ = ("module", "name")
@@ -40,13 +40,14 @@ class Target:
         return f"{self.module}:{self.name}"
 
     def load(self) -> Job[Any]:
-        """Import the module, from the current directory too, and return the job; a function is called for it.
+        """Import the module, also from the current directory, and return the job; call a function to make it.
 
         Raises:
-            TargetError: the module cannot be imported, has no such name, or that is, or returns, no job; or one of them raised.
+            TargetError: the module cannot be imported or has no such name, the object is not a job and does not return one, or
+                one of them raised.
         """
         here = str(Path.cwd())
-        if here not in sys.path:  # a console script, unlike `python -m`, does not look there
+        if here not in sys.path:  # A console script, unlike `python -m`, does not have it there.
             sys.path.insert(0, here)
         found = self._find(_imported(self.module))
         return found if isinstance(found, Job) else self._call(found)
@@ -84,10 +85,10 @@ def _imported(name: str) -> ModuleType:
 
 
 def _arguments(factory: Any) -> str:
-    """Return the parameters of a function that cannot be called without; nothing where it can, or may be."""
+    """Return the parameters of a function that has required ones, or an empty string."""
     try:
         signature = inspect.signature(factory)
-    except (TypeError, ValueError):  # some that are written in C do not say
+    except (TypeError, ValueError):  # Some functions written in C have no signature.
         return ""
     try:
         signature.bind()
@@ -97,13 +98,13 @@ def _arguments(factory: Any) -> str:
 
 
 def _one_line(error: Exception) -> str:
-    """Tell an error of the user's code in one line, with the place."""
+    """Describe an error of user code in one line, with its place."""
     text = " ".join(f"{type(error).__name__}: {error}".rstrip(": ").split())
     return f"{text}{_place(error)} (--traceback shows more)"
 
 
 def _place(error: Exception) -> str:
-    if isinstance(error, SyntaxError):  # its message tells its own
+    if isinstance(error, SyntaxError):  # The message of a SyntaxError names its place.
         return ""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
     path = Path(frames[-1].filename)

@@ -2,8 +2,8 @@
 
 - `Manager`: runs functions once or in a loop, for as long as its block is open
 
-For work that belongs together, where one failure ends all, use a `Job`; for a handful of calls that you wait for on the spot a
-plain nursery; for work that must survive the process a real queue.
+For work that belongs together, where one failure ends everything, use a `Job`. For a handful of calls that you await on the
+spot, use a plain nursery. For work that must survive the process, use a real queue.
 """
 
 from __future__ import annotations

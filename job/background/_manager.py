@@ -31,28 +31,27 @@ Ts = TypeVarTuple("Ts")
 class Manager(Generic[Meta]):
     """Runs functions in the background, once or in a loop, for as long as its block is open.
 
-    A task that fails never touches the others: its error goes to the observers and, as one warning line, to the log. The
-    block's end closes the manager and waits for its tasks; a block that raises cancels them, and its error goes on bare. A
-    manager holds its living tasks and nothing of those that have ended.
+    A task that fails never affects the others: its error goes to the observers and, as one warning line, to the log. The
+    block's end closes the manager and waits for its tasks; a block that raises cancels them, and its error comes out bare. A
+    manager holds its living tasks, and nothing of those that have ended.
 
     Generic in the metadata that its tasks carry: `Manager[Request]()`.
 
-    For tasks that depend on each other use a `Job`.
+    For tasks that depend on each other, use a `Job`.
 
     Each record of its tasks carries the manager's name as `job`, the name of the job around it as `owner`, and the task's
     metadata as `meta`.
 
     Args:
-        name: for the log; a name of its own tells it from other managers.
-        observers: hear of the tasks, each with its metadata as `event.task.meta`. They are called where the event happens: a
-            slow one holds everything up, a failing one is logged once and otherwise passed over.
-        stalled_after: seconds that a run, or one iteration of a loop, may take before it is reported as `TaskStalled`, once.
-            Nobody is stopped.
-        retry: for the tasks that are not given one of their own.
-        quiet: expected exception types: a failure of these, or of a group of nothing else, is a line at
-            level 1.
-        fields: go into every record.
-        parent: the job around it, with which it ends; by default the one whose code is running, None detaches.
+        name: the name in the log; a distinct name tells it from other managers.
+        observers: receive the events of the tasks, with the metadata as `event.task.meta`. They are called where the event
+            happens: a slow observer holds everything up, and a failing one is logged once and otherwise ignored.
+        stalled_after: seconds that a run, or one iteration of a loop, may take before it is reported once as `TaskStalled`. It
+            is not stopped.
+        retry: the default for tasks without their own.
+        quiet: expected exception types: a failure of these, or of a group of nothing else, is one line at level 1.
+        fields: fields of every record.
+        parent: the job around the manager, which ends with it; by default the running job. None detaches it.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -79,10 +78,10 @@ class Manager(Generic[Meta]):
         self._loops: WeakSet[Task] = WeakSet()
 
     async def __aenter__(self) -> Manager[Meta]:
-        """Start the tasks, those that were added before included.
+        """Start the tasks, including those that were added before.
 
         Raises:
-            JobStateError: it has been entered before.
+            JobStateError: the manager has been entered before.
         """
         self._name_owner()
         await self._job.__aenter__()
@@ -93,10 +92,10 @@ class Manager(Generic[Meta]):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """Close as `aclose` does, without a timeout; where the block raised, or the wait is cancelled, cancel everything.
+        """Close as `aclose` does, without a timeout; if the block raised, or the wait is cancelled, cancel everything.
 
         Raises:
-            BaseException: the error of the block; or what nobody may contain (KeyboardInterrupt, say) out of a task.
+            BaseException: the error of the block, or an error of a task that must not be contained, such as KeyboardInterrupt.
         """
         raised = exc
         if raised is None:
@@ -110,10 +109,10 @@ class Manager(Generic[Meta]):
                 raise error
             return error is None
         finally:
-            del self, exc, traceback, raised, error  # the traceback of what is raised holds this frame
+            del self, exc, traceback, raised, error  # The traceback of the raised error refers to this frame.
 
     def _name_owner(self) -> None:
-        """Let the records say whose the tasks are, unless the manager's own fields do: the job that enters it."""
+        """Put the name of the job that enters the manager into the records as `owner`, unless `fields` has one."""
         owner = None if self._detached else current_job() or self._job.parent
         if owner is not None:
             self._job.fields.setdefault("owner", owner.name)
@@ -129,14 +128,15 @@ class Manager(Generic[Meta]):
 
         Args:
             fn: `async def` or plain; the task is named after it.
-            meta: anything, kept as `Task.meta`.
-            retry: when to call it again after a failure; the manager's by default, `Retry(1)` for never.
+            *args: the arguments of `fn`.
+            meta: any object, kept as `Task.meta`.
+            retry: when to call `fn` again after a failure; by default as the manager's, `Retry(1)` for never.
 
         Returns:
-            The task. Its `result` is what `fn` returned; `await task.wait()` gives that, or raises the error.
+            The task. Its `result` is the return value of `fn`; `await task.wait()` returns that, or raises the error.
 
         Raises:
-            JobStateError: the manager is closing, or has closed; nothing was called.
+            JobStateError: the manager is closing, or has closed; `fn` was not called.
         """
         return self._add(Once(Work(fn, args), self._chosen(retry), self._stalls), meta)
 
@@ -150,17 +150,18 @@ class Manager(Generic[Meta]):
     ) -> Task:
         """Call `fn(*args)` again and again, in the background, until the manager closes.
 
-        An iteration that fails is reported, and the loop goes on. Where its pause is shorter than 0.05 seconds it waits for so
-        long then, twice as long after each further failure in a row, a second at most.
+        An iteration that fails is reported, and the loop goes on. If its pause is shorter than 0.05 seconds, it then waits 0.05
+        seconds, and twice as long after each further consecutive failure, up to one second.
 
         Args:
             fn: `async def` or plain; the task is named after it.
-            meta: anything, kept as `Task.meta`.
+            *args: the arguments of `fn`.
+            meta: any object, kept as `Task.meta`.
             pause: seconds between the end of one call and the beginning of the next.
-            retry: when to call it again within an iteration; the manager's by default, `Retry(1)` for never.
+            retry: when to call `fn` again within an iteration; by default as the manager's, `Retry(1)` for never.
 
         Raises:
-            JobStateError: the manager is closing, or has closed; nothing was called.
+            JobStateError: the manager is closing, or has closed; `fn` was not called.
         """
         seconds = check.seconds("pause", pause)
         task = self._add(Loop(Work(fn, args), seconds, self._chosen(retry), self._stalls), meta)
@@ -174,7 +175,7 @@ class Manager(Generic[Meta]):
         return self._retry if retry is None else _checked_retry(retry)
 
     def __bool__(self) -> bool:
-        """Return True also when empty: `if manager` asks whether there is one."""
+        """Return True, also when empty: `if manager` asks whether there is a manager."""
         return True
 
     def __len__(self) -> int:
@@ -182,29 +183,29 @@ class Manager(Generic[Meta]):
         return len(self._job.tasks)
 
     def count(self, kind: Literal["run", "loop"]) -> int:
-        """Return how many of the living tasks came by `run`, or by `loop`.
+        """Return how many of the living tasks were started by `run`, or by `loop`.
 
         Raises:
-            ValueError: `kind` is neither.
+            ValueError: `kind` is neither `run` nor `loop`.
         """
         if kind not in ("run", "loop"):
             raise ValueError(f"kind must be 'run' or 'loop', got {kind!r}")
         return sum((task in self._loops) is (kind == "loop") for task in self._job.tasks)
 
     async def wait(self) -> None:
-        """Wait until the manager is closed and empty; it does not close it, and raises nothing."""
+        """Wait until the manager is closed and empty. This does not close it, and raises nothing."""
         await self._job.wait()
 
     def cancel(self) -> None:
-        """Cancel everything, now, and take no more tasks. The block goes on."""
+        """Cancel all tasks at once, and accept no more. The block goes on."""
         self._job.finish(0)
 
     async def aclose(self, timeout: float = math.inf) -> None:
-        """Take no more tasks, and wait: runs are awaited, loops end after their iteration.
+        """Accept no more tasks, and wait: runs are awaited, loops end after their iteration.
 
-        What is left after `timeout` seconds (0: at once) is cancelled, each task named by a `StopTimeoutError`: the observers
-        hear it as `TaskFailed`, the log gets a warning line. A second call may set a shorter time. Where the wait itself is
-        cancelled, the manager stays closed and its tasks go on to their end.
+        Tasks that are left after `timeout` seconds (0: at once) are cancelled. Each is named by a `StopTimeoutError`, which
+        observers receive as `TaskFailed` and the log as a warning line. A second call may set a shorter time. If the wait
+        itself is cancelled, the manager stays closed and its tasks go on to their end.
 
         Raises:
             ValueError: `timeout` is negative.
@@ -215,7 +216,7 @@ class Manager(Generic[Meta]):
             with trio.move_on_after(seconds):
                 await self._job.wait()
         if not self._job.ended:
-            if not is_halted(self._job):  # else somebody was here before
+            if not is_halted(self._job):  # Otherwise an earlier call has done it.
                 self._name_the_rest(seconds)
             self.cancel()
             await self._job.wait()

@@ -1,4 +1,4 @@
-"""What the tasks of a manager run."""
+"""The routines of a manager's tasks."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .._core.work import Work, attempt
 from ._stalls import StallWatch
 
 AFTER_FAILURE: Final = Backoff(initial=0.05, maximum=1.0)
-"""How a loop whose own pause is shorter waits after failures in a row: at first as an idle poll does, in the end a second."""
+"""The waits of a loop with a shorter pause after consecutive failures: from that of an idle poll up to a second."""
 
 
 class Routine(Protocol):
-    """What a task runs, and what it is named after."""
+    """The run of a task, with the function that names it."""
 
     @property
     def name(self) -> str: ...
@@ -28,7 +28,7 @@ class Routine(Protocol):
 
 @final
 class Once:
-    """Work that is done once; the task's result is its own."""
+    """Work that is done once; its result becomes the task's."""
 
     __slots__ = ("_retry", "_stalls", "_work", "name")
 
@@ -39,14 +39,14 @@ class Once:
         self._stalls = stalls
 
     async def run(self, task: Task) -> None:
-        """Do the work; a manager that closes waits for it, the attempts that are left included."""
+        """Do the work; a closing manager waits for it, including the remaining attempts."""
         with watched(task, self._stalls):
             task.done(await attempt(task, self._work, self._retry, _sleep))
 
 
 @final
 class Loop:
-    """Work that is done again and again, whether or not it fails; each call of `run` is one iteration."""
+    """Work that is repeated whether or not it fails; each call of `run` is one iteration."""
 
     __slots__ = ("_failures", "_pause", "_retry", "_stalls", "_work", "name")
 
@@ -56,10 +56,10 @@ class Loop:
         self._pause = pause
         self._retry = retry
         self._stalls = stalls
-        self._failures = 0  # in a row
+        self._failures = 0  # Consecutive ones.
 
     async def run(self, task: Task) -> None:
-        """Do the work and pause; the pause, as one before another attempt, ends at once when the manager closes."""
+        """Do the work and pause; this pause, like one between attempts, ends at once when the manager closes."""
 
         async def pause(seconds: float) -> bool:
             await pause_for(seconds, task.job)

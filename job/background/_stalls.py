@@ -1,4 +1,4 @@
-"""Finds the tasks that work for longer than they should, and says so once for each piece of work; nobody is stopped."""
+"""Report tasks that work for longer than they should, once for each piece of work; they are not stopped."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .._core.words.blocks import contextmanager
 
 @final
 class StallWatch:
-    """Sleeps until the piece of work that was begun first is due. All have the same time, so no other can be due before."""
+    """Sleeps until the oldest piece of work is due. All have the same time limit, so no other can be due before."""
 
     __slots__ = ("_after", "_begun", "_since")
 
     def __init__(self, after: float) -> None:
         self._after = after
-        self._since: dict[Task, float] = {}  # what is being worked at, the oldest first
+        self._since: dict[Task, float] = {}  # The work in progress, oldest first.
         self._begun = ParkingLot()
 
     @contextmanager
     def over(self, task: Task) -> Iterator[None]:
-        """Watch a task while it does one piece of work, the block."""
+        """Watch a task while the block, one piece of its work, runs."""
         self._since[task] = trio.current_time()
         self._begun.unpark()
         try:
@@ -42,7 +42,7 @@ class StallWatch:
                 await self._begun.park()
             await trio.sleep_until(next(iter(self._since.values())) + self._after)
             now = trio.current_time()
-            await let_all_catch_up()  # this may be late, and what seems to be stalled about to end
+            await let_all_catch_up()  # This may run late, and work that seems stalled may be about to end.
             self._report(now)
 
     def _report(self, now: float) -> None:

@@ -1,10 +1,10 @@
 """Functions that run beside the code that submits them, and whose results can be awaited from anywhere, any number of times.
 
 - `open_futures()`: the block that owns them
-- `Submit`: what the block gives: call it with a function and its arguments
-- `Future`, `FutureStatus`: the result to be
+- `Submit`: the value of the block; call it with a function and its arguments
+- `Future`, `FutureStatus`: the result to come
 
-For calls whose results nobody needs one by one use a plain nursery; for work that should go on when some of it fails, unasked,
+For calls whose results are not needed one by one, use a plain nursery. For work that should go on when some of it fails, use
 `job.background`.
 """
 

@@ -1,4 +1,4 @@
-"""A future: a view of the task that works at it."""
+"""A future: a view of the task that computes it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class FutureStatus(Enum):
-    """What has become of a future so far. All but `PENDING` are for good."""
+    """The status of a future. All but `PENDING` are final."""
 
     PENDING = "pending"
     FINISHED = "finished"
@@ -34,10 +34,10 @@ _STATUS: Final = {
 
 @final
 class Future(Generic[T]):
-    """The result of a function that may be running still. Made by the `submit` of `open_futures`, never directly.
+    """The result of a function that may still be running. Made by the `submit` of `open_futures`, never directly.
 
-    `await future` waits for it. Any number of tasks may, at the same time, later, and when the block has ended; a waiter that
-    is cancelled leaves the future alone.
+    `await future` waits for it. Any number of tasks may do so, any number of times, also after the block has ended. Cancelling
+    a waiter does not affect the future.
     """
 
     __slots__ = ("__weakref__", "_scope", "_task", "_unclaimed")
@@ -48,10 +48,10 @@ class Future(Generic[T]):
         self._unclaimed = unclaimed
 
     def __await__(self) -> Generator[Any, Any, T]:
-        """Wait for the function to end, and give what it returned.
+        """Wait for the function to end, and return its result.
 
         Raises:
-            Exception: what the function raised, the same object each time. It will not be raised by the block's end.
+            Exception: the function raised it; it is the same object each time, and the block's end will not raise it.
             JobCancelledError: the future was cancelled.
         """
         return self._outcome().__await__()
@@ -65,11 +65,11 @@ class Future(Generic[T]):
 
     @property
     def status(self) -> FutureStatus:
-        """What has become of it so far."""
+        """The present status."""
         return _STATUS[self._task.state]
 
     def cancel(self) -> None:
-        """Cancel it, and nothing else; one that has not begun is not called at all. Without effect once it has ended."""
+        """Cancel this future only; a function that has not begun is never called. This has no effect once it has ended."""
         self._scope.cancel()
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""The block that owns futures: a job, each future a task of it."""
+"""The block that owns futures: a job, with one task for each future."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Ts = TypeVarTuple("Ts")
 
 @final
 class Submit:
-    """Starts functions as futures. Given by `open_futures`, never made directly."""
+    """The function that starts futures. Made by `open_futures`, never directly."""
 
     __slots__ = ("_job", "_unclaimed")
 
@@ -32,7 +32,7 @@ class Submit:
         self._unclaimed = unclaimed
 
     def __call__(self, fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: *Ts) -> Future[T]:
-        """Call `fn(*args)` beside the caller; also from within another future, while the block waits for that.
+        """Call `fn(*args)` beside the caller. A future may call this, too, also while the block's end waits for it.
 
         Raises:
             JobStateError: the block has ended.
@@ -48,27 +48,27 @@ class Submit:
 
 
 def open_futures() -> AbstractAsyncContextManager[Submit]:
-    """Open a block that owns futures; it gives the function that starts them, and its end waits for all of them.
+    """Open a block that owns futures; its value is the function that starts them, and its end waits for all of them.
 
-    A future that fails touches no other. A block that raises cancels them all, and its error goes on bare; errors that nobody
-    has awaited are then warnings in the log.
+    A future that fails affects no other. A block that raises cancels them all, and its error comes out bare; errors of futures
+    that were never awaited are then warnings in the log.
 
     Raises:
-        Exception: at the block's end, the error of a future that nobody has awaited.
-        ExceptionGroup: there are several of these.
+        Exception: raised at the block's end: the error of a future that was never awaited.
+        ExceptionGroup: raised at the block's end if there are several such errors.
     """
     return _Futures()
 
 
 @final
 class _Futures:
-    """The block of `open_futures`; a class, as what goes through a generator may come out changed."""
+    """The block of `open_futures`; a class, because a generator may change an error that passes through it."""
 
     __slots__ = ("_job", "_unclaimed")
 
     def __init__(self) -> None:
         self._unclaimed = Unclaimed()
-        # Quiet, as each error comes out one way or the other.
+        # All errors are quiet, because each comes out one way or another.
         self._job = Job[None](name="futures", quiet=(Exception,), observers=(self._unclaimed,))
 
     async def __aenter__(self) -> Submit:
@@ -94,4 +94,4 @@ class _Futures:
                 raise error
             return error is None
         finally:
-            del self, exc, traceback, raised, error  # the traceback of what is raised holds this frame
+            del self, exc, traceback, raised, error  # The traceback of the raised error refers to this frame.

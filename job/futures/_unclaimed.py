@@ -1,4 +1,4 @@
-"""The errors of futures that nobody has awaited yet: none of them may get lost."""
+"""The errors of futures that have not been awaited: none of them may get lost."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from .._core.words.records import TaskError
 
 @final
 class Unclaimed:
-    """The errors of futures that nobody has awaited yet, in the order they happened; an observer of the job."""
+    """An observer that keeps the errors of futures that have not been awaited, in order."""
 
     __slots__ = ("_failures",)
 
     def __init__(self) -> None:
-        self._failures: dict[int, TaskError] = {}  # by the identity of the error, which two futures may share
+        self._failures: dict[int, TaskError] = {}  # By the identity of the error, which two futures may share.
 
     def on_event(self, event: Event) -> None:
-        """Note a failure."""
+        """Record a failure."""
         if isinstance(event, TaskFailed) and event.survived:
             self._failures[id(event.error.error)] = event.error
 
     def claim(self, error: Exception) -> None:
-        """Somebody has got this one."""
+        """Drop an error, because a waiter has received it."""
         self._failures.pop(id(error), None)
 
     def warn(self) -> None:
-        """Log them: something else is being raised."""
+        """Log the errors, because another error is being raised."""
         for failure in self._failures.values():
             assert failure.task is not None
             failure.task.log.warning("future.unclaimed", error=repr(failure.error), exc_info=failure.error)
         self._failures.clear()
 
     def take(self) -> Exception | None:
-        """Return what is to be raised, a single one bare, and forget all of them."""
+        """Return the error to raise, a single one bare, and drop all of them."""
         errors = [cast("Exception", failure.error) for failure in self._failures.values()]
         self._failures.clear()
         if len(errors) > 1:

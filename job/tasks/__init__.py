@@ -1,13 +1,13 @@
 """Ready-made tasks, and wrappers that change how often, when, or for how long a task runs.
 
-- `once`, `recurrent`: make a task of a function
-- `every`, `cron`: again at the points of a grid or of a schedule
-- `retry`, `restart`: what a failure costs; `Retry` and `Backoff` say how often and how soon
-- `force_stop`: how long a task may take to leave
-- `reload_on_signal`, `signal_listener`: what a signal does
+- `once`, `recurrent`: make a task from a function
+- `every`, `cron`: run a task at the points of a grid or of a schedule
+- `retry`, `restart`: repeat what failed; `Retry` and `Backoff` say how often and how soon
+- `force_stop`: bound how long a task may take to stop
+- `reload_on_signal`, `signal_listener`: act on a signal
 
-Each takes a task in any of its forms and gives a factory, so they compose: `every(60, retry(fetch, attempts=3, wait=1))`.
-What is wrapped keeps its name, its init and its finalizer.
+Each takes a task in any form and returns a factory, so they compose: `every(60, retry(fetch, attempts=3, wait=1))`.
+A wrapped task keeps its name, its init and its finalizer.
 """
 
 from __future__ import annotations

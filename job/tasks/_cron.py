@@ -1,4 +1,4 @@
-"""`cron`: a task at the points of a cron schedule."""
+"""`cron`: run a task at the points of a cron schedule."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def cron(
     tz: tzinfo | str = UTC,
     now: Callable[[], datetime] = wall_time,
 ) -> Wrapper:
-    """Return a factory of a task to which a tick means "again at the next point": of a cron schedule.
+    """Return a factory of a task whose tick means "again at the next point" of a cron schedule.
 
-    The first run is at the first point after the start; a run that takes too long skips the points it has missed, and no point
-    is run twice. A stop of the job ends the wait at once; the idle clock of the task goes on meanwhile.
+    The first run is at the first point after the start. A run that takes too long skips the points that it missed, and no point
+    runs twice. A stop of the job ends the wait at once. The task's idle clock goes on during the wait.
 
-    The wall clock is looked at once a minute at least. A point that has passed when the clock was put forward, or while the
-    machine slept, comes within a minute. One that is not reached yet, as the clock was put back, is waited for again; but a
-    clock that was put back by more than three hours was wrong before, and the schedule starts anew.
+    The wall clock is checked at least once a minute. A point that passed because the clock was set forward, or while the
+    machine slept, runs within a minute. If the clock is set back, a point that is now ahead is waited for again; but a clock
+    that was set back by more than three hours was wrong before, and the schedule starts anew.
 
-    Where the clocks change, a fixed time that is skipped comes right after the change, and one that is repeated comes once;
-    hours or minutes given by `*` come as they really pass.
+    At a daylight-saving change, a fixed time that is skipped runs right after the change, and one that is repeated runs once.
+    Hours or minutes given as `*` follow real time.
 
-    For a fixed interval use `every`, which no change of the clocks touches. Needs the extra `cron`.
+    For a fixed interval use `every`, which clock changes do not affect. This needs the extra `cron`.
 
     Args:
         expression: five fields (minute, hour, day of month, month, day of week), or six with seconds before them, or one of
             `@yearly`, `@annually`, `@monthly`, `@weekly`, `@daily`, `@midnight`, `@hourly`.
         t: the task, in any of its forms.
-        tz: the zone in which the expression is meant, or its name.
-        now: gives the wall time, an aware datetime. By default the system's; under a MockClock that of the start, and trio's
-            time since.
+        tz: the time zone of the expression, or its name.
+        now: returns the wall time as an aware datetime. The default is the system's clock; under a MockClock, the wall time at
+            the start plus trio's time since.
 
     Raises:
         ImportError: cronsim is not installed.
@@ -70,11 +70,11 @@ class Scheduled:
         self._run = run
         self._schedule = schedule
         self._wall = WallClock(now)
-        self._point: datetime | None = None  # the latest that was waited for to its end
+        self._point: datetime | None = None  # The latest point whose wait came to its end.
         self._waits = True
 
     async def run(self, task: Task) -> object:
-        """Wait for the next point, unless the last run did not end with a tick; then run."""
+        """Wait for the next point, unless the last run ended without a tick; then run."""
         if self._waits and not await self._wait(task):
             return None
         self._waits = False
@@ -96,7 +96,7 @@ class Scheduled:
 
     def _look(self) -> datetime:
         now = self._wall.read()
-        if self._wall.corrected:  # what was waited for by a clock that was wrong counts no longer
+        if self._wall.corrected:  # A wait by a clock that was wrong does not count.
             self._point = None
         return now
 

@@ -1,4 +1,4 @@
-"""`every`: a task at the points of a fixed grid."""
+"""`every`: run a task at the points of a fixed grid."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ._wrapper import Wrapper, check_form
 
 
 def every(interval: float, t: TaskForm, *, immediate: bool = True) -> Wrapper:
-    """Return a factory of a task to which a tick means "again at the next point": of a grid of `interval` seconds.
+    """Return a factory of a task whose tick means "again at the next point" of a grid of `interval` seconds.
 
-    The grid is fixed, it begins with the first call of `run` and does not drift. A run that takes longer than the interval
-    skips the points it has missed; they are not made up for. `idle()` polls, as ever, and a run that is tried again after a
-    failure does not wait for a point. A stop of the job ends the wait at once; the idle clock of the task goes on meanwhile.
+    The grid begins with the first call of `run` and does not drift. A run that takes longer than the interval skips the points
+    that it missed; they are not made up for. `idle()` polls as usual, and a run that is retried after a failure does not wait
+    for a point. A stop of the job ends the wait at once. The task's idle clock goes on during the wait.
 
-    For a pause of fixed length between two runs sleep in the run itself.
+    For a pause of fixed length between two runs, sleep in the run itself.
 
     Args:
         interval: seconds, more than 0.
         t: the task, in any of its forms.
-        immediate: whether the first run is now; else it is an interval from now.
+        immediate: True to run first at the start, False to run first one interval later.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -59,7 +59,7 @@ class Every:
         self._waits = not immediate
 
     async def run(self, task: Task) -> object:
-        """Wait for the next point, unless the last run did not end with a tick; then run."""
+        """Wait for the next point, unless the last run ended without a tick; then run."""
         grid = self._begun()
         if self._waits and not await pause_until(task, grid.point):
             return None

@@ -1,4 +1,4 @@
-"""`force_stop`: how long a run may take to leave."""
+"""`force_stop`: bound how long a run may take to stop."""
 
 from __future__ import annotations
 
@@ -20,18 +20,17 @@ from ._wrapper import Wrapper, check_form
 
 
 def force_stop(t: TaskForm, after: float) -> Wrapper:
-    """Return a factory of a task whose run has `after` seconds to leave when the job stops, and is cancelled then.
+    """Return a factory of a task whose run has `after` seconds to return once the job stops, and is then cancelled.
 
-    No more and no less, however the job stops: a longer grace is cut short, and a cancellation, by whatever cause, is kept from
-    the run for so long. The run hears of the stop from `Job.stopping`, `Job.wait_stopping` or `Task.cancel_on_stop`. One that
-    had to be cancelled is recorded in `Job.errors` as `StopTimeoutError` naming it; after a `finish` the job is DONE all the
-    same.
+    The time is exact, however the job stops: a longer grace is cut short, and a cancellation of any cause is kept from the run
+    for that long. The run learns of the stop from `Job.stopping`, `Job.wait_stopping` or `Task.cancel_on_stop`. A run that had
+    to be cancelled is recorded in `Job.errors` as a `StopTimeoutError` that names it; after a `finish` the job is still DONE.
 
-    Where the job's `grace` fits every task, leave it at that.
+    If the job's `grace` suits every task, you do not need this.
 
     Args:
         t: the task, in any of its forms.
-        after: seconds from when the job is asked to stop; 0 cancels at once.
+        after: seconds from the request to stop; 0 cancels at once.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -52,8 +51,9 @@ def force_stop(t: TaskForm, after: float) -> Wrapper:
 class ForceStop:
     """Keeps a run from cancellation until its time to leave is over.
 
-    It needs a scope around the run, which must lie outside of whatever the routines leave open for their finalizer, so it is
-    opened before init, and with it a life inside, that the finalizer may be shielded from it.
+    Theory: it needs a scope around the run. That scope must lie outside of whatever the routines leave open for their
+    finalizer, so it is opened before init; an incarnation is begun inside it, so that the finalizer can be shielded from the
+    scope.
     """
 
     __slots__ = ("_after", "_cut", "_init", "_left", "_run", "_running", "_shielded", "_shields")
@@ -63,8 +63,8 @@ class ForceStop:
         self._run = run
         self._after = after
         self._cut: trio.CancelScope
-        self._shields = True  # whether the next run has a shield
-        self._shielded = False  # whether it is up
+        self._shields = True  # True if the next run is shielded.
+        self._shielded = False  # True while the shield is up.
         self._running = False
         self._left = False
 
@@ -78,10 +78,10 @@ class ForceStop:
             await self._init(task)
 
     async def run(self, task: Task) -> object:
-        """Run behind the shield, while there is time.
+        """Run behind the shield while there is time left.
 
-        From a tick to the next run the shield is left up, as to lower it and put it up again costs more than the step; the
-        watcher lowers it where that is called for.
+        The shield stays up from a tick to the next run, because lowering and raising it costs more than the step. The watcher
+        lowers it when necessary.
         """
         job = task.job
         if not self._shielded:
@@ -103,10 +103,10 @@ class ForceStop:
     def _leave(self, task: Task) -> None:
         self._running = False
         self._shield(False)
-        self._arm(task)  # a run that never awaits leaves before the watcher wakes up
+        self._arm(task)  # A run that never awaits returns before the watcher wakes up.
         if self._cut.cancel_called:
             self._overran(task)
-        self._cut.deadline = math.inf  # to wait for its turn to clean up is no overrun
+        self._cut.deadline = math.inf  # Waiting for the turn to clean up is not an overrun.
 
     def _shield(self, up: bool) -> None:
         self._cut.shield = self._shielded = up
@@ -118,7 +118,7 @@ class ForceStop:
             nursery.start_soon(self._watch, task)
             try:
                 yield
-            except BaseException as exc:  # not through the nursery, which would ask for its repr
+            except BaseException as exc:  # It must not pass through the nursery, which would take its repr.
                 raised = exc
             self._left = True
             nursery.cancel_scope.cancel()
@@ -126,7 +126,7 @@ class ForceStop:
             raise raised
 
     async def _watch(self, task: Task) -> None:
-        """Wait for the stop, and for a cancellation that the run behind its shield does not see."""
+        """Wait for the stop, or for a cancellation that the shield hides from the run."""
         try:
             await task.job.wait_stopping()
         except trio.Cancelled:
@@ -134,7 +134,7 @@ class ForceStop:
                 note_outer_cancel(task.job)
             raise
         finally:
-            if not task.job.stopping:  # what is cancelled is this task alone, by a wrapper around this one, say
+            if not task.job.stopping:  # Only this task is cancelled, for example by an outer wrapper.
                 self._shields = False
                 self._shield(False)
             elif self._running:
@@ -143,7 +143,7 @@ class ForceStop:
                 self._shield(False)
 
     def _arm(self, task: Task) -> None:
-        """Set when the run has to have left, once that is known."""
+        """Set the deadline of the run, once it is known."""
         stop = stop_cause(task.job)
         if stop is not None and stop.at is not None:
             self._cut.deadline = stop.at + self._after

@@ -1,4 +1,4 @@
-"""`once` and `recurrent`: tasks made of a function that knows nothing of steps."""
+"""`once` and `recurrent`: make tasks from functions that know nothing of steps."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 def recurrent(fn: TaskForm) -> Wrapper:
-    """Return a factory of a task that calls `fn(task)` again and again: it ticks after each call.
+    """Return a factory of a task that calls `fn(task)` again and again, with a tick after each call.
 
-    A step that `fn` takes itself stands: it may call `task.idle()`, or end the task with `task.done()`.
+    A step that `fn` takes itself stands: `fn` may call `task.idle()`, or end the task with `task.done()`.
 
     Args:
-        fn: a function of the task, `async def` or plain; or a task made by one of the wrappers, or an object with a `run`.
+        fn: a function of the task, `async def` or plain; or a wrapped task, or an object with a `run` method.
 
     Raises:
         TypeError: `fn` is none of these.
@@ -42,13 +42,13 @@ def recurrent(fn: TaskForm) -> Wrapper:
 def once(fn: TaskForm) -> Wrapper:
     """Return a factory of a task that calls `fn(task)` once and is done; the return value becomes `Task.result`.
 
-    A `tick` inside of `fn` is a heartbeat, no more. For one unit of work beside others a plain nursery may do.
+    A `tick` inside `fn` is only a heartbeat. For one unit of work beside others, a plain nursery may do.
 
     Args:
         fn: as for `recurrent`.
 
     Raises:
-        TypeError: `fn` is no such thing.
+        TypeError: `fn` is none of these.
     """
     return _of_function(fn, done_with)
 
@@ -68,7 +68,7 @@ def _is_task(fn: TaskForm) -> bool:
 
 
 def _routines_of(fn: TaskForm, job: Job[Any]) -> AsyncRoutines:
-    """Take a function as a run, where `make_routines` would take a plain one as a factory."""
+    """Treat a function as a run; `make_routines` would treat a plain function as a factory."""
     if _is_task(fn):
         return make_routines(fn, job)
     function = cast("Any", fn)
@@ -85,5 +85,5 @@ def _stepping_of_function(run: AsyncRoutine, step: Callable[[Task, object], None
 
 
 def _are_routines(result: object) -> bool:
-    """Return True if the result, which counts here, can be nothing else."""
+    """Return True if the result, which is otherwise the task's result, can only be routines."""
     return are_routines(result) and all(part is None or callable(part) for part in cast("Routines", result))

@@ -1,4 +1,4 @@
-"""`reload_on_signal`: a task that is set up anew on a signal."""
+"""`reload_on_signal`: set a task up anew on a signal."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ if TYPE_CHECKING:
 
 
 def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
-    """Return a factory of a task that is set up anew on a signal: its run is cancelled, then it is finalised and initialised.
+    """Return a factory of a task that a signal sets up anew: its run is cancelled, and it is finalised and initialised again.
 
-    A signal that comes during init or finalizer reloads once more when the run begins; several at once count as one, and none
-    counts once the job is stopping. What fails on the way is the task's own error. Wrap outside of `every` and the like, so
-    that a signal finds the task in its wait too. From before the first init of the job until after its last finalizer such a
-    signal does nothing else.
+    A signal during init or a finalizer reloads once more when the run begins. Several signals at once count as one, and none
+    counts once the job is stopping. An error on the way is the task's own error. Wrap outside of `every` and the like, so that
+    a signal also interrupts their waits. From before the job's first init until after its last finalizer the signal has no
+    other effect.
 
-    Any number of tasks may hear the same signal. One that is ignored stays ignored, as `nohup` has it with SIGHUP. Only a trio
-    run of the main thread can listen: elsewhere init fails.
+    Any number of tasks may listen to the same signal. An ignored signal stays ignored, as `nohup` does with SIGHUP. Only a trio
+    run in the main thread can listen; elsewhere init fails.
 
     Args:
         t: the task, in any of its forms.
-        *signals: `signal.SIGHUP`, say; one or more.
+        *signals: one or more signals, such as `signal.SIGHUP`.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -58,7 +58,7 @@ def reload_on_signal(t: TaskForm, *signals: int) -> Wrapper:
 
 @final
 class Reloaded:
-    """Runs a task, life after life; a signal ends each but the last."""
+    """Runs a task, incarnation after incarnation; a signal ends each but the last."""
 
     __slots__ = ("_incarnations", "_pending", "_run", "_running", "_signals", "finalize")
 
@@ -66,7 +66,7 @@ class Reloaded:
         self._incarnations = Incarnations(inner)
         self._run = run
         self._signals = signals
-        self._pending = False  # a signal that nothing has been done about
+        self._pending = False  # A signal has come and has not been acted on.
         self._running = False
         self.finalize = self._incarnations.finalize
 
@@ -76,7 +76,7 @@ class Reloaded:
         await task.enter(self._listening(task))
         await self._incarnations.begin(task)
 
-    # Between the end of one life and the beginning of the next an interrupt would find neither.
+    # An interrupt between two incarnations would find neither of them.
     @enable_ki_protection
     async def run(self, task: Task) -> object:
         """Run until it takes a step; a signal that comes before that reloads."""

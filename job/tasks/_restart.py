@@ -1,4 +1,4 @@
-"""`restart`: a failing task is finalised, initialised and run again."""
+"""`restart`: finalise, initialise and run a failing task again."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from ._wrapper import Wrapper, check_form
 
 @final
 class Budget:
-    """At most `most` within any `within` seconds: the restart intensity of OTP's supervisors."""
+    """At most `most` restarts within any `within` seconds: the restart intensity of OTP's supervisors."""
 
     __slots__ = ("_most", "_spent", "_within")
 
     def __init__(self, most: float, within: float) -> None:
         self._most = most
         self._within = within
-        self._spent: deque[float] = deque()  # when, the oldest first
+        self._spent: deque[float] = deque()  # The times of the restarts, oldest first.
 
     def spend(self, now: float) -> bool:
-        """Take one; return whether there was any left."""
+        """Take one restart from the budget; return False if none is left."""
         if self._most == math.inf:
             return True
         while self._spent and self._spent[0] <= now - self._within:
@@ -53,20 +53,20 @@ def restart(
 ) -> Wrapper:
     """Return a factory of a task that is set up anew when it fails: finalised, initialised and run again.
 
-    A failure of init counts as one of run does. The errors that it survives, those of finalizers included, go to observers and
-    to the log, not to `Job.errors`; once the budget is spent the error stands. A stop of the job ends the wait at once, and
-    there is no other life: a failure that finds the job stopping is survived too.
+    A failure of init counts like a failure of run. The errors that the task survives, those of finalizers included, go to
+    observers and to the log, not to `Job.errors`; once the budget is spent, the error stands. A stop of the job ends the wait
+    at once, and there is no further incarnation: a failure while the job is stopping is survived, too.
 
-    The routines are called again, the factory is not: set up in init what a new life needs. A life that has lasted as long as
-    the `maximum` of the backoff was a good one: the next wait is the `initial` one again.
+    The routines are called again, but the factory is not: set up in init what each incarnation needs. After an incarnation that
+    lasted as long as the `maximum` of the backoff, the next wait is the `initial` one again.
 
-    Where only the call has to be made again use `retry`.
+    If only the call has to be repeated, use `retry`.
 
     Args:
         t: the task, in any of its forms.
         wait: seconds between two incarnations, or a `Backoff`; by default from 1 s up to a minute.
-        max_restarts: how many there may be `within` that many seconds.
-        within: the period of that budget; infinity is the life of the task.
+        max_restarts: the most restarts in any period of `within` seconds.
+        within: the period of that budget in seconds; infinity is the life of the task.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -89,7 +89,7 @@ def restart(
 
 @final
 class Restarted:
-    """Keeps a task alive, life after life."""
+    """Restarts a task after each failure that its budget allows."""
 
     __slots__ = (
         "_failures",
@@ -110,23 +110,23 @@ class Restarted:
         self._max_restarts = max_restarts
         self._period = period
         self._spent = Budget(max_restarts, period)
-        self._failures = 0  # in a row
+        self._failures = 0  # Consecutive ones.
         self._up_since = math.inf
         self.finalize = self._incarnations.finalize
 
     async def init(self, task: Task) -> None:
-        """Come to life, in as many attempts as it takes; with a fresh budget, as this may be a restart around it."""
+        """Initialise within a fresh budget, because an outer wrapper may be restarting this."""
         self._spent = Budget(self._max_restarts, self._period)
         self._failures = 0
         await self._run_incarnation(task, None)
 
     async def run(self, task: Task) -> object:
-        """Run, and where that fails come to life again."""
-        if not self._incarnations.alive and task.job.stopping:  # a stop found init waiting for its next attempt
+        """Run; after a failure, finalise and initialise again."""
+        if not self._incarnations.alive and task.job.stopping:  # A stop found init waiting for its next attempt.
             return None
         return await self._run_incarnation(task, self._run)
 
-    # Between the end of one life and the beginning of the next an interrupt would find neither.
+    # An interrupt between two incarnations would find neither of them.
     @enable_ki_protection
     async def _run_incarnation(self, task: Task, run: AsyncRoutine | None) -> object:
         while True:
@@ -147,7 +147,7 @@ class Restarted:
         self._up_since = trio.current_time()
 
     async def _survived(self, task: Task, exc: BaseException) -> float | None:
-        """End a life, unless its error stands; return how long to wait for the next."""
+        """End an incarnation, unless its error stands; return the seconds to wait before the next."""
         error = self._failure(task, exc)
         if error is None or not self._spent.spend(trio.current_time()):
             return None
@@ -163,10 +163,10 @@ class Restarted:
         return self._next_wait()
 
     def _failure(self, task: Task, exc: BaseException) -> Exception | None:
-        """Return the failure that an exception stands for; None for one that is not to be survived."""
+        """Return the failure that an exception stands for, or None if it must not be survived."""
         error = without_cancelled(exc)
         if error is not exc and (task.job.stopping or not self._incarnations.died_inside()):
-            return None  # a cancellation from outside
+            return None  # It is a cancellation from outside.
         if error is None:
             return JobCancelledError("a scope of the task was cancelled")
         return error if isinstance(error, Exception) else None

@@ -1,4 +1,4 @@
-"""`retry`: a failing run call is made again."""
+"""`retry`: repeat a failing call of run."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def retry(
     wait: float | Backoff = 0.0,
     on: type[Exception] | tuple[type[Exception], ...] = Exception,
 ) -> Wrapper:
-    """Return a factory of a task whose run is called again where it fails; init and finalizer are left alone.
+    """Return a factory of a task whose run is called again if it fails; init and finalizer are called once, as usual.
 
-    Each call of `run` has all attempts; the error of the last one stands. The others are survived: they go to observers and to
-    the log, not to `Job.errors`. A stop of the job ends the wait between two attempts at once, and there is no other attempt.
+    Each call of `run` has all attempts, and the error of the last one stands. The other errors are survived: they go to
+    observers and to the log, not to `Job.errors`. A stop of the job ends the wait between two attempts at once, without another
+    attempt.
 
-    Where a failure leaves something broken behind use `restart`, which sets the task up anew.
+    If a failure leaves something broken behind, use `restart`, which sets the task up anew.
 
     Args:
         t: the task, in any of its forms.
-        attempts: calls in all, the first one included; `math.inf` for as often as it takes.
-        wait: seconds between two of them, or a `Backoff`.
-        on: the exception type that another attempt may mend, or a tuple of them; it also holds for a group all of whose
-            errors it holds for.
+        attempts: the number of calls, the first one included; `math.inf` for no limit.
+        wait: seconds between two calls, or a `Backoff`.
+        on: the exception type to retry on, or a tuple of them. A group is retried if all of its errors are of these types.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -58,7 +58,7 @@ class Retried:
         self._how = how
 
     async def run(self, task: Task) -> object:
-        """Make the call; the step is that of the attempt which succeeded."""
+        """Call the run; the step is that of the attempt that succeeded."""
         return await attempt(task, partial(self._call, task), self._how, partial(pause, task))
 
     async def _call(self, task: Task) -> object:

@@ -1,8 +1,8 @@
-"""A cron expression in a time zone: arithmetic only, whoever follows it does the waiting.
+"""A cron expression in a time zone: arithmetic only, the caller does the waiting.
 
-The arithmetic is cronsim's, which does what Debian's cron does: a job at a fixed time that a change of the clocks skips runs
-right after the change, and one that the change repeats runs once; a job of `*` hours or minutes runs by the time that really
-passes. croniter would do, too; it is ten times the code, drags in dateutil and has no types.
+The arithmetic is cronsim's, which follows Debian's cron: a job at a fixed time that a daylight-saving change skips runs right
+after the change, and one that the change repeats runs once; a job of `*` hours or minutes follows real time. croniter would do
+as well, but it is ten times the code, depends on dateutil and has no types.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ _INSTANT: Final = timedelta(microseconds=1)
 class Schedule:
     """The points of a cron expression, in UTC.
 
-    Two datetimes of one zone are compared by what their clocks show, which is wrong where the clocks change: hence UTC.
+    The points are in UTC, because Python compares two datetimes of one zone by their wall times, which is wrong around a
+    daylight-saving change.
 
     Raises:
         ImportError: cronsim is not installed.
-        ValueError: the expression is not one, or has no points.
+        ValueError: the expression is invalid, or has no points.
     """
 
     __slots__ = ("_expression", "_tz")
@@ -54,31 +55,31 @@ class Schedule:
             raise ValueError(f"expression must be a cron expression, got {expression!r}: {error}") from error
 
     def after(self, moment: datetime) -> datetime:
-        """Return the first point behind `moment`."""
+        """Return the first point after `moment`."""
         cronsim = _cronsim()
         try:
             for point in cronsim.CronSim(self._expression, moment.astimezone(self._tz)):
                 found: datetime = point.astimezone(UTC)
-                if found > moment:  # else this is the first of an hour that comes twice
+                if found > moment:  # Otherwise this is the first pass of an hour that comes twice.
                     return found
         except cronsim.CronSimError as error:
             raise ValueError(str(error)) from error
         raise ValueError("no such time comes within 50 years")
 
     def following(self, point: datetime, now: datetime) -> datetime:
-        """Return the first point that lies behind `point` and not before `now`; those between are skipped."""
+        """Return the first point after `point` that is not before `now`; skip those between."""
         return self.after(max(point, now - _INSTANT))
 
 
 def zone(tz: tzinfo | str) -> tzinfo:
-    """Return the time zone that is given, or named."""
+    """Return a time zone, given as itself or by its name."""
     if isinstance(tz, tzinfo):
         return tz
     if not isinstance(tz, str):
         raise TypeError(f"tz must be a tzinfo or the name of a time zone, got {tz!r}")
     try:
         return ZoneInfo(tz)
-    except (ValueError, OSError, KeyError) as error:  # depending on how it is wrong
+    except (ValueError, OSError, KeyError) as error:  # Which one depends on the mistake.
         raise ValueError(f"tz must be a time zone, got {tz!r}") from error
 
 
@@ -91,16 +92,16 @@ def _cronsim() -> ModuleType:
 
 
 BETWEEN_LOOKS: Final = 60.0
-"""Seconds: Debian's cron looks as often, which is as fine as its schedules are."""
+"""Seconds between two looks at the wall clock: as often as Debian's cron, whose schedules are no finer."""
 
 CORRECTION: Final = 3 * 3600.0
-"""Seconds by which a clock is put back that was wrong, as in Debian's cron. Less is a change of the hour, or a drift."""
+"""A clock set back by more seconds than this was wrong, as in Debian's cron; less is a change of the hour, or drift."""
 
 _origin: RunVar[datetime] = RunVar("job wall time at trio's time 0")
 
 
 def wall_time() -> datetime:
-    """Return the wall time in UTC; under a MockClock that of the first call, and trio's time since."""
+    """Return the wall time in UTC; under a MockClock, that of the first call plus trio's time since."""
     if not clock_is_mocked():
         return datetime.now(UTC)
     passed = timedelta(seconds=trio.current_time())
@@ -114,10 +115,10 @@ def wall_time() -> datetime:
 
 @final
 class WallClock:
-    """A clock that may be set, and is held against trio's.
+    """A wall clock, which may be set, compared with trio's clock.
 
     Attributes:
-        corrected: whether the latest look found it put back by so much that it must have been wrong before.
+        corrected: True if the latest read found it set back by so much that it must have been wrong before.
     """
 
     __slots__ = ("_looked_at", "_now", "_seen", "corrected")
@@ -129,7 +130,7 @@ class WallClock:
         self.corrected = False
 
     def read(self) -> datetime:
-        """Return its time, in UTC."""
+        """Return the wall time in UTC."""
         now = self._checked(self._now()).astimezone(UTC)
         at = trio.current_time()
         if self._seen is not None:
@@ -140,7 +141,7 @@ class WallClock:
 
     @property
     def steady_for(self) -> float:
-        """Seconds after which to look again; that of a mock clock goes as trio's does."""
+        """The seconds after which to look again; under a mock clock the wall clock follows trio's."""
         return math.inf if self._now is wall_time and clock_is_mocked() else BETWEEN_LOOKS
 
     @staticmethod

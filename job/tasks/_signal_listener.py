@@ -1,4 +1,4 @@
-"""`signal_listener`: a task that ends its job on a signal."""
+"""`signal_listener`: end a job on a signal."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
 
 def signal_listener(*signals: int) -> Factory:
-    """Return a factory of a task that finishes its job, within the job's grace, on a signal, and cancels it on the second.
+    """Return a factory of a task that finishes its job on a signal, within the job's grace, and cancels it on the second.
 
-    The job listens from its start, before the first init, until its last finalizer has ended: no signal kills the process in
-    between. The task never ends by itself: in a job that should end when its work is done give the work
-    `StopPolicy.STOP_GROUP`. Within a grace it holds no other up. `job.run` listens already.
+    The job listens from its start, before the first init, until its last finalizer has ended, so no signal kills the process in
+    between. The task never ends by itself: if the job should end when its work is done, give the work
+    `StopPolicy.STOP_GROUP`. The task does not hold up a graceful finish. `job.run` listens already.
 
-    Any number of tasks may hear the same signal. One that is ignored stays ignored. Only a trio run of the main thread can
-    listen: elsewhere init fails.
+    Any number of tasks may listen to the same signal. An ignored signal stays ignored. Only a trio run in the main thread can
+    listen; elsewhere init fails.
 
     Args:
-        *signals: `signal.SIGTERM`, say; one or more.
+        *signals: one or more signals, such as `signal.SIGTERM`.
 
     Raises:
-        TypeError, ValueError: one of `signals` is not one that can be caught.
+        TypeError, ValueError: one of `signals` cannot be caught.
     """
     caught = checked_signals(signals)
 
@@ -46,22 +46,22 @@ def signal_listener(*signals: int) -> Factory:
 
 @final
 class Listener:
-    """What one such task does about the signals that its job holds."""
+    """The reaction of one such task to the signals that its job holds."""
 
     __slots__ = ("_heard_one", "_task")
 
     def __init__(self) -> None:
         self._heard_one = False
-        # Weak: the job holds this, and the task is the job's.
+        # The reference is weak, because the job holds this listener and the task belongs to the job.
         self._task: Callable[[], Task | None] = _none
 
     def init(self, task: Task) -> None:
-        """Become the one who has ended the job."""
+        """Note the task, which is named as the one that ended the job."""
         check_main_thread()
         self._task = ref(task)
 
     def heard(self, job: Job[Any], number: int) -> None:
-        """Finish the job, then cancel it."""
+        """Finish the job on the first signal, and cancel it on the second."""
         if self._heard_one:
             job.cancel(f"cut by a second signal, {name_of(number)}")
         else:

@@ -1,4 +1,4 @@
-"""What the wrappers have in common: they are factories around a factory."""
+"""The common part of the wrappers: factories around a factory."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 Change: TypeAlias = Callable[[Inner], Inner]
-"""Makes the routines of a wrapper from those of what it wraps; called anew for each task, so that tasks share nothing."""
+"""Makes the routines of a wrapper from the wrapped ones; called for each task, so that tasks share nothing."""
 
 
 @final
 class Wrapper:
-    """A task factory around another task, by whose name it goes."""
+    """A task factory around another task, with the same name."""
 
     __slots__ = ("_change", "_form", "_make")
 
@@ -32,7 +32,7 @@ class Wrapper:
 
     @property
     def __name__(self) -> str:
-        """The name of what is wrapped."""
+        """The name of the wrapped task."""
         return form_name(self._form)
 
     def __call__(self, job: Job[Any]) -> Inner:
@@ -44,7 +44,7 @@ class Wrapper:
 
 
 def _make_wrapped(form: TaskForm, job: Job[Any]) -> AsyncRoutines:
-    """Make the routines of what is wrapped. Of a bare run the engine sees no more, so its mistakes are found here."""
+    """Make the wrapped routines. The engine does not see a wrapped bare run, so its mistakes are detected here."""
     init, run, finalize = make_routines(form, job)
     if run is None or run is not form:
         return init, run, finalize
@@ -60,10 +60,10 @@ def _make_wrapped(form: TaskForm, job: Job[Any]) -> AsyncRoutines:
 
 
 def check_form(name: str, form: object) -> None:
-    """Refuse what is no task in any form; a coroutine, the usual slip, is closed.
+    """Refuse anything that is not a task in any form. A coroutine, the usual mistake, is closed first.
 
     Raises:
-        TypeError: it is none.
+        TypeError: it is not a task.
     """
     if callable(form) or callable(getattr(form, "run", None)):
         return

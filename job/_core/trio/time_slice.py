@@ -98,7 +98,7 @@ class TimeSlice:
         return self.slice / max(self._seen, self._seen_before)
 
     async def checkpoint(self) -> float:
-        """Let the others run, once; return until when (on `monotonic`) the caller may go on without asking again."""
+        """Let other tasks run once; return when, on `monotonic`, the caller has to ask again."""
         task = trio.lowlevel.current_task()
         if self.on_spin is not None and (not self.slice or task.custom_sleep_data is _CHECKED):
             self.on_spin.spun(task)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
-_EPSILON: Final = 1e-9  # of an interval: a moment so little past a point is at that point, as floats go
+_EPSILON: Final = 1e-9  # A fraction of an interval: a time this little past a point is at the point, but for rounding.
 
 
 @final
 class Grid:
-    """The points `origin`, `origin + interval`, `origin + 2 * interval` …, of which one is the next.
+    """The points `origin`, `origin + interval`, `origin + 2 * interval` …, with a position at the next one.
 
-    Each is computed from the origin, not from the one before it: the grid does not drift.
+    Each point is computed from the origin, not from the one before, so the grid does not drift.
     """
 
     __slots__ = ("_interval", "_number", "_origin")
@@ -28,6 +28,6 @@ class Grid:
         return self._origin + self._number * self._interval
 
     def move_on(self, now: float) -> None:
-        """Go on to the first point that lies behind the present one and not before `now`; those between are skipped."""
+        """Move to the first point after the present one that is not before `now`; skip those between."""
         reached = math.ceil((now - self._origin) / self._interval - _EPSILON)
         self._number = max(self._number + 1, reached)
