@@ -18,6 +18,9 @@ import trio
 from trio.lowlevel import enable_ki_protection
 
 from .context import current_task
+from .family import enter_below
+from .outcome import error_from_parent, failed_before, outcome
+from .start import run_beside
 from .trio.calls import without_cancelled
 from .words.records import CauseKind
 
@@ -44,7 +47,7 @@ class Block:
         self._shield: trio.CancelScope | None = None  # Around the run of the job.
         opener = current_task()
         if opener is not None:
-            job._entered_by(opener)
+            enter_below(job, opener)
         self.opened_by_task = opener is not None and opener._trio_task is trio.lowlevel.current_task()
         self.closed_by_task = opener is not None and self.opened_by_task and opener._opens_for_life()
 
@@ -58,8 +61,8 @@ class Block:
             await nursery.start(self._run)
         except BaseException as exc:
             raised = exc
-        if raised is not None or self._job._failed:
-            return await self._end(raised) or self._job._error_from_parent()
+        if raised is not None or self._job._stop_record.interrupted:
+            return await self._end(raised) or error_from_parent(self._job)
         self._scope = trio.CancelScope()
         self._scope.__enter__()
         return None
@@ -74,7 +77,7 @@ class Block:
         self._block_ended(raised)
         error = await self._end(raised)
         if error is None and not self.closed_by_task:
-            return self._job._error_from_parent()
+            return error_from_parent(self._job)
         return error  # If this is an exit of a parent's task, the parent knows of its cancellation.
 
     @property
@@ -96,7 +99,7 @@ class Block:
                 task_status.started()
 
             self._shield = scope
-            await self._job._run_beside(on_ready)
+            await run_beside(self._job, on_ready)
 
     async def _end(self, raised: BaseException | None) -> BaseException | None:
         """Wait for the end of the job, and return the error to raise."""
@@ -108,15 +111,15 @@ class Block:
             raised = group.exceptions[0]
         finally:
             self.opened_by_task = False
-        if raised is not None and not job._failed_before(raised):
+        if raised is not None and not failed_before(job, raised):
             return raised
-        return await job._outcome()
+        return await outcome(job)
 
     def _block_ended(self, raised: BaseException | None) -> None:
         job, run = self._job, self._job._run
         error = None if raised is None else without_cancelled(raised)
         if run is None:
-            if error is not None and job._failed_before(error):
+            if error is not None and failed_before(job, error):
                 job._stop_record.add(None, None, error)
             return
         if raised is None:

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from . import start
+from .family import finish_family
+from .report import report_failure, report_stall
 from .run.progress import CANCELLED
 from .words.records import Cause, CauseKind, TaskError
 from .words.states import Phase
@@ -37,7 +40,7 @@ def mark_started(job: Job[Any], *, quiet: tuple[type[BaseException], ...] = ()) 
     Raises:
         JobStateError: it has been run before.
     """
-    job._mark_started()
+    start.mark_started(job)
     if quiet:
         job._quiet = (*job._quiet, *quiet)
 
@@ -54,7 +57,7 @@ async def run_contained(job: Job[Any], *, before_end: Callable[[Job[Any]], None]
         BaseException: what must not be contained: KeyboardInterrupt, SystemExit and their kind.
     """
     job._on_end = before_end
-    await job._run_contained(task_status=trio.TASK_STATUS_IGNORED)
+    await start.run_contained(job)
 
 
 async def leave_block(job: Job[Any], exc: BaseException | None) -> BaseException | None:
@@ -82,7 +85,7 @@ def obey(job: Job[Any], order: BaseException) -> None:
 
 def finish_by_signal(job: Job[Any], task: Task | None = None) -> None:
     """Finish a job within its own grace because of a signal; `task` is the one that listened, if there was one."""
-    job._finish(Cause(CauseKind.SIGNAL, task, at=trio.current_time()), job._limits.grace)
+    finish_family(job, Cause(CauseKind.SIGNAL, task, at=trio.current_time()), job._limits.grace)
 
 
 def stop_cause(job: Job[Any]) -> Cause | None:
@@ -123,9 +126,9 @@ def idle_clock_of(task: Task) -> IdleClock | None:
 
 def report_contained(task: Task, error: Exception, phase: Phase = Phase.RUN) -> None:
     """Report an error of a task that goes on in spite of it, to observers and the log; it goes nowhere else."""
-    task.job._task_failed(task, TaskError(task, phase, error), survived=True)
+    report_failure(task.job, task, TaskError(task, phase, error), survived=True)
 
 
 def report_stalled(task: Task, since: float) -> None:
     """Report that a task has been working since then without ending, to observers and the log."""
-    task.job._task_stalled(task, since)
+    report_stall(task.job, task, since)

@@ -1,4 +1,4 @@
-"""The children of a job, held weakly.
+"""The family of a job: its parent, its children, and the stops that go from one to the other. Both are held weakly.
 
 Jobs may nest to any depth, so a parent reaches the jobs below it from here, level by level. If each job told its own children,
 the recursion would overflow Python's stack.
@@ -6,16 +6,22 @@ the recursion would overflow Python's stack.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, final
-from weakref import WeakValueDictionary
+from weakref import WeakValueDictionary, ref
 
+from ..log import Loggers
+from .registry import job_started
+from .trio.clock import clock
+from .words.exceptions import JobCancelledError
+from .words.records import Cause, CauseKind
 from .words.states import JobState
 
 if TYPE_CHECKING:
     from .job import Job
-    from .words.records import Cause
+    from .task import Task
 
 
 @final
@@ -39,7 +45,7 @@ class Children:
         """Remove the children of other trio runs: a job is a child only within its own trio run."""
         for child in self.started():
             if child._run is not None and not child._run.is_here():
-                child._detach()
+                detach(child)
 
     def started(self) -> list[Job[Any]]:
         """Return the running children, oldest first."""
@@ -66,7 +72,7 @@ class Children:
         pending = deque([(child, cause)])
         while pending:
             each, cause = pending.popleft()
-            each._cancelled_by_parent(cause)
+            cancelled_by_parent(each, cause)
             if each._children is not None and (theirs := each._stop_record.cause) is not None:
                 pending.extend((below, theirs) for below in each._children.started())
 
@@ -80,7 +86,7 @@ class Children:
         pending = deque([(child, cause)])
         while pending:
             each, cause = pending.popleft()
-            asked = each._finished_by_parent(cause, grace)
+            asked = finished_by_parent(each, cause, grace)
             if each._children is not None and asked is not None:
                 pending.extend((below, asked) for below in each._children.that_finish())
 
@@ -89,7 +95,8 @@ class Children:
         pending = deque(self.started())
         while pending:
             child = pending.popleft()
-            child._expire()
+            if child._run is not None:
+                child._run.expire()
             if child._children is not None:
                 pending.extend(child._children.started())
 
@@ -98,3 +105,96 @@ class Children:
         while children := which(self):
             for child in children:
                 await child.wait()
+
+
+def join(job: Job[Any], parent: Job[Any] | None) -> ref[Job[Any]] | None:
+    """Become a child of `parent`, unless it is past having any; return a weak reference to it."""
+    if parent is None:
+        job._loggers = Loggers(None)
+        return None
+    if parent.ended or parent.state is JobState.FINALIZING:
+        return join(job, None)
+    parent._check_run("becoming the parent of another job")
+    job._loggers = Loggers(parent._loggers)
+    adopt(parent, job)
+    return ref(parent)
+
+
+def enter_below(job: Job[Any], opener: Task) -> None:
+    """Make the job whose routine enters this one its parent, wherever it was made."""
+    parent = opener.job
+    if job._detached or job.parent is parent or parent.state is JobState.FINALIZING or is_below(parent, job):
+        return
+    detach(job)
+    adopt(parent, job)
+    job._loggers.parent = parent._loggers
+    job._parent = ref(parent)
+
+
+def detach(job: Job[Any]) -> None:
+    """Let a job go on without its parent."""
+    parent = job.parent
+    if parent is not None and parent._children is not None:
+        parent._children.discard(job)
+    job._parent = None
+    if job._run is not None and not job._hidden:
+        job_started(job)
+
+
+def is_below(job: Job[Any], other: Job[Any]) -> bool:
+    """Return True if `other` is this job, or one above it."""
+    above: Job[Any] | None = job
+    while above is not None and above is not other:
+        above = above.parent
+    return above is other
+
+
+def adopt(job: Job[Any], child: Job[Any]) -> None:
+    """Add a child to a job, which may be running."""
+    if job._children is None:
+        job._children = Children()
+        if job._run is not None:
+            job._run.stop.children = job._children
+    job._children.add(child)
+
+
+def finish_family(job: Job[Any], cause: Cause, grace: float) -> None:
+    """Finish a job and all running jobs below it; one that has not run ends at once."""
+    if job.ended:
+        return
+    if job._run is None:
+        job._stop_record.ask(cause, -math.inf)
+        end_unrun(job)
+    elif finish_alone(job, cause, grace) and job._children is not None:
+        job._children.finish(cause, grace)
+
+
+def finish_alone(job: Job[Any], cause: Cause, grace: float) -> bool:
+    """Finish a job but not its children; return True if these are to be finished, too."""
+    by_oneshot = cause.task is not None and cause.task is job._oneshot
+    return job._run is not None and job._run.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
+
+
+def end_unrun(job: Job[Any]) -> None:
+    """End a job that never ran."""
+    for task in job.tasks:
+        if not task.ended:
+            task._cancel_unrun()
+    if not job._ended:  # An observer may have ended it by an order.
+        job._complete(contained=False)
+
+
+def cancelled_by_parent(job: Job[Any], cause: Cause) -> None:
+    """Interrupt a running job because its parent was interrupted; its own children are left to the caller."""
+    if job._run is None:
+        return
+    job._run.stop.hurry()
+    if not job._run.is_finalizing() and not job._stop_record.interrupted:
+        error = JobCancelledError("the parent job was cancelled")
+        job._run.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
+
+
+def finished_by_parent(job: Job[Any], cause: Cause, grace: float) -> Cause | None:
+    """Finish a job but not its children; return the cause for these if they are to be finished, too."""
+    asked = Cause(CauseKind.PARENT, at=clock(), parent=cause)
+    return asked if finish_alone(job, asked, grace) else None

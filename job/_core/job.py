@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from types import TracebackType
@@ -11,35 +10,36 @@ from typing import Any, Final, Generic, ParamSpec, TypeAlias, final
 from weakref import ref
 
 import trio
-from trio import TASK_STATUS_IGNORED, current_time
+from trio import TASK_STATUS_IGNORED
 from trio.lowlevel import enable_ki_protection
 
 from ..log import JobLog, Logger, Loggers, checked_registration
 from . import check
 from .block import Block
 from .context import current_job, current_task
-from .family import Children
+from .family import Children, end_unrun, finish_family, join
 from .forms import TaskForm, form_name, make_routines
 from .idle_clock import IdleClock
-from .observers import Entry, Observers, entries_of, global_observers
+from .observers import Observers, entries_of
+from .outcome import outcome
 from .plan import FINALIZE_TIMEOUT, NEVER, NO_GRACE, checked_limits
-from .registry import job_ended, job_started
-from .report import report_end, report_stalled, write_contained
+from .registry import job_ended
+from .report import report_end
 from .run.held_signals import HeldSignals
 from .run.lifecycle import JobRun
 from .run.stop import Stoppable
 from .run.stop_record import ErrorWrapper, StopRecord, as_error
+from .start import mark_started, run_contained, run_to_end
 from .task import Task
 from .trio.clock import clock
-from .trio.tracebacks import begin_with_user_code
-from .waiters import Waiters
-from .words.events import Event, JobEnded, JobStateChanged, Observer, TaskAdded, TaskFailed, TaskStalled
-from .words.exceptions import JobCancelledError, JobStateError
+from .waiters import Waiters, waiters_of
+from .words.events import Event, JobEnded, JobStateChanged, Observer, TaskAdded
+from .words.exceptions import JobStateError
 from .words.records import Cause, CauseKind, JobStatistics, TaskError, TaskStatistics, Verdict
 from .words.sentinel import Sentinel
 from .words.states import ERROR, JOB_DONE, JOB_NEW, STOP_GROUP, JobState, StopPolicy, illegal_move
 from .words.typevars import V
-from .words.user_code import add_note, reserve_stack, shown
+from .words.user_code import reserve_stack, shown
 
 P = ParamSpec("P")
 ShutdownHook: TypeAlias = Callable[[BaseException], Awaitable[object] | object]
@@ -119,6 +119,7 @@ class Job(Generic[V]):
     )
 
     _ended_at: float | None
+    _loggers: Loggers
 
     def __init__(
         self,
@@ -175,54 +176,9 @@ class Job(Generic[V]):
         self._log: JobLog | None = None
         self._steps_of_gone = 0
         self._left_work = False  # a task that is gone has
-        self._parent = self._join(_job_around() if parent is CURRENT_JOB else parent)
+        self._parent = join(self, _job_around() if parent is CURRENT_JOB else _checked_parent(parent))
         entries = _EMPTY if observers is _EMPTY else entries_of(observers)
         self._observers = Observers(entries, self.log) if entries else None
-
-    def _join(self, parent: Job[Any] | None) -> ref[Job[Any]] | None:
-        """Become a child, unless the parent is past having any."""
-        if parent is None:
-            self._loggers = Loggers(None)
-            return None
-        if not isinstance(parent, Job):
-            raise TypeError(f"parent must be a Job or None, got {shown(parent)}")
-        if parent.ended or parent.state is JobState.FINALIZING:
-            return self._join(None)
-        parent._check_run("becoming the parent of another job")
-        self._loggers = Loggers(parent._loggers)
-        parent._adopt(self)
-        return ref(parent)
-
-    def _entered_by(self, opener: Task) -> None:
-        """Become a child of the job whose routine enters this one, wherever it was made."""
-        parent = opener.job
-        if self._detached or self.parent is parent or parent.state is JobState.FINALIZING or parent._is_below(self):
-            return
-        self._detach()
-        parent._adopt(self)
-        self._loggers.parent = parent._loggers
-        self._parent = ref(parent)
-
-    def _detach(self) -> None:
-        parent = self.parent
-        if parent is not None and parent._children is not None:
-            parent._children.discard(self)
-        self._parent = None
-        if self._run is not None and not self._hidden:
-            job_started(self)
-
-    def _is_below(self, other: Job[Any]) -> bool:
-        above: Job[Any] | None = self
-        while above is not None and above is not other:
-            above = above.parent
-        return above is other
-
-    def _adopt(self, child: Job[Any]) -> None:
-        if self._children is None:
-            self._children = Children()
-            if self._run is not None:
-                self._run.stop.children = self._children
-        self._children.add(child)
 
     def add_oneshot_task(self, factory: TaskForm, *, name: str | None = None, meta: Any = None) -> Task:
         """Add the task that establishes what the others rely on; they start when it is done.
@@ -330,15 +286,15 @@ class Job(Generic[V]):
             trio.Cancelled: an outer scope or the parent cancelled the job; the finalizers have run.
             JobStateError: the job has been run before.
         """
-        self._mark_started()
+        mark_started(self)
         if task_status is not TASK_STATUS_IGNORED:
             self._on_ready = partial(self._tell_started, task_status)
-        await self._run_to_end()
-        if self._on_ready is not None and not self._failed:
+        await run_to_end(self)
+        if self._on_ready is not None and not self._stop_record.interrupted:
             self._set_ready()
         if not self._stop_record.errors:
             return self._state
-        error = await self._outcome()
+        error = await outcome(self)
         if error is None:
             return self._state
         try:
@@ -361,8 +317,8 @@ class Job(Generic[V]):
         """
         if not isinstance(nursery, trio.Nursery):
             raise TypeError(f"nursery must be a trio.Nursery, got {shown(nursery)}")
-        self._mark_started()
-        state: JobState = await nursery.start(self._run_contained, name=self.name)
+        mark_started(self)
+        state: JobState = await nursery.start(partial(run_contained, self), name=self.name)
         return state
 
     async def __aenter__(self) -> Job[V]:
@@ -372,7 +328,7 @@ class Job(Generic[V]):
             BaseException: the job failed before that: its error.
             JobStateError: the job has been run before.
         """
-        self._mark_started()
+        mark_started(self)
         self._block = Block(self)
         error = await self._block.open()
         if error is None:
@@ -398,9 +354,6 @@ class Job(Generic[V]):
         finally:
             del self, exc, traceback, error  # the traceback of what is raised holds this frame
 
-    def _tell_state(self, task_status: trio.TaskStatus[JobState]) -> None:
-        task_status.started(self._state)
-
     def _tell_started(self, task_status: trio.TaskStatus[V]) -> None:
         task_status.started(self.value)
 
@@ -409,102 +362,6 @@ class Job(Generic[V]):
         assert self._block is not None
         block, self._block = self._block, None
         return await block.close(exc)
-
-    @enable_ki_protection
-    async def _run_contained(self, *, task_status: trio.TaskStatus[JobState]) -> None:
-        self._on_ready = partial(self._tell_state, task_status)
-        await self._run_to_end(contained=True)
-        self._set_ready()
-        if self._stop_record.fatal is not None or self._cancelled_externally:
-            error = await self._outcome()
-            if error is not None:
-                try:
-                    raise error
-                finally:
-                    del self, error
-
-    @enable_ki_protection
-    async def _run_beside(self, on_ready: Callable[[], None]) -> None:
-        self._on_ready = on_ready
-        await self._run_to_end(block_hold=True)
-        self._set_ready()
-
-    def _error_from_parent(self) -> BaseException | None:
-        """Return the error of a job that its parent cancelled from afar: a block was cut short, and nothing else says so."""
-        cause = self._stop_record.cause
-        return None if cause is None or cause.error is None else self._with_note(cause.error)
-
-    def _failed_before(self, raised: BaseException) -> bool:
-        """Whether the job has an error to raise that came before the block raised this one, or that is an order."""
-        cause, order = self._stop_record.cause, self._stop_record.fatal
-        if order is not None and (isinstance(raised, (Exception, trio.Cancelled))):
-            return True
-        return cause is not None and not self._cancelled_externally and cause.error is not raised
-
-    def _mark_started(self) -> None:
-        reserve_stack()
-        if self._started:
-            raise JobStateError(f"job {self.name!r} has been run before, it is {self._state.value}; a job runs once")
-        self._started = True
-
-    def _run_to_end(self, *, contained: bool = False, block_hold: bool = False) -> Awaitable[None]:
-        """Run the job to its verdict; raises nothing."""
-        if not self._ended:
-            try:
-                self._begin(block_hold=block_hold)
-            except BaseException as fault:  # an order of an observer, or a signal that cannot be held
-                self._stop_record.interrupt(Cause(CauseKind.ERROR, error=fault, at=clock()), mapped=False)
-                self._end_unrun()
-        if self._run is None:  # it was cancelled or finished before its run
-            return trio.lowlevel.cancel_shielded_checkpoint()  # noqa: ASYNC105 - returned to a caller that awaits it
-        return self._run.run_to_end(contained=contained)
-
-    def _begin(self, *, block_hold: bool) -> None:
-        global_entries = global_observers()
-        if global_entries and not self._hidden:
-            self._listen(global_entries)
-        if self._signals is not None:
-            self._signals.open(self)
-        self._started_at = current_time()
-        self._run = JobRun(self, self._stop_record, block_hold=block_hold)
-        if (self._parent is None or self._running_parent() is None) and not self._hidden:
-            job_started(self)
-
-    async def _outcome(self) -> BaseException | None:
-        """Return what the job has to raise, if anything."""
-        record = self._stop_record
-        cancelled, record.cancelled = record.cancelled, None
-        if record.fatal is not None:
-            return self._with_note(record.fatal)
-        if record.cause is None:
-            return None
-        if self._cancelled_externally:
-            if cancelled is None:
-                await trio.lowlevel.checkpoint_if_cancelled()
-            return cancelled
-        assert record.cause.error is not None
-        return self._with_note(record.cause.error)
-
-    def _with_note(self, error: BaseException) -> BaseException:
-        place = f"in job {self.name!r}"
-        for failure in self._stop_record.errors:
-            if failure.error is error and failure.task is not None and failure.phase is not None:
-                place += f", task {failure.task.name!r}, {failure.phase.value}"
-        try:
-            add_note(error, place)
-        except BaseException as order:  # SystemExit, say, out of an add_note of its own
-            self._obey(order)
-        return self._stop_record.fatal or error
-
-    @property
-    def _failed(self) -> bool:
-        return self._stop_record.cause is not None
-
-    @property
-    def _cancelled_externally(self) -> bool:
-        """Whether an outer scope or the parent cancelled the job: then no error of its own is to be raised."""
-        cause = self._stop_record.cause
-        return cause is not None and (self._stop_record.outside or cause.kind is CauseKind.PARENT)
 
     @enable_ki_protection
     def cancel(self, error: object = None) -> None:
@@ -522,7 +379,7 @@ class Job(Generic[V]):
             reserve_stack()
             self._run.stop.check_outer_cancel()
             self._run.stop.hurry()
-        cause_known = self._failed
+        cause_known = self._stop_record.interrupted
         if cause_known and not isinstance(error, BaseException):
             return
         if self._run is not None:
@@ -530,7 +387,7 @@ class Job(Generic[V]):
                 self._run.stop.interrupt(CauseKind.CANCEL, None, None, as_error(error))
         else:
             self._stop_record.interrupt(Cause(CauseKind.CANCEL, error=as_error(error), at=clock()), mapped=False)
-            self._end_unrun()
+            end_unrun(self)
 
     @enable_ki_protection
     def finish(self, grace: float | None = None) -> None:
@@ -548,53 +405,14 @@ class Job(Generic[V]):
             reserve_stack()
         asker = current_task()
         task = asker if asker is not None and asker.job is self else None
-        self._finish(Cause(CauseKind.FINISHED, task, at=clock()), seconds)
-
-    def _finish(self, cause: Cause, grace: float) -> None:
-        if self.ended:
-            return
-        if self._run is None:
-            self._stop_record.ask(cause, -math.inf)
-            self._end_unrun()
-        elif self._finish_alone(cause, grace) and self._children is not None:
-            self._children.finish(cause, grace)
-
-    def _finish_alone(self, cause: Cause, grace: float) -> bool:
-        """Finish the job but not its children; return whether those are to be finished, too."""
-        by_oneshot = cause.task is not None and cause.task is self._oneshot
-        return self._run is not None and self._run.stop.finish(cause, grace, no_inits=by_oneshot or grace <= 0)
-
-    def _end_unrun(self) -> None:
-        """End a job that never ran."""
-        for task in self.tasks:
-            if not task.ended:
-                task._cancel_unrun()
-        if not self._ended:  # by an order of an observer
-            self._complete(contained=False)
-
-    def _cancelled_by_parent(self, cause: Cause) -> None:
-        if self._run is None:
-            return
-        self._run.stop.hurry()
-        if not self._run.is_finalizing() and not self._failed:
-            error = JobCancelledError("the parent job was cancelled")
-            self._run.stop.interrupt(CauseKind.PARENT, None, None, error, parent=cause, mapped=False)
-
-    def _finished_by_parent(self, cause: Cause, grace: float) -> Cause | None:
-        """Finish the job but not its children; return the cause for them, where they are to be finished, too."""
-        asked = Cause(CauseKind.PARENT, at=clock(), parent=cause)
-        return asked if self._finish_alone(asked, grace) else None
-
-    def _expire(self) -> None:
-        if self._run is not None:
-            self._run.expire()
+        finish_family(self, Cause(CauseKind.FINISHED, task, at=clock()), seconds)
 
     async def wait(self) -> JobState:
         """Wait until the job has ended, finalizers included; never raises for the job's failure."""
         if self.ended:
             await trio.lowlevel.checkpoint()
         else:
-            await self._get_waiters().ended.wait()
+            await waiters_of(self).ended.wait()
         return self._state
 
     async def wait_stopping(self) -> None:
@@ -602,7 +420,7 @@ class Job(Generic[V]):
         if self.stopping or self.ended:
             await trio.lowlevel.checkpoint()
             return
-        await self._get_waiters().stopping.wait()
+        await waiters_of(self).stopping.wait()
 
     def done_tasks(self) -> trio.MemoryReceiveChannel[Task]:
         """Return a channel that receives each task when its run loop has ended, and closes when the job has.
@@ -613,7 +431,7 @@ class Job(Generic[V]):
             send, receive = trio.open_memory_channel[Task](0)
             send.close()
             return receive
-        return self._get_waiters().subscribe()
+        return waiters_of(self).subscribe()
 
     @property
     def stopping(self) -> bool:
@@ -779,17 +597,6 @@ class Job(Generic[V]):
         if self._observers is not None:
             self._tell(JobStateChanged(self, old, new, clock()))
 
-    def _listen(self, global_entries: tuple[Entry, ...]) -> None:
-        """Take in the observers for all jobs; they missed the tasks that were added before."""
-        newcomers = Observers(global_entries, self.log)
-        if self._observers is None:
-            self._observers = newcomers
-        else:
-            self._observers.extend(global_entries)
-        for task in self.tasks:
-            if (order := newcomers.notify(TaskAdded(task, clock()))) is not None:
-                self._obey(order)
-
     def _tell(self, event: Event) -> None:
         """Let the observers hear of an event; only where there are any."""
         assert self._observers is not None
@@ -813,34 +620,11 @@ class Job(Generic[V]):
         else:  # out of `add_task`, to its caller
             raise order
 
-    def _task_failed(self, task: Task, failure: TaskError, *, survived: bool) -> None:
-        begin_with_user_code(failure.error)
-        if self._observers is not None:
-            self._tell(TaskFailed(task, failure, survived, clock()))
-        if survived:
-            self._report(write_contained, self, task, failure)
-
-    def _task_stalled(self, task: Task, since: float) -> None:
-        if self._observers is not None:
-            self._tell(TaskStalled(task, since, clock()))
-        self._report(report_stalled, task, since)
-
-    def _get_waiters(self) -> Waiters:
-        if self._waiters is None:
-            self._waiters = Waiters()
-            if self.stopping:
-                self._waiters.stopping.set()
-        return self._waiters
-
     def _forget(self, task: Task) -> None:
         self._steps_of_gone += task.steps
         self._left_work = self._left_work or not task.completed
         del self._tasks[task.index]
         task._let_go(ref(self))
-
-    @property
-    def _steps(self) -> int:
-        return self._steps_of_gone + sum(task.steps for task in self.tasks)
 
     def _set_ready(self) -> None:
         if self._on_ready is not None:
@@ -855,7 +639,7 @@ class Job(Generic[V]):
     def _tell_stopping(self) -> None:
         if self._waiters is not None:
             self._waiters.stopping.set()
-        if self._block is not None and self._failed:
+        if self._block is not None and self._stop_record.interrupted:
             self._block.cancel()
 
     @property
@@ -888,6 +672,12 @@ def _job_around() -> Job[Any] | None:
     """Return the job whose code is running, if that is in this trio run: contexts are copied into threads, too."""
     job = current_job()
     return job if job is not None and job._run is not None and job._run.is_here() else None
+
+
+def _checked_parent(parent: Job[Any] | None) -> Job[Any] | None:
+    if parent is not None and not isinstance(parent, Job):
+        raise TypeError(f"parent must be a Job or None, got {shown(parent)}")
+    return parent
 
 
 def _idle_clock(idle_timeout: float | IdleClock) -> IdleClock:

@@ -8,6 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..log import DEBUG, MORE
+from .outcome import is_cancelled_externally
+from .trio.clock import clock
+from .trio.tracebacks import begin_with_user_code
+from .words.events import TaskFailed, TaskStalled
 from .words.exceptions import JobError
 from .words.groups import holds_for
 from .words.records import TaskError
@@ -43,7 +47,7 @@ def write_contained(job: Job[Any], task: Task, failure: TaskError) -> None:
         task.log._write_own("warning", "task.failed", {**fields, **_traceback(job, [failure])})
 
 
-def report_stalled(task: Task, since: float) -> None:
+def write_stalled(task: Task, since: float) -> None:
     """Write that a task has been working for longer than it should."""
     task.log._write_own("warning", "task.stalled", {"seconds": round(trio.current_time() - since, 6)})
 
@@ -65,7 +69,7 @@ def report_end(job: Job[Any], *, contained: bool) -> None:
 
 def _raised(job: Job[Any], *, contained: bool) -> BaseException | None:
     """Return the error that the job raises, if any."""
-    if contained and not job._cancelled_externally:
+    if contained and not is_cancelled_externally(job):
         return None
     cause = job._stop_record.cause
     return job._stop_record.fatal or (cause.error if cause is not None else None)
@@ -82,7 +86,7 @@ def _summary(job: Job[Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {"state": verdict.state.value, "code": verdict.code}
     if verdict.started_at is not None and verdict.ended_at is not None:
         fields["seconds"] = round(verdict.ended_at - verdict.started_at, 6)
-    fields["steps"] = job._steps
+    fields["steps"] = _steps_of(job)
     if cause.error is not None:
         fields["error"] = _format_error(job, cause.error)
     if verdict.cut:
@@ -121,3 +125,23 @@ def _needs_no_traceback(job: Job[Any], failure: TaskError) -> bool:
 def _is_startup_failure(failure: TaskError) -> bool:
     oneshot = failure.task is not None and failure.task.index == 0
     return failure.phase is Phase.INIT or (oneshot and failure.phase is Phase.RUN)
+
+
+def report_failure(job: Job[Any], task: Task, failure: TaskError, *, survived: bool) -> None:
+    """Tell the observers of a job that a task of it failed, and its log if the job goes on in spite of that."""
+    begin_with_user_code(failure.error)
+    if job._observers is not None:
+        job._tell(TaskFailed(task, failure, survived, clock()))
+    if survived:
+        job._report(write_contained, job, task, failure)
+
+
+def report_stall(job: Job[Any], task: Task, since: float) -> None:
+    """Tell the observers and the log of a job that a task has been working since then without ending."""
+    if job._observers is not None:
+        job._tell(TaskStalled(task, since, clock()))
+    job._report(write_stalled, task, since)
+
+
+def _steps_of(job: Job[Any]) -> int:
+    return job._steps_of_gone + sum(task.steps for task in job.tasks)

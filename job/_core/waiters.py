@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
 from .task import Task
+
+if TYPE_CHECKING:
+    from .job import Job
 
 
 @final
@@ -45,3 +48,12 @@ class Waiters:
 
 def _is_read(channel: trio.MemorySendChannel[Task]) -> bool:
     return channel.statistics().open_receive_channels > 0
+
+
+def waiters_of(job: Job[Any]) -> Waiters:
+    """Return the waiters of a job, made when first asked for."""
+    if job._waiters is None:
+        job._waiters = Waiters()
+        if job.stopping:
+            job._waiters.stopping.set()
+    return job._waiters

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
+from ..report import report_failure
 from ..task import BETWEEN, DONE, Task
 from ..trio.calls import without_cancelled
 from ..words.exceptions import JobCancelledError, UnexpectedStopError
@@ -75,7 +76,7 @@ class Failures:
         failure = record(task, phase, error)
         if task._failure is None:
             task._failed_with(failure)
-        self._job._task_failed(task, failure, survived=contained)
+        report_failure(self._job, task, failure, survived=contained)
         return failure
 
     def _contain(self, task: Task, phase: Phase, error: BaseException) -> TaskError:
@@ -85,7 +86,7 @@ class Failures:
     def note(self, task: Task, phase: Phase, error: Exception) -> None:
         """Record an error of a task that does not change the job's end."""
         failure = self._contain(task, phase, error)
-        self._job._task_failed(task, failure, survived=task.policy is StopPolicy.CONTAIN)
+        report_failure(self._job, task, failure, survived=task.policy is StopPolicy.CONTAIN)
 
     def loop_returned(self, task: Task) -> None:
         """Record that a task's run loop has come to its end by itself, or was stopped at a step."""
@@ -128,7 +129,7 @@ class Failures:
             failure = self._stop.interrupt(CauseKind.FINALIZE, task, Phase.FINALIZE, error)
         if task._failure is None:
             task._failed_with(failure)
-        self._job._task_failed(task, failure, survived=contained)
+        report_failure(self._job, task, failure, survived=contained)
 
     def came_last(self, error: BaseException) -> None:
         """Record what came when all was over; alone it makes the job CANCELLED."""

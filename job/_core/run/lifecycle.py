@@ -27,6 +27,7 @@ import trio
 from trio import open_nursery
 from trio.lowlevel import enable_ki_protection
 
+from ..family import detach
 from ..task import BETWEEN, DONE, Task
 from ..trio.drive import COMPLETED, drive_rest
 from ..trio.time_slice import time_slice
@@ -164,7 +165,7 @@ class JobRun:
             if parent.is_here():
                 parent.stop.child_started(job)
             else:
-                job._detach()
+                detach(job)
         if job._children is not None:
             job._children.leave_other_runs()
         self.stop.recheck()
