@@ -3,7 +3,7 @@
 Try `python -m examples.balancer --upstream 127.0.0.1:8001 --upstream 127.0.0.1:8002` and `curl http://127.0.0.1:8080/`.
 
 An upstream that does not answer costs a client nothing: the connection goes to another, and the checks keep it out until
-it is back. SIGTERM leaves the connections 20 seconds to end by themselves.
+it is back. SIGTERM leaves the connections 20 seconds to end by themselves; those at rest for two seconds it closes.
 """
 
 import argparse
@@ -19,7 +19,7 @@ def connection(balancer: Balancer, client: net.Stream) -> job.Job[net.Stream]:
     """Build the job of one connection."""
     j: job.Job[net.Stream] = job.Job(name=f"balance {client.peer}", quiet=[NoUpstreamError])
     j.add_oneshot_task(balancer.connect_task(attempts=3, timeout=2))
-    j.add_task(net.relay_task(client))
+    j.add_task(net.relay_task(client, drain_idle=2))
     return j
 
 

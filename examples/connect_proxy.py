@@ -70,7 +70,6 @@ async def tunnel(client: net.Stream, allow: reach.Allow | None, task: job.Task) 
     except net.PEER_FAULTS as error:
         with suppress(*net.PEER_FAULTS):
             await client.send_all(answer(STATUS.get(type(error), HTTPStatus.BAD_GATEWAY)))
-            await client.send_eof()  # that was all: what a failed job has to say is cut else
             await client.send_eof()  # that was all; without an end said, a connection that fails is cut
         raise
     await client.send_all(answer(HTTPStatus.OK))
@@ -95,7 +94,7 @@ def connection(client: net.Stream, *, allow: reach.Allow | None = None) -> job.J
     """Build the job of one client. It may lead anywhere, unless `allow` says what it may connect to."""
     j: job.Job[net.Stream] = job.Job(name=f"CONNECT {client.peer}")
     j.add_oneshot_task(partial(tunnel, client, allow))
-    j.add_task(net.relay_task(client))
+    j.add_task(net.relay_task(client, drain_idle=2))
     return j
 
 

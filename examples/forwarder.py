@@ -2,7 +2,8 @@
 
 Try `python -m examples.forwarder --to 127.0.0.1:80` and `curl http://127.0.0.1:8080/`. An address is `host:port`, `:port` or
 `unix:path`. One line per connection tells how it ended. SIGTERM closes the listener and leaves the connections `--grace`
-seconds to end by themselves. `docs/tutorial/forwarder.md` builds it step by step.
+seconds to end by themselves; those at rest for two seconds, as pooled ones are, it closes in good order.
+`docs/tutorial/forwarder.md` builds it step by step.
 """
 
 import argparse
@@ -17,7 +18,7 @@ def connection(upstream: net.Endpoint, client: net.Stream) -> job.Job[net.Stream
     """Build the job of one connection."""
     j: job.Job[net.Stream] = job.Job(name=f"forward {client.peer}")
     j.add_oneshot_task(upstream.connect_task)
-    j.add_task(net.relay_task(client, idle_timeout=600, half_close_timeout=30))
+    j.add_task(net.relay_task(client, idle_timeout=600, half_close_timeout=30, drain_idle=2))
     return j
 
 

@@ -50,7 +50,7 @@ def connection(client: net.Stream, *, allow: reach.Allow | None = None) -> job.J
     """Build the job of one client. It may lead anywhere, unless `allow` says what it may connect to."""
     j: job.Job[net.Stream] = job.Job(name=f"SOCKS {client.peer}")
     j.add_oneshot_task(partial(tunnel, client, allow))
-    j.add_task(net.relay_task(client))
+    j.add_task(net.relay_task(client, drain_idle=2))
     return j
 
 

@@ -59,6 +59,19 @@ def test_drain(forwarder: Program) -> None:
     assert forwarder.result()[0] == 0
 
 
+def test_client_at_rest(upstream: str) -> None:
+    """After SIGTERM a client that asks for nothing sees a clean end, long before the grace of 20 seconds is over."""
+    with running("forwarder", "--listen", "127.0.0.1:0", "--to", upstream) as forwarder:
+        with connect(forwarder.address) as client:
+            receive(client, 6)
+            forwarder.terminate()
+            assert client.recv(1) == b""
+        record = forwarder.ended()
+        assert (record["reason"], record["closed_by"]) == ("drained", "proxy")
+        assert record["relay_seconds"] < 15
+        assert forwarder.result()[0] == 0
+
+
 def test_cut_at_the_end_of_the_grace(upstream: str) -> None:
     """A connection that does not end is cut after `--grace` seconds and is `drained`; the exit code is 0 all the same."""
     with running("forwarder", "--listen", "127.0.0.1:0", "--to", upstream, "--grace", "0") as forwarder:
