@@ -13,14 +13,17 @@ READY := $(VENV)/.ready
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test docs bench soak clean
+.PHONY: help demo queue-demo test docs bench soak clean
 
 help: ## show this list
 	@echo 'Usage: make TARGET [PYTHON=python3]'
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 demo: $(READY) ## run the image balancer on loopback, with pictures from IMAGES=DIR or its own
 	@$(PY) -m examples.tcpbalancer demo $(if $(IMAGES),--images "$(IMAGES)")
+
+queue-demo: $(READY) ## resize pictures through a queue: redis-server, two workers, one is killed
+	@$(PY) -m examples.resize_queue_demo
 
 test: $(READY) ## check all that must hold: lint, format, types, tests, coverage, docs
 	@$(PY) -m tests.queue.redis_server
