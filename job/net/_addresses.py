@@ -16,12 +16,12 @@ _UNIX: Final = "unix:"
 _LARGEST_PORT: Final = 65535
 _IP: Final = frozenset({int(socket.AF_INET), int(socket.AF_INET6)})
 UNKNOWN: Final = "unknown"
-"""The address of a stream that does not tell it."""
+"""The address of a stream that cannot tell its own."""
 
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A host and a port. No host means all interfaces to whoever listens, and this machine to whoever dials."""
+    """A host and a port. No host means all interfaces when listening, and this machine when dialing."""
 
     host: str | None
     port: int
@@ -31,11 +31,11 @@ class TcpAddress:
 
     @property
     def numeric(self) -> tuple[socket.AddressFamily, tuple[Any, ...]] | None:
-        """The family and the socket address, where the host is a number and there is nothing to look up."""
+        """The family and the socket address if the host is numeric; None if it must be resolved."""
         return _numeric(self.host or "", self.port)
 
 
-@lru_cache(maxsize=1024)  # asked for at each dial
+@lru_cache(maxsize=1024)  # called for each dial
 def _numeric(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...]] | None:
     try:
         ip = ipaddress.ip_address(host)
@@ -43,7 +43,7 @@ def _numeric(host: str, port: int) -> tuple[socket.AddressFamily, tuple[Any, ...
         return None
     if ip.version == 4:
         return socket.AF_INET, (str(ip), port)
-    # A zone is the name of an interface: for the resolver.
+    # A zone is the name of an interface, for the resolver to look up.
     return None if ip.scope_id else (socket.AF_INET6, (str(ip), port, 0, 0))
 
 
@@ -61,10 +61,10 @@ Address: TypeAlias = TcpAddress | UnixAddress
 
 
 def parse_address(address: str) -> Address:
-    """Read an address.
+    """Parse an address.
 
     Raises:
-        TypeError: it is no str.
+        TypeError: it is not a str.
         ValueError: it has none of the four forms.
     """
     check.str_("address", address)
@@ -99,19 +99,19 @@ def _is_name(host: str) -> bool:
 
 
 def join(host: str, port: int) -> str:
-    """Write a host and a port as one address."""
+    """Return a host and a port as one address."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def written(family: int, name: Any) -> str:
-    """Write what the socket module calls an address (getsockname, getpeername, accept) in the form of the argument."""
+    """Return an address of the socket module (getsockname, getpeername, accept) in the form that users write."""
     if family in _IP:
         return join(name[0], name[1])
     return _UNIX + (name.decode(errors="backslashreplace") if isinstance(name, bytes) else name)
 
 
 def host_of(address: str) -> str | None:
-    """Return the host in an address, for TLS to check; None where there is none."""
+    """Return the host in an address, for TLS to check; None if there is none."""
     try:
         parsed = parse_address(address)
     except ValueError:
@@ -120,10 +120,10 @@ def host_of(address: str) -> str | None:
 
 
 def named(error: OSError | UnicodeError, address: Address) -> OSError:
-    """Return what the socket module raised with the address in it, which it leaves out or has in a form of its own."""
-    if isinstance(error, UnicodeError):  # an empty label, or one of more than 63 letters: no resolver is asked
+    """Return an error of the socket module with the address in its message: the module leaves it out, or uses another form."""
+    if isinstance(error, UnicodeError):  # a label that is empty or longer than 63 letters: no resolver is asked
         return socket.gaierror(socket.EAI_NONAME, "no name of a host", str(address))
-    if error.errno is None:  # how it words a unix path that is too long
+    if error.errno is None:  # a unix path that is too long
         return OSError(errno.ENAMETOOLONG, str(error), str(address))
-    reason = os.strerror(error.errno) if error.errno > 0 else error.strerror  # name resolution has numbers of its own
+    reason = os.strerror(error.errno) if error.errno > 0 else error.strerror  # negative: an error of name resolution
     return type(error)(error.errno, reason, str(address))

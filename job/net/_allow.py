@@ -1,4 +1,4 @@
-"""Which addresses a dial may connect to: the option `allow`, asked of addresses and never of names."""
+"""The option `allow`: the addresses that a dial may connect to. It is asked about addresses, never about names."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from ._addresses import Address, TcpAddress, UnixAddress
 IpAddress: TypeAlias = IPv4Address | IPv6Address
 Allow: TypeAlias = Callable[[IpAddress, int], object]
 Target: TypeAlias = tuple[int, Any]
-"""A family and a socket address, as `connect` wants them."""
+"""A family and a socket address, as `connect` takes them."""
 
 _LOOPBACK: Final[Mapping[int, IpAddress]] = {4: IPv4Address("127.0.0.1"), 6: IPv6Address("::1")}
 
 
 def checked_allow(allow: object) -> Allow | None:
-    """Return what was given as `allow` as one function; networks become one that looks for the address in them."""
+    """Return `allow` as a function; for networks, one that looks for the address in them."""
     if allow is None:
         return None
     if callable(allow):
-        return check.plain("allow", allow)  # a coroutine is true, so an async one would permit everything
+        return check.plain("allow", allow)  # a coroutine is truthy, so an async function would permit everything
     if isinstance(allow, str | bytes) or not isinstance(allow, Iterable):
         raise TypeError(f"allow must be a function (ip_address, port) or an iterable of networks, got {allow!r}")
     networks = [_network(each) for each in allow]
@@ -43,7 +43,7 @@ def permitted(allow: Allow | None, address: Address, targets: list[Target]) -> l
     """Return the targets that a dial of `address` may connect to.
 
     Raises:
-        PermissionError: there is none.
+        PermissionError: none is permitted.
     """
     if allow is None:
         return targets
@@ -54,10 +54,10 @@ def permitted(allow: Allow | None, address: Address, targets: list[Target]) -> l
 
 
 def check_at_once(allow: Allow | None, address: Address | str) -> None:
-    """Ask of an address that needs no look-up. One that has no IP address, a unix socket, is not among those permitted.
+    """Check an address that needs no look-up. A unix socket has no IP address, so it is never permitted.
 
     Raises:
-        PermissionError: it is refused.
+        PermissionError: the address is refused.
     """
     if isinstance(address, UnixAddress):
         permitted(allow, address, [])
@@ -66,10 +66,10 @@ def check_at_once(allow: Allow | None, address: Address | str) -> None:
 
 
 def _ip(target: Target) -> IpAddress:
-    """Return the address that is connected to, however it was written.
+    """Return the address that is really connected to, however it was written.
 
-    Not its interface, nor the IPv6 form of one that is IPv4 (RFC 4291, 2.5.5.2); and to connect to no address in particular
-    is to connect to this machine.
+    It has no interface, an IPv4 address in IPv6 form (RFC 4291, 2.5.5.2) is the IPv4 address, and the unspecified address is
+    loopback.
     """
     ip = ip_address(target[1][0].partition("%")[0])
     if isinstance(ip, IPv6Address):

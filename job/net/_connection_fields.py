@@ -1,4 +1,4 @@
-"""The fields of a connection: what the toolkit puts into those of its job, and so into its `job.ended`."""
+"""The fields of a connection: what the toolkit adds to the fields of its job, and so to its `job.ended`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING: Final = object()
 
 @final
 class ConnectionFields:
-    """Fields of a job that are filled in, again and again if need be. What the program has set itself stays."""
+    """Fields of a job that may be filled again and again. A value that the program has set itself stays."""
 
     __slots__ = ("_fields", "_filled")
 
@@ -28,7 +28,7 @@ class ConnectionFields:
         self._filled: dict[str, Any] = {}
 
     def fill(self, **facts: Any) -> None:
-        """Fill in fields."""
+        """Set fields, except those that the program has set."""
         for name, fact in facts.items():
             if name not in self._fields or self._fields[name] is self._filled.get(name, _NOTHING):
                 self._fields[name] = self._filled[name] = fact
@@ -36,7 +36,7 @@ class ConnectionFields:
 
 @final
 class DialFields:
-    """How a job came to its upstream, or did not: which one, after how many dials, how many seconds these took."""
+    """The fields about a job's dials: which upstream, how many attempts, how many seconds they took."""
 
     __slots__ = ("_attempts", "_connection_fields", "_seconds")
 
@@ -47,7 +47,7 @@ class DialFields:
 
     @contextmanager
     def attempt(self, upstream: str) -> Iterator[None]:
-        """Tell of the attempt to connect that is made in this block, however it ends."""
+        """Record the attempt to connect that is made in the block, however it ends."""
         started_at = trio.current_time()
         self._attempts += 1
         try:
@@ -62,7 +62,7 @@ _dials: Final[WeakKeyDictionary[Job[Any], DialFields]] = WeakKeyDictionary()
 
 
 def dials_of(j: Job[Any]) -> DialFields:
-    """Return the fields for all dials that the tasks of a job make by hand; each dial adds to them."""
+    """Return the fields for all dials that the tasks of a job make themselves; each dial adds to them."""
     connection_fields = _dials.get(j)
     if connection_fields is None:
         connection_fields = _dials[j] = DialFields(j)
@@ -70,7 +70,7 @@ def dials_of(j: Job[Any]) -> DialFields:
 
 
 class Transfer(Protocol):
-    """What is told of a stream."""
+    """What is read of a stream."""
 
     @property
     def peer(self) -> str: ...
@@ -82,7 +82,7 @@ class Transfer(Protocol):
 
 @final
 class ConnectionEnd:
-    """Tells of the end of a connection. It has no reference to the job: that would be a cycle."""
+    """Fills in the end of a connection. It does not refer to the job: that would be a cycle."""
 
     __slots__ = ("stream",)
 
@@ -101,5 +101,5 @@ class ConnectionEnd:
 
 
 def fill_client(j: Job[Any], stream: Transfer, *, listener: str, queue_time: float) -> None:
-    """Tell which client came, and where."""
+    """Record which client came, and where."""
     ConnectionFields(j).fill(client=stream.peer, listener=listener, queue_time=queue_time)

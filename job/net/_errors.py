@@ -1,4 +1,4 @@
-"""The errors of the network toolkit, and which of them are the peer's doing."""
+"""The errors of the network toolkit, and which of them are a peer's fault."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .._core.words.exceptions import JobError
 
 
 class ProtocolError(JobError):
-    """The peer sent what its protocol does not allow.
+    """The peer sent something that its protocol does not allow.
 
-    Raised where a peer's bytes cannot be what was agreed: a handshake that is too long or ends early, an EOF inside a
-    frame, a payload that does not decode. Close the connection: where its next message would begin is not known.
+    Raised if a peer's bytes cannot be what was agreed: a handshake that is too long or ends early, an EOF inside a frame, a
+    payload that does not decode. Close the connection: it is not known where its next message would begin.
     """
 
 
@@ -23,8 +23,8 @@ class ProtocolError(JobError):
 class FrameError(ProtocolError):
     """A frame is longer than `max_frame`, or its end is missing.
 
-    Raised on receiving, before anything is allocated for it (close the connection), and on sending, before anything is
-    written (send less, or agree on a larger `max_frame` with the peer: both sides must have it).
+    Raised when receiving, before anything is allocated for the frame: close the connection. Raised when sending, before
+    anything is written: send less, or set a larger `max_frame` on both sides.
     """
 
 
@@ -32,25 +32,25 @@ class FrameError(ProtocolError):
 class ConnectTimeoutError(JobError, TimeoutError):
     """A connection was not up, TLS handshake included, within its time.
 
-    Look whether the address is reachable, try another one, or give it more time. It is an `OSError` as well, as all
-    `TimeoutError`s are.
+    Check whether the address is reachable, try another one, or allow more time. It is also an `OSError`, as every
+    `TimeoutError` is.
     """
 
 
 @final
 class NoUpstreamError(JobError):
-    """The balancer has no upstream to offer: all are ejected or at their limit, or it has none at all.
+    """The balancer has no upstream to offer: all are ejected or at their limit, or there are none.
 
-    Raised at once by `lease` and `connect_task`, and by `acquire` when its timeout has passed. Tell the client to come
-    back later; add upstreams, raise their limits, or wait longer.
+    Raised at once by `lease` and `connect_task`, and by `acquire` after its timeout. Tell the client to come back later; add
+    upstreams, raise their limits, or wait longer.
     """
 
 
 @final
 class Reject(JobError):  # noqa: N818 - it is an answer more than an error
-    """A client is turned away: returned or raised by the `build_job` of `serve`.
+    """A client is rejected: return or raise this in the `build_job` of `serve`.
 
-    The client is closed, and the log gets one quiet `client.rejected` with the reason. It is no fault of anything.
+    The client is closed, and the log gets one quiet `client.rejected` with the reason.
 
     Args:
         reason: why, for the log: `"acl"`, say.
@@ -67,11 +67,11 @@ PEER_FAULTS: Final[tuple[type[Exception], ...]] = (
     ProtocolError,
     ConnectTimeoutError,
 )
-"""What a peer, or the way to it, can do to us: worth a quiet line, never a traceback. For `quiet=` and `except`."""
+"""Errors caused by a peer, or the network: worth a quiet line, never a traceback. For `quiet=` and `except`."""
 
 
 def with_causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error and what it was raised from, each once: a program may tie its causes into a ring."""
+    """Yield an error and its chain of causes, each once: a program may make the chain a ring."""
     seen: set[int] = set()
     each: BaseException | None = error
     while each is not None and id(each) not in seen:

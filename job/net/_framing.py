@@ -1,6 +1,6 @@
-"""What is between two messages: a header of 4 bytes, big-endian, that says how long the payload after it is.
+"""The framing of messages: a header of 4 bytes, big-endian, with the length of the payload after it.
 
-The one place that reads and writes it: `frames` is its public side, the inbox of a stream its other user.
+The only code that reads and writes it; used by `frames`, which is public, and by the inbox of a stream.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ MAX_FRAME: Final = 1024 * 1024
 """The longest payload, in bytes, unless another limit is given."""
 
 LONGEST: Final = 2**32 - 1
-"""The longest payload that a header can tell of."""
+"""The longest payload that a header can announce."""
 
 BytesLike: TypeAlias = bytes | bytearray | memoryview
 
@@ -22,13 +22,13 @@ _HEADER: Final = struct.Struct(">I")
 
 
 def check_bytes(name: str, value: object) -> None:
-    """Refuse what is no bytes, in any of their types."""
+    """Refuse an object that is not bytes, bytearray or memoryview."""
     if not isinstance(value, bytes | bytearray | memoryview):
         raise TypeError(f"{name} must be bytes, bytearray or memoryview, got {value!r}")
 
 
 def as_bytes(payload: BytesLike) -> bytes:
-    """Return a payload as bytes, without a copy where it is some."""
+    """Return a payload as bytes, without a copy if it is bytes."""
     return payload if isinstance(payload, bytes) else bytes(payload)
 
 
@@ -42,10 +42,10 @@ def frame_of(payload: BytesLike, max_frame: int) -> bytes:
 
 
 def checked_length(payload: BytesLike, max_frame: int) -> int:
-    """Return how many bytes a payload has.
+    """Return the length of a payload in bytes.
 
     Raises:
-        FrameError: they are too many.
+        FrameError: it is too long.
     """
     # Not len(): a memoryview counts items, which need not be bytes.
     length = payload.nbytes if isinstance(payload, memoryview) else len(payload)
@@ -55,7 +55,7 @@ def checked_length(payload: BytesLike, max_frame: int) -> int:
 
 
 def end_of_frame(buffer: bytearray, start: int, max_frame: int) -> int | None:
-    """Return where the frame ends that begins at `start`; None where not all of it is there yet.
+    """Return the end of the frame that begins at `start`; None if it is not complete.
 
     Raises:
         FrameError: its header claims more than `max_frame`.
@@ -71,6 +71,6 @@ def end_of_frame(buffer: bytearray, start: int, max_frame: int) -> int | None:
 
 def payload_in(buffer: bytearray, start: int, end: int) -> bytes:
     """Return the payload of the frame from `start` to `end`, copied once."""
-    # The view must be gone before the buffer is cut: a bytearray in use cannot shrink.
+    # The view must be released before the buffer is cut: an exported bytearray cannot be resized.
     with memoryview(buffer) as view:
         return bytes(view[start + _HEADER.size : end])

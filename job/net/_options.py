@@ -19,7 +19,7 @@ _ON_LIMIT: Final = ("wait", "queue", "reject")
 
 
 class Transport(Protocol):
-    """Another network than the kernel's: in memory, or sockets that a program hands in."""
+    """A network other than the kernel's: in memory, or sockets that a program hands in."""
 
     async def dial(self, address: str, /) -> trio.abc.Stream:
         """Connect to an address."""
@@ -32,7 +32,7 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What `Endpoint` was given, its address aside."""
+    """The options of `Endpoint`, without its address."""
 
     limit: int | None
     on_limit: OnLimit
@@ -67,6 +67,6 @@ class Options:
 
 
 def check_methods(name: str, value: object, *methods: str) -> None:
-    """Refuse what is neither None nor has these methods."""
+    """Refuse an object that is not None and lacks one of these methods."""
     if value is not None and not all(callable(getattr(value, method, None)) for method in methods):
         raise TypeError(f"{name} must have the methods {' and '.join(methods)}, or be None, got {value!r}")

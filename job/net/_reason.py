@@ -1,6 +1,6 @@
-"""Why a connection ended, and who ended it: two words for every log line and every metric.
+"""Why a connection ended, and which side ended it: two words for every log line and every metric.
 
-Tables only; the relay and the verdict of a job are read through them.
+Tables, and functions that read an error, a verdict or a relay's result through them.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class EndReason(StrEnum):
     """Why a connection ended. HAProxy's termination state is the model."""
 
     EOF = "eof"
-    """Both sides said all they had to say."""
+    """Both sides have sent everything."""
     RESET = "reset"
     """A side broke the connection."""
     TLS_TRUNCATED = "tls_truncated"
-    """A side ended its TLS connection without saying so: bytes may be missing."""
+    """A side ended its TLS connection without a close_notify: bytes may be missing."""
     CONNECT_FAILED = "connect_failed"
     """The upstream could not be reached."""
     TIMEOUT_CONNECT = "timeout_connect"
@@ -43,9 +43,9 @@ class EndReason(StrEnum):
     PROTOCOL_ERROR = "protocol_error"
     """A side sent what its protocol does not allow."""
     DRAINED = "drained"
-    """The proxy shut down in good order, and the connection was cut or ended for that."""
+    """The proxy was stopped gracefully, and the connection was ended or cut for that."""
     CANCELLED = "cancelled"
-    """The proxy cancelled the connection, for any other cause."""
+    """The proxy cancelled the connection for any other cause."""
     LIMIT = "limit"
     """There was no place for the connection."""
     NO_UPSTREAM = "no_upstream"
@@ -55,14 +55,14 @@ class EndReason(StrEnum):
 
 
 class Side(StrEnum):
-    """Who ended a connection."""
+    """The side that ended a connection."""
 
     CLIENT = "client"
     UPSTREAM = "upstream"
     PROXY = "proxy"
 
 
-# Who ends a connection for these reasons. For the others either side may have.
+# The side that ends a connection for each of these reasons. For the others it may be either peer.
 _SIDES: Final[Mapping[EndReason, Side]] = MappingProxyType(
     {
         EndReason.CONNECT_FAILED: Side.UPSTREAM,
@@ -77,8 +77,8 @@ _SIDES: Final[Mapping[EndReason, Side]] = MappingProxyType(
     }
 )
 
-# The first row that fits an error, or anything that it was raised from, has the reason. A truncation comes before the
-# errors of TLS, of which it is one, and those before OSError, which they are.
+# The first row that matches an error, or anything it was raised from, has the reason. Subclasses come before their bases:
+# SSLEOFError is an SSLError, and that is an OSError.
 _REASONS: Final[tuple[tuple[type[BaseException], EndReason], ...]] = (
     (ConnectTimeoutError, EndReason.TIMEOUT_CONNECT),
     (NoUpstreamError, EndReason.NO_UPSTREAM),
@@ -90,13 +90,13 @@ _REASONS: Final[tuple[tuple[type[BaseException], EndReason], ...]] = (
     (trio.EndOfChannel, EndReason.EOF),
 )
 
-# An error of any other type is our own, whatever it was raised from.
+# An error of any other type is a fault of our own, whatever it was raised from.
 _TOLD: Final = tuple(kind for kind, _ in _REASONS)
 
-# In a oneshot, which connects, a peer that breaks off is one that could not be reached.
+# In a oneshot, which connects, a peer that breaks the connection could not be reached.
 _BREAKS: Final = frozenset({EndReason.RESET, EndReason.TLS_TRUNCATED})
 
-# Kinds of cause that need no look at the error. Those of a job that ended well come second: a drain, unless nobody asked.
+# Kinds of cause for which the error does not matter; the second table is for jobs that ended well.
 _INTERRUPTED: Final[Mapping[CauseKind, EndReason]] = MappingProxyType(
     {
         CauseKind.IDLE: EndReason.TIMEOUT_IDLE,
@@ -118,11 +118,11 @@ _ENDED_WELL: Final[Mapping[CauseKind, EndReason]] = MappingProxyType(
 
 
 def end_reason(j: Job[Any]) -> EndReason:
-    """Return why the connection of an ended job ended: its relay's reason, where it had a relay, else by its verdict.
+    """Return why the connection of an ended job ended: its relay's reason if it had a relay, else by its verdict.
 
     Raises:
         JobStateError: the job has not ended, and has no relay that has.
-        TypeError: it is no Job.
+        TypeError: `j` is not a Job.
     """
     if not isinstance(j, Job):
         raise TypeError(f"j must be a Job, got {j!r}")
@@ -136,7 +136,7 @@ def end_reason(j: Job[Any]) -> EndReason:
 
 
 def _told(result: object) -> EndReason | None:
-    """Return the reason that a relay's result tells; any other result is the program's own, whatever it does when asked."""
+    """Return the reason in a relay's result; None for a result of the program's own, which may raise anything when asked."""
     with suppress(Exception):
         reason = getattr(result, "reason", None)
         return reason if isinstance(reason, EndReason) else None
@@ -144,12 +144,12 @@ def _told(result: object) -> EndReason | None:
 
 
 def side_of(reason: EndReason) -> Side | None:
-    """Return who ends a connection for this reason; None where the reason does not tell."""
+    """Return the side that ends a connection for this reason; None if the reason does not tell."""
     return _SIDES.get(reason)
 
 
 def reason_of_verdict(verdict: Verdict, *, connected: bool) -> EndReason:
-    """Read a verdict; `connected`: the oneshot, which connects, was done."""
+    """Return the reason by a verdict; `connected`: the oneshot, which connects, was done."""
     cause = verdict.cause
     if verdict.state is JobState.DONE:
         return EndReason.DRAINED if verdict.cut else _ENDED_WELL[cause.kind]
@@ -159,7 +159,7 @@ def reason_of_verdict(verdict: Verdict, *, connected: bool) -> EndReason:
 
 
 def reason_of_fault(error: BaseException) -> EndReason:
-    """Read an error: the fault of a peer as what it is, any other as one of our own."""
+    """Return the reason by an error: the row of a peer's fault, PROXY_ERROR for any other."""
     if not holds_for(_TOLD, error):
         return EndReason.PROXY_ERROR
     found = [each for leaf in leaves(error) for each in with_causes(leaf)]

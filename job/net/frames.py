@@ -1,7 +1,7 @@
 """Frames on a byte stream, without I/O: a length of 4 bytes, big-endian, then the payload of that many bytes.
 
-`encode` makes one, a `Decoder` takes them apart again however the bytes were cut on the way, and a `Codec` turns values
-into frames and payloads into values. For a stream that does it all, give `Endpoint` a codec.
+`encode` makes a frame, a `Decoder` takes them apart however the bytes were cut on the way, and a `Codec` turns values into
+payloads and back. For a stream that does all of it, give `Endpoint` a codec.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ def encode(payload: BytesLike, *, max_frame: int = MAX_FRAME) -> bytes:
 
 @final
 class Decoder:
-    """Takes a stream of bytes apart into the payloads of its frames, wherever the stream was cut.
+    """Takes a stream of bytes apart into the payloads of its frames, however the stream was cut.
 
-    The work is linear in the bytes fed, in many small pieces as in one large one. What a header claims is never
-    allocated: a frame grows as its bytes arrive, and one that would be too long is refused at its header. After such a
-    header the stream cannot be read any further: every later call raises.
+    The work is linear in the bytes fed, in many small pieces as in one large one. The length in a header is never allocated:
+    a frame grows as its bytes arrive, and one that would be too long is refused at its header. After such a header the stream
+    cannot be read any further, and every later call raises.
 
     Args:
         max_frame: the longest payload that is taken, in bytes.
@@ -69,17 +69,17 @@ class Decoder:
         self._buffer = bytearray()
 
     def feed(self, data: BytesLike) -> list[bytes]:
-        """Take the next bytes of the stream and return the payloads that they complete, in order.
+        """Take the next bytes of the stream, and return the payloads that they complete, in order.
 
-        Where a header that claims too much comes behind good frames, those are returned and the next call raises. So
-        before waiting for more bytes it is worth a `feed(b"")`.
+        If a header that is too long follows good frames, those are returned and the next call raises. So call `feed(b"")`
+        before waiting for more bytes.
 
         Raises:
             FrameError: the next frame is longer than `max_frame`.
             TypeError: `data` is not bytes-like.
         """
         check_bytes("data", data)
-        self._check_header()  # what comes after a bad one is not kept
+        self._check_header()  # nothing after a bad one is kept
         self._buffer += data
         payloads = self._take_payloads()
         if not payloads:
@@ -92,10 +92,10 @@ class Decoder:
         return not self._buffer
 
     def close(self) -> None:
-        """Say that the stream has ended. May be called any number of times.
+        """Mark the end of the stream. May be called any number of times.
 
         Raises:
-            FrameError: it ended inside a frame, or at one that is too long.
+            FrameError: the stream ended inside a frame, or at one that is too long.
         """
         self._check_header()
         if self._buffer:
@@ -107,7 +107,7 @@ class Decoder:
     def _take_payloads(self) -> list[bytes]:
         payloads: list[bytes] = []
         start = 0
-        with suppress(FrameError):  # a bad header stays at the front, where the next look finds it
+        with suppress(FrameError):  # a bad header stays at the front, where the next call finds it
             while (end := end_of_frame(self._buffer, start, self._max_frame)) is not None:
                 payloads.append(payload_in(self._buffer, start, end))
                 start = end
@@ -118,11 +118,11 @@ class Decoder:
 
 @final
 class Codec(Generic[T]):
-    """Turns payloads of one type into frames and back.
+    """Turns values of one type into payloads of frames, and back.
 
-    Bytes go as they are. Any other type that msgspec knows (str, int, dict[str, int], a dataclass, a msgspec.Struct, a
-    union …) goes as MessagePack, and what arrives is checked against the type. Nothing is ever pickled, so a peer can
-    send a wrong value but no code. A codec holds no state of a stream: one serves any number of them.
+    Bytes are sent as they are. Any other type that msgspec supports (str, int, dict[str, int], a dataclass, a msgspec.Struct,
+    a union …) is sent as MessagePack, and what arrives is checked against the type. Nothing is ever pickled, so a peer can
+    send a wrong value but no code. A codec holds no state of a stream: one can serve any number of them.
 
     Args:
         type: the type of the payloads.
@@ -140,7 +140,7 @@ class Codec(Generic[T]):
     @overload
     def __init__(self, type: builtins.type[T], *, max_frame: int = ...) -> None: ...
     @overload
-    # For what is a type to msgspec and not to a type checker: unions, Annotated, Literal …
+    # For what msgspec takes as a type but a type checker does not: unions, Annotated, Literal …
     def __init__(self: Codec[Any], type: Any, *, max_frame: int = ...) -> None: ...
     def __init__(self, type: Any = bytes, *, max_frame: int = MAX_FRAME) -> None:
         self._max_frame = _checked_limit(max_frame)
@@ -159,11 +159,11 @@ class Codec(Generic[T]):
         return self._max_frame
 
     def encode(self, payload: T) -> bytes:
-        """Return the inside of the frame that carries `payload`. That it is of the type is for the peer to check.
+        """Return `payload` encoded, without the frame around it. The peer checks that it is of the type.
 
         Raises:
             FrameError: it is longer than `max_frame`.
-            TypeError: it is nothing that can be encoded.
+            TypeError: it cannot be encoded.
         """
         encoded = self._encode(payload)
         check_bytes("payload", encoded)
@@ -171,7 +171,7 @@ class Codec(Generic[T]):
         return as_bytes(encoded)
 
     def decode(self, payload: BytesLike) -> T:
-        """Return the value that `payload`, the inside of one frame, stands for.
+        """Return the value that `payload`, the contents of one frame, stands for.
 
         Raises:
             ProtocolError: it does not decode to the type.
@@ -193,7 +193,7 @@ def _same(payload: Any) -> Any:
 
 
 def _msgpack(type: Any) -> _Both:
-    """Build the two directions of MessagePack for `type`."""
+    """Return the encoder and the decoder of MessagePack for `type`."""
     try:
         import msgspec
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Which errors of an accept mean what, and who hears of them."""
+"""Errors of accept, and the log lines about them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ TRANSIENT_ACCEPT_ERRNOS: Final = frozenset(
     for name in ("ECONNABORTED", "EPROTO", "EPERM", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH")
     if hasattr(errno, name)
 )
-"""The client is gone again, or may not come in: the next one, please (accept(2))."""
+"""The client is gone, or was refused by the host: accept the next one (accept(2))."""
 
 SLEEP_TIME: Final = 0.1
-"""Seconds to wait where nothing else can be done; trio's serve_listeners waits as long."""
+"""Seconds to wait if a client cannot even be rejected; the same as in trio's serve_listeners."""
 
 _LOG_INTERVAL: Final = 1.0
 _LIMIT_INTERVAL: Final = 10.0
@@ -30,7 +30,7 @@ _LIMIT_INTERVAL: Final = 10.0
 
 @final
 class RateLimitedLog:
-    """Writes of shortages, a line a second at most."""
+    """Logs shortages, at most one line a second."""
 
     __slots__ = ("_count", "_log", "_next")
 
@@ -40,7 +40,7 @@ class RateLimitedLog:
         self._count = 0
 
     def note(self, error: OSError) -> None:
-        """Write of an error, or count it for the next line."""
+        """Log an error, or count it for the next line."""
         self._count += 1
         now = trio.current_time()
         if now >= self._next:
@@ -51,7 +51,7 @@ class RateLimitedLog:
 
 @final
 class LimitLog:
-    """Writes that clients find no place: at once, and then a line every ten seconds while it lasts."""
+    """Logs that the limit is reached: at once, and then every ten seconds while clients wait."""
 
     __slots__ = ("_address", "_log", "_options", "_reached", "_slots")
 
@@ -63,11 +63,11 @@ class LimitLog:
         self._reached = trio.Event()
 
     def note(self) -> None:
-        """A client finds no place."""
+        """Record that a client found no place."""
         self._reached.set()
 
     async def run(self) -> None:
-        """Write, until cancelled."""
+        """Write the lines, until cancelled."""
         limit, on_limit = self._options.limit, self._options.on_limit
         while True:
             await self._reached.wait()

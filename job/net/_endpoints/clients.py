@@ -1,4 +1,4 @@
-"""What becomes of a client that was accepted: it waits for a place, shakes hands, and is served by a job of its own."""
+"""The way of an accepted client: it waits for a place, shakes hands, and is served by a job of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 BuildJob: TypeAlias = "Callable[[Stream], Job[Any] | Reject]"
 
-_QUIET: Final = (*PEER_FAULTS, NoUpstreamError)  # that all upstreams are down is the peers' doing, too
+_QUIET: Final = (*PEER_FAULTS, NoUpstreamError)  # if all upstreams are down, that is the peers' doing as well
 
 
 @final
@@ -43,7 +43,7 @@ class Clients:
         self._limit = limit
 
     async def serve(self, wire: AcceptedWire, listener: str, placed: bool) -> None:
-        """Serve one, from its accept until its socket is closed; `placed`: it has a place."""
+        """Serve one client, from its accept until its socket is closed; `placed`: it has a place."""
         came_at = trio.current_time()
         placed = placed or await self._find_place(wire)
         queue_time = round(trio.current_time() - came_at, 6)
@@ -61,7 +61,7 @@ class Clients:
         self._log.info("client.rejected", client=client, listener=listener, queue_time=queue_time, **told)
 
     async def _has_gone(self, wire: AcceptedWire, listener: str, queue_time: float) -> bool:
-        """Close a client that has reset its connection while it may have waited for its place; return whether it had."""
+        """Return True if the client reset its connection while it waited for its place, and close it."""
         if self._endpoint._options.limit is None or not wire.is_reset:
             return False
         await close_now(wire)
@@ -70,7 +70,7 @@ class Clients:
         return True
 
     async def _find_place(self, wire: AcceptedWire) -> bool:
-        """Hold a client until there is a place; return whether it got one, else it is closed."""
+        """Hold a client until there is a place; return False if it got none, and is closed."""
         options = self._endpoint._options
         self._limit.note()
         placed = False
@@ -122,7 +122,7 @@ class Clients:
             await run_contained(job, before_end=ConnectionEnd(stream))
 
     def _build(self, stream: Stream, listener: str, queue_time: float) -> Job[Any] | None:
-        """Return the job of a client; None where it is turned away, or `build_job` has failed."""
+        """Return the job of a client; None if it is rejected, or `build_job` failed."""
         try:
             job = self._build_job(stream)
             if not isinstance(job, Reject):

@@ -1,4 +1,4 @@
-"""Connect to an address: at once where it is a number, by happy eyeballs where it is a name."""
+"""Connect to an address: directly if it is numeric, by happy eyeballs if it is a name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UP: Final = frozenset({0, errno.EISCONN})
 
 @final
 class Attempt:
-    """A connection on its way to an address that needs no look-up. It owns the socket until it has given the wire away."""
+    """A connection attempt to an address that needs no look-up. It owns the socket until it returns the wire."""
 
     __slots__ = ("_address", "_family", "_name", "_sock")
 
@@ -35,15 +35,15 @@ class Attempt:
         self._sock.setblocking(False)
 
     def result(self) -> SocketWire | None:
-        """Return the wire where the connection is up; None where that takes time.
+        """Return the wire if the connection is up; None if it is not up yet.
 
         Raises:
-            OSError: it failed, and the socket is closed.
+            OSError: the attempt failed, and the socket is closed.
         """
         try:
             number = self._sock.connect_ex(self._name)
             if number in _UNDER_WAY:
-                # Within a machine it is up by now, which only a second call tells.
+                # A connection within this machine is up by now, which only a second call can tell.
                 number = self._sock.connect_ex(self._name)
             if number in _UNDER_WAY or number == errno.EAGAIN:
                 return None
@@ -58,7 +58,7 @@ class Attempt:
         """Wait for the connection.
 
         Raises:
-            OSError: it failed, and the socket is closed.
+            OSError: the attempt failed, and the socket is closed.
         """
         while (wire := self.result()) is None:
             try:
@@ -70,7 +70,7 @@ class Attempt:
 
     async def _wait(self) -> None:
         if isinstance(self._address, UnixAddress):
-            # Unlike TCP it is done at once, refused at once, or the backlog is full: then there is nothing to wait on.
+            # Unlike TCP, it is connected or refused at once unless the backlog is full, and there is no event for room in it.
             await trio.sleep(_FULL_BACKLOG_PAUSE)
         else:
             await trio.lowlevel.wait_writable(self._sock)
@@ -79,11 +79,11 @@ class Attempt:
 def not_itself(wire: SocketWire, address: object) -> SocketWire:
     """Return the wire, unless both its ends are one socket.
 
-    A dial of a dead port of this machine may be given that very port as its own; the two SYNs then cross, and TCP calls
-    that a connection (RFC 9293, 3.5: simultaneous open).
+    A dial to a port of this machine without a listener may get that very port as its own; the SYN then meets itself, and TCP
+    calls that a connection (RFC 9293, 3.5: simultaneous open).
 
     Raises:
-        ConnectionRefusedError: they are, and it is closed: nobody listens there.
+        ConnectionRefusedError: they are one, so there is no listener; the wire is closed.
     """
     if wire.connects_to_itself:
         wire.abandon()
@@ -92,7 +92,7 @@ def not_itself(wire: SocketWire, address: object) -> SocketWire:
 
 
 def attempt(address: Address) -> Attempt | None:
-    """Begin to connect; None where the host is a name that has to be looked up first."""
+    """Begin to connect; None if the host is a name that must be resolved first."""
     if isinstance(address, UnixAddress):
         return Attempt(address, socket.AF_UNIX, address.path)
     numeric = address.numeric
@@ -100,10 +100,10 @@ def attempt(address: Address) -> Attempt | None:
 
 
 async def connect(address: Address, allow: Allow | None = None) -> SocketWire:
-    """Connect; `allow` is asked of what a look-up gives, a number was asked about before.
+    """Connect; `allow` is asked about the addresses of a name. For a numeric address the caller has asked it.
 
     Raises:
-        OSError: why not, with the address in the message; of several attempts the first one's.
+        OSError: the connection failed; the message has the address. Of several attempts, the error of the first.
     """
     begun = attempt(address)
     if begun is not None:
@@ -117,7 +117,7 @@ async def connect(address: Address, allow: Allow | None = None) -> SocketWire:
 
 
 def alternating(targets: list[Target]) -> list[Target]:
-    """Make the second target one of the other family, if there is one: where one is broken the other is soon tried."""
+    """Move a target of the other family to second place, if there is one: if one family is broken, the other is tried soon."""
     first = targets[0]
     other = next((target for target in targets if target[0] != first[0]), first)
     return list(dict.fromkeys((first, other, *targets)))
@@ -125,7 +125,7 @@ def alternating(targets: list[Target]) -> list[Target]:
 
 @final
 class Race:
-    """Happy eyeballs (RFC 8305): an attempt a quarter of a second, or as soon as the one before has failed; the first wins."""
+    """Happy eyeballs (RFC 8305): an attempt each quarter second, or as soon as the last has failed; the first success wins."""
 
     __slots__ = ("_address", "_errors", "_winner")
 
@@ -135,10 +135,10 @@ class Race:
         self._winner: SocketWire | None = None
 
     async def run(self, targets: list[Target]) -> SocketWire:
-        """Connect to whichever target answers first.
+        """Connect to the target that answers first.
 
         Raises:
-            OSError: none of them did; the error of the first that had one of its own.
+            OSError: none did; the first error that is not a shortage of our own.
         """
         try:
             async with trio.open_nursery() as nursery:
@@ -169,10 +169,10 @@ class Race:
             wire.abandon()
 
     def _telling(self) -> OSError:
-        """Return the error that tells most: that there is no IPv6 here, say, tells nothing of a server with IPv4 as well."""
+        """Return the most telling error: that this machine lacks IPv6, say, tells nothing about a server that has IPv4 too."""
         return next((error for error in self._errors if not is_shortage(error)), self._errors[0])
 
 
 def adopt(stream: trio.SocketStream) -> SocketWire:
-    """Take the socket out of a stream of trio's."""
+    """Take the socket out of a trio stream."""
     return SocketWire(socket.socket(fileno=stream.socket.detach()))

@@ -1,4 +1,4 @@
-"""An address, and all there is to do with it: dial it, listen on it, count what happens."""
+"""The public face of an address: dial it, listen on it, count what happens."""
 
 from __future__ import annotations
 
@@ -43,34 +43,34 @@ if TYPE_CHECKING:
 class Endpoint:
     """An address to dial or to listen on, with its limits and timeouts.
 
-    It holds no connection and no socket of its own, but for those that wait to be reused (`max_idle`), and may be made
-    before trio runs. One that serves many clients goes to `serve`.
+    It holds no socket of its own, except connections that wait to be reused (`max_idle`), and may be made before trio runs. To
+    serve many clients, pass it to `serve`.
 
     Args:
         address: "host:port", ":port" (all interfaces), "[::1]:port", "unix:path". Port 0 finds one, see `addresses`.
-        limit: how many accepted connections there may be at once; None for any number.
-        on_limit: what happens beyond: "wait" leaves clients in the kernel's queue, "queue" accepts them and holds them up to
-            `queue_timeout`, "reject" accepts and closes.
+        limit: the most accepted connections at once; None for any number.
+        on_limit: what happens beyond the limit: "wait" leaves clients in the kernel's queue, "queue" accepts them and holds
+            them for up to `queue_timeout`, "reject" accepts and closes them.
         queue_timeout: seconds that "queue" holds a client.
         connect_timeout: seconds for a dial, and for a TLS handshake either way.
         close_timeout: seconds that closing a stream waits for the peer.
         read_size: the most bytes in one chunk.
-        ssl_context: TLS, on either side; a client's for dialing, a server's for listening.
-        server_hostname: whose certificate a dial expects; the address's host by default. A path, and a place of a transport
-            that is no host, has none: there it must be given, unless the context checks no names.
-        codec: makes messages of bytes, a `frames.Codec` or any object with `encode(payload) -> bytes`, `decode(bytes) ->
-            payload` and, if need be, a `max_frame`; without one a message is a chunk.
+        ssl_context: TLS: a client's context for dialing, a server's for listening.
+        server_hostname: the name that a server's certificate must have; the address's host by default. A path, or a name of a
+            transport that is not a host, has none: then it must be given, unless the context checks no names.
+        codec: turns bytes into messages: a `frames.Codec`, or any object with `encode(payload) -> bytes`, `decode(bytes) ->
+            payload` and optionally `max_frame`. Without one a message is a chunk.
         max_idle: how many released streams are kept for the next dial.
-        max_idle_age: seconds that one is kept; an older one is closed when a dial or a release comes next.
-        allow: which addresses a dial may connect to: a function `(ip_address, port) -> bool`, or networks
-            (`ipaddress.ip_network`, or their text). It is asked of each address that a name has, before anything connects to
-            it: of the one that is really connected to (127.0.0.1 for 0.0.0.0, an IPv4 address for its IPv6 form). Where
-            none is left the dial fails with `PermissionError`, as does one of a unix socket, which has no such address.
-            The names of a transport are its own affair.
-        transport: another network: async `dial(address)` gives a trio stream, `listen(address)` trio listeners.
+        max_idle_age: seconds that a stream is kept; an older one is closed at the next dial or release.
+        allow: the addresses that a dial may connect to: a function `(ip_address, port) -> bool`, or networks
+            (`ipaddress.ip_network`, or their text). It is asked about each address that a name resolves to, before a connection
+            is tried, in the form that is really connected to (127.0.0.1 for 0.0.0.0, an IPv4 address for its IPv6 form). If
+            none is left, the dial fails with `PermissionError`; so does a dial of a unix socket, which has no such address.
+            It is not asked about the names of a transport.
+        transport: another network: async `dial(address)` returns a trio stream, `listen(address)` trio listeners.
 
     Raises:
-        TypeError, ValueError: an argument is not as described; the message names it.
+        TypeError, ValueError: an argument is wrong; the message names it.
     """
 
     __slots__ = (
@@ -133,7 +133,7 @@ class Endpoint:
         announce_figures(self, endpoint_figures)
 
     def _parse(self, address: str) -> Address | str:
-        """Read an address; a transport may have names of its own for its places."""
+        """Parse an address; a transport may have address forms of its own."""
         try:
             return parse_address(address)
         except ValueError:
@@ -144,37 +144,37 @@ class Endpoint:
     def connect_task(self, j: Job[Any]) -> Routines:
         """Task factory (oneshot): dials and leaves the `Stream` in `j.value`; its finalizer closes that.
 
-        The job's `fields` get upstream, attempts and connect_time, also where the dial fails.
+        The job's `fields` get upstream, attempts and connect_time, also if the dial fails.
         """
         return connect_routines(self, j)
 
     async def connect(self, task: Task, address: str | None = None) -> Stream:
-        """Do in a task of your own what `connect_task` does: dial, leave the stream in the job's value, close it at the end.
+        """Do what `connect_task` does, in a task of your own: dial, leave the stream in the job's value, close it at the end.
 
-        For a oneshot that learns only in its run where to go. The job's `fields` get upstream, attempts (of all such calls
-        of the job's tasks) and connect_time; the stream is closed right after the task's finalizer.
+        For a oneshot that learns the address only in its run. The job's `fields` get upstream, attempts and connect_time, of
+        all such calls in the job; the stream is closed right after the task's finalizer.
 
         Args:
             task: the task that calls this, from its own trio task.
             address: another address to dial with the same options.
 
         Raises:
-            OSError, ConnectTimeoutError: as `dial` does.
-            JobStateError: it was called from another trio task than the task's own.
+            OSError, ConnectTimeoutError: as for `dial`.
+            JobStateError: called from a trio task that is not the task's own.
         """
         return await connect_in(task, self, address)
 
     async def dial(self, address: str | None = None) -> Stream:
-        """Connect, TLS handshake included; the caller closes the stream. A kept connection is used where there is one.
+        """Connect, TLS handshake included; the caller closes the stream. A kept connection is used if there is one.
 
         Args:
             address: another address to dial with the same options.
 
         Raises:
-            ValueError: TLS with a context of a server, or without a name to check.
-            OSError: it failed: refused, unreachable, unknown host, failed handshake (ssl.SSLError).
-            PermissionError: `allow` refuses all addresses that it has.
-            ConnectTimeoutError: it was not up within `connect_timeout`.
+            ValueError: TLS with a server's context, or without a name to check.
+            OSError: the connection failed: refused, unreachable, unknown host, failed handshake (ssl.SSLError).
+            PermissionError: `allow` refuses all addresses of the host.
+            ConnectTimeoutError: the connection was not up within `connect_timeout`.
         """
         name = self._address if address is None else address
         target = self._target if address is None else self._parse(address)
@@ -194,14 +194,14 @@ class Endpoint:
     def accept_task(self, j: Job[Any]) -> Routines:
         """Task factory (oneshot): accepts one client and leaves the `Stream` in `j.value`; its finalizer closes that.
 
-        It listens from its init to its finalizer; several such jobs at once share the listener, also with `serve`. The
-        client takes a place of the `limit`, and the task waits for one.
+        It listens from its init to its finalizer; such jobs that overlap share the listener, also with `serve`. The client
+        takes a place of the `limit`, and the task waits for one.
         """
         return accept_routines(self, j)
 
     @contextmanager
     def _counted(self, stream: Stream) -> Iterator[None]:
-        """Count an accepted stream among the open ones while the block runs: while it has a job."""
+        """Count an accepted stream among `connections` while the block runs: while it has a job."""
         self._inbound[stream] = None
         try:
             yield
@@ -209,7 +209,7 @@ class Endpoint:
             del self._inbound[stream]
 
     async def _handshake(self, wire: Wire) -> Stream:
-        """Return the stream of an accepted client, after its TLS handshake; on any failure the wire is closed."""
+        """Return the stream of an accepted client, after its TLS handshake; on any failure close the wire."""
         if self._options.ssl_context is None:
             return self._accepted(wire)
         seconds = self._options.connect_timeout
@@ -224,7 +224,7 @@ class Endpoint:
 
     @property
     def addresses(self) -> tuple[str, ...]:
-        """Where it listens, in the form of the argument; empty when it does not."""
+        """Where the endpoint listens, in the form of the argument; empty while it does not."""
         return self._binding.addresses
 
     @property
@@ -233,14 +233,14 @@ class Endpoint:
         return self._options.close_timeout
 
     def statistics(self) -> EndpointStatistics:
-        """Return a frozen snapshot of what was counted."""
+        """Return a frozen snapshot of the counters."""
         return self._counters.snapshot(
             inbound=len(self._inbound), idle=len(self._pool), limit=self._options.limit, taken=self._slots.taken
         )
 
     @property
     def connections(self) -> tuple[Stream, ...]:
-        """The accepted streams that are open now and have a job, the oldest first."""
+        """The accepted streams that are open and have a job, the oldest first."""
         return tuple(stream for stream in self._inbound if not stream.closed)
 
     def __repr__(self) -> str:
@@ -271,7 +271,7 @@ def connect_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
 
 
 async def connect_in(task: Task, endpoint: Endpoint, address: str | None) -> Stream:
-    """Do what `Endpoint.connect` promises."""
+    """Dial for `Endpoint.connect`."""
     if not isinstance(task, Task):
         raise TypeError(f"task must be a Task, got {task!r}")
     with dials_of(task.job).attempt(endpoint.address if address is None else address):
@@ -298,7 +298,7 @@ def accept_routines(endpoint: Endpoint, j: Job[Any]) -> Routines:
             raise
 
     async def run(task: Task) -> None:
-        # What the client takes is given back where it does not get through its handshake: this may be called again.
+        # A client that fails its handshake gives back what it took: a retry calls this again.
         async with AsyncExitStack() as taken:
             await endpoint._slots.take()
             taken.callback(endpoint._slots.give_back)

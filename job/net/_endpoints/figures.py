@@ -22,7 +22,7 @@ class Counted(Protocol):
 
 
 def endpoint_figures(endpoint: Counted) -> Iterator[Figure]:
-    """Give the statistics of an endpoint that is bound; a limit that it does not have is left out."""
+    """Yield the statistics of an endpoint that is bound, without a limit if it has none."""
     bound = endpoint.addresses
     if not bound:
         return

@@ -1,4 +1,4 @@
-"""Listeners: sockets of our own, or those of a transport. Each accepts one client at a time."""
+"""Listeners: sockets of our own, or a transport's. Each accepts one client at a time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _PORT_ATTEMPTS: Final = 8
 _NO_INTERFACE: Final = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})  # IPv6, on a machine that has none
 
 AcceptedWire: TypeAlias = SocketWire | StreamWire
-"""What a client comes in by; TLS is laid over it later."""
+"""The wire of an accepted client, before TLS."""
 
 
 class Listener(Protocol):
@@ -31,19 +31,19 @@ class Listener(Protocol):
 
     @property
     def address(self) -> str:
-        """Where it is."""
+        """The address it is bound to."""
         ...
 
     async def wait(self) -> None:
-        """Wait until there may be a client, where that can be known before it is let in."""
+        """Wait until there may be a client, if that can be known before it is accepted."""
         ...
 
     async def accept(self) -> AcceptedWire | None:
-        """Let a client in; None where there was none after all."""
+        """Accept a client; None if there is none after all."""
         ...
 
     def reject_one(self) -> bool:
-        """Let a client in and close, though no descriptor is left; return whether that was possible.
+        """Accept a client and close it, though no descriptor is left; return False if that is not possible.
 
         Raises:
             trio.WouldBlock: there is no client.
@@ -51,7 +51,7 @@ class Listener(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Let nobody in any more."""
+        """Close the listener."""
         ...
 
 
@@ -76,7 +76,7 @@ class SocketListener:
         self.address = written(sock.family, sock.getsockname())
 
     async def wait(self) -> None:
-        """Wait for a client. Several may wait, and all wake up; trio allows one for each socket."""
+        """Wait for a client. Several tasks may wait, and all wake up; trio allows one per socket."""
         if self._watched:
             await self._watchers.park()
             return
@@ -88,7 +88,7 @@ class SocketListener:
             self._watchers.unpark_all()
 
     async def accept(self) -> AcceptedWire | None:
-        """Let one in if there is one; no checkpoint."""
+        """Accept one if there is one; no checkpoint."""
         try:
             sock, peer = self._sock.accept()
         except BlockingIOError:
@@ -96,7 +96,7 @@ class SocketListener:
         return SocketWire(sock, peer, self._family)
 
     def reject_one(self) -> bool:
-        """Give up the spare descriptor for a moment: better a quick end for the client than a long wait."""
+        """Use the spare descriptor: the client is better off with a quick end than with a long wait."""
         if self._spare is None:
             self._reserve()
         if self._spare is None:
@@ -107,7 +107,7 @@ class SocketListener:
             self._sock.accept()[0].close()
         except BlockingIOError:
             raise trio.WouldBlock from None
-        except OSError:  # somebody else has taken the descriptor
+        except OSError:  # another thread was faster to take the descriptor
             return False
         finally:
             self._reserve()
@@ -132,7 +132,7 @@ class SocketListener:
 
 @final
 class StreamListener:
-    """A listener of a transport. Only one with a `wait_for_client`, as that in memory, tells of a client beforehand."""
+    """A listener of a transport. It can only wait without accepting if it has a `wait_for_client`, as those in memory have."""
 
     __slots__ = ("_close_timeout", "_listener", "address")
 
@@ -142,13 +142,13 @@ class StreamListener:
         self.address = str(getattr(listener, "address", address))
 
     async def wait(self) -> None:
-        """Wait for a client where the listener can, else go on to `accept`."""
+        """Wait for a client if the listener can; otherwise return, and let `accept` wait."""
         wait_for_client = getattr(self._listener, "wait_for_client", None)
         if wait_for_client is not None:
             await wait_for_client()
 
     async def accept(self) -> AcceptedWire | None:
-        """Wait for a client and let it in."""
+        """Wait for a client and accept it."""
         stream = await self._listener.accept()
         return wire_over(stream, local=self.address, peer=UNKNOWN, close_timeout=self._close_timeout)
 
@@ -165,16 +165,16 @@ Listeners: TypeAlias = Sequence[Listener]
 
 
 def wire_over(stream: trio.abc.Stream, *, local: str, peer: str, close_timeout: float) -> AcceptedWire:
-    """Return a wire over a stream of a transport; a plain socket is taken out of it."""
+    """Return a wire over a transport's stream; a plain socket is taken out of its stream."""
     if type(stream) is trio.SocketStream:
         return adopt(stream)
     return StreamWire(stream, local=local, peer=peer, close_timeout=close_timeout)
 
 
 def listener_for(listener: trio.abc.Listener[Any], address: str, close_timeout: float) -> Listener:
-    """Return a listener over that of a transport; a plain socket is used directly."""
+    """Return a listener over a transport's; a plain socket is used directly."""
     if type(listener) is trio.SocketListener:
-        # A descriptor of our own on the same socket: the program's stays good for whatever it is used for.
+        # A descriptor of our own on the same socket: the program's stays usable.
         return SocketListener(socket.socket(fileno=os.dup(listener.socket.fileno())), listener=listener)
     return StreamListener(listener, address, close_timeout)
 
@@ -183,7 +183,7 @@ async def open_listeners(address: Address) -> Listeners:
     """Bind and listen.
 
     Raises:
-        OSError: it cannot be done on all interfaces of the address, which is in the message; nothing is left open.
+        OSError: an interface of the address cannot be bound; the message has the address, and nothing is left open.
     """
     try:
         return await _open(address)
@@ -200,7 +200,7 @@ async def _open(address: Address) -> Listeners:
 
 def _open_tcp(address: TcpAddress, targets: list[tuple[int, Any]]) -> Listeners:
     if address.port == 0:
-        # The first socket finds a port, which must then be free for the others, too.
+        # The first socket finds a port, which must then be free for the others as well.
         for _ in range(_PORT_ATTEMPTS):
             try:
                 return _open_all(targets, 0)
@@ -216,7 +216,7 @@ def _open_all(targets: list[tuple[int, Any]], port: int) -> Listeners:
         socks: list[socket.socket] = []
         for family, (host, _, *rest) in targets:
             try:
-                # It knows which options each system needs.
+                # create_server knows which options each system needs.
                 sock = socket.create_server((host, port, *rest), family=family, backlog=BACKLOG)
             except OSError as error:
                 if error.errno not in _NO_INTERFACE:
@@ -232,14 +232,14 @@ def _open_all(targets: list[tuple[int, Any]], port: int) -> Listeners:
 
 
 async def close_listeners(listeners: Listeners) -> None:
-    """Close all of them, whatever one of them raises."""
+    """Close all of them, even if one raises."""
     async with AsyncExitStack() as stack:
         for listener in listeners:
             stack.push_async_callback(listener.aclose)
 
 
 async def accept_one(listeners: Listeners) -> tuple[AcceptedWire, Listener]:
-    """Accept one client from any of the listeners; return its wire and that listener."""
+    """Accept one client from any of the listeners; return its wire and the listener."""
     while True:
         listener = await _first_ready(listeners)
         try:

@@ -1,4 +1,4 @@
-"""The listeners of a task, from its init to its finalizer; opened anew where they have broken and the task is run again."""
+"""The listeners of one task, from its init to its finalizer; opened again if they broke and the task is run again."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @final
 class Listening:
-    """Listens at an endpoint, for the routines of `serve` and `accept_task`.
+    """Listens for the routines of `serve` and `accept_task`.
 
-    That there is no listening is no fault of a client's: the log tells of it whatever is quiet.
+    A failure to listen is never a client's fault, so it is logged even if its type is `quiet`.
 
     Args:
         binding: where to listen.
-        announced: whether the log tells where, too.
+        announced: log the addresses.
     """
 
     __slots__ = ("_announced", "_binding", "_broken", "_listeners", "_opened")
@@ -35,7 +35,7 @@ class Listening:
         self._broken = False
 
     async def init(self, task: Task) -> None:
-        """Listen: the init of the task."""
+        """Start to listen: the init of the task."""
         try:
             self._listeners = await self._opened.enter_async_context(self._binding.listening())
         except OSError as error:
@@ -46,14 +46,14 @@ class Listening:
             task.log.info("listening", addresses=self._binding.addresses)
 
     async def listeners(self, task: Task) -> Listeners:
-        """Return the listeners, anew where those at hand are broken: a restart calls init before, a retry only run."""
+        """Return the listeners, new ones if the old are broken: a restart calls init before run, a retry does not."""
         if self._broken:
             await self.aclose()
             await self.init(task)
         return self._listeners
 
     def broke(self, task: Task, error: BaseException) -> None:
-        """Take note that a listener has failed; one that found no descriptor for a client is as good as before."""
+        """Record that a listener failed. One that only had no descriptor for a client still works."""
         self._broken = not is_shortage(error, CAPACITY_ERRNOS)
         report_loudly(task.job, error)
 

@@ -1,4 +1,4 @@
-"""Look names up, in threads of their own: names that hang must not keep other work from getting on."""
+"""Resolve names in threads of their own: a resolver that hangs must not hold up other work in threads."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _threads: Final = trio.lowlevel.RunVar[trio.CapacityLimiter]("job.net look-ups")
 
 
 async def look_up(host: str | None, port: int, *, flags: int = 0) -> list[Target]:
-    """Return the socket addresses of a host, each once, the resolver's favourite first. A number needs no thread.
+    """Return the socket addresses of a host, each once, in the resolver's order. A numeric host needs no thread.
 
     Raises:
-        OSError: it has none (socket.gaierror).
-        UnicodeError: it can be no name of a host.
+        OSError: the host has none (socket.gaierror).
+        UnicodeError: the text cannot be a host name.
     """
     await trio.lowlevel.checkpoint()
-    with suppress(socket.gaierror):  # it is no number
+    with suppress(socket.gaierror):  # not numeric
         return _targets(socket.getaddrinfo(host, port, 0, socket.SOCK_STREAM, 0, flags | socket.AI_NUMERICHOST))
     try:
         return _targets(await _resolve(host, port, flags))
@@ -33,7 +33,7 @@ async def look_up(host: str | None, port: int, *, flags: int = 0) -> list[Target
 
 
 def _check_descriptors() -> None:
-    """Raise what a resolver hides: it knows no name where it cannot open its files (glibc: EAI_NONAME)."""
+    """Raise the shortage that a resolver hides: glibc says EAI_NONAME if it cannot open its files."""
     os.close(os.open(os.devnull, os.O_RDONLY))
 
 
@@ -50,9 +50,9 @@ async def _resolve(host: str | None, port: int, flags: int) -> Any:
 
 
 def _is_for_trio(host: str | None) -> bool:
-    """Return True if only trio can look it up: a name in need of IDNA 2008, or any in a run with a resolver of its own.
+    """Return True if only trio can resolve it: a name that needs IDNA 2008, or any name in a run with a custom resolver.
 
-    Such a resolver, as a test may have, is only told when another takes its place.
+    trio has no getter for a custom resolver, which a test may have set, but it returns the old one when another is set.
     """
     resolver = trio.socket.set_custom_hostname_resolver(None)
     trio.socket.set_custom_hostname_resolver(resolver)
@@ -60,7 +60,7 @@ def _is_for_trio(host: str | None) -> bool:
 
 
 def _limiter() -> trio.CapacityLimiter:
-    """Return the limiter of this run: a look-up that was abandoned in an ended one would hold its place for ever."""
+    """Return the limiter of this trio run. A process-wide one would lose a place to each look-up abandoned in an ended run."""
     try:
         return _threads.get()
     except LookupError:

@@ -1,4 +1,4 @@
-"""Connections that wait to be used again."""
+"""Idle connections that wait to be reused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ROUNDS: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """A wire, and until when it may be used again, on trio's clock."""
+    """A wire, and the time, on trio's clock, until which it may be reused."""
 
     address: str
     wire: Wire
@@ -27,10 +27,10 @@ class _Kept:
 
 @final
 class Pool:
-    """At most `size` wires, the last one in is the first one out: it is the likeliest to be alive.
+    """At most `size` wires. The last one in is the first one out: it is the likeliest to be alive.
 
-    One that is older than `age` seconds is none any more; it is closed when the pool is next used, since nothing runs here
-    that could do it in time. What is in it when it goes is closed.
+    A wire older than `age` seconds no longer counts. It is closed when the pool is next used: no task runs here that could
+    close it in time. A pool that is dropped closes what is in it.
     """
 
     __slots__ = ("__weakref__", "_age", "_idle", "_size")
@@ -42,20 +42,20 @@ class Pool:
         weakref.finalize(self, _abandon_all, self._idle)
 
     def __bool__(self) -> bool:
-        return bool(self._idle)  # also what is too old is to be looked at
+        return bool(self._idle)  # including those that are too old: they must be closed
 
     def __len__(self) -> int:
         return sum(not _is_over(kept) for kept in self._idle)
 
     def put(self, address: str, wire: Wire) -> bool:
-        """Keep a wire to `address`; return whether there was room."""
+        """Keep a wire to `address`; return False if there is no room."""
         if len(self._idle) >= self._size:
             return False
         self._idle.append(_Kept(address, wire, trio.current_time() + self._age))
         return True
 
     async def get(self, address: str) -> Wire | None:
-        """Take out a wire to `address` on which its peer has said nothing since, not even EOF; the others go."""
+        """Take out a wire to `address` on which the peer has sent nothing since, not even EOF; close any others it meets."""
         await self.close_old()
         while (wire := self._pop(lambda kept: kept.address == address)) is not None:
             try:
@@ -68,7 +68,7 @@ class Pool:
         return None
 
     async def close_old(self) -> None:
-        """Close what is too old."""
+        """Close the wires that are too old."""
         while (wire := self._pop(_is_over)) is not None:
             await close_now(wire)
 
@@ -80,15 +80,15 @@ class Pool:
 
 
 def _is_over(kept: _Kept) -> bool:
-    # Outside of trio there is no time: a look at the statistics after the run.
+    # Outside of trio there is no clock: statistics may be read after the run.
     return trio.lowlevel.in_trio_run() and trio.current_time() >= kept.until
 
 
 async def _is_silent(wire: Wire) -> bool:
-    """Look for bytes or EOF.
+    """Return True if neither bytes nor EOF have come.
 
-    A trio stream can only be asked by receiving from it. What is there comes within a few rounds of the scheduler, the
-    first of which asks the kernel.
+    A trio stream can only be asked by receiving from it. What is there arrives within a few rounds of the scheduler; the first
+    round asks the kernel.
     """
     heard = False
 

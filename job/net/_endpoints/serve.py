@@ -21,33 +21,33 @@ if TYPE_CHECKING:
     from .listeners import AcceptedWire, Listener, Listeners
 
 _BATCH: Final = 64
-_ROUNDS: Final = 3  # of the scheduler, in which whoever accepts has surely had a turn
-_LAST_TURNS: Final = 64  # a flood must not hold up a stop
+_ROUNDS: Final = 3  # of the scheduler: enough for each accepting task to have had a turn
+_LAST_TURNS: Final = 64  # a flood of clients must not hold up a stop
 
 
 def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> Factory:
     """Return a factory for a task that accepts clients and runs a job for each, contained, as a child of the task's job.
 
-    Its init binds, so that a bad address fails the job before anything is up. When its job is asked to stop it goes on
-    accepting for `lame_duck` seconds, so that a balancer in front has time to notice; then it lets in who is in the queue
-    and finds a place, closes the listeners, and is done when the last connection has ended. The connections' jobs are
-    finished with the grace of the task's job.
+    Its init binds, so that a bad address fails the job before anything is up. When its job is asked to stop, it continues to
+    accept for `lame_duck` seconds, so that a balancer in front has time to notice. Then it accepts the clients in the kernel's
+    queue for which there are places, closes the listeners, and is done when the last connection has ended. The connections'
+    jobs are finished with the grace of the task's job.
 
-    A client takes a place of the endpoint's `limit` until its job has ended and its socket is closed, which is done here:
+    A client holds a place of the endpoint's `limit` until its job has ended and its socket is closed. That is done here:
     `build_job` and its job need not close the stream. The jobs are quiet about `PEER_FAULTS` and `NoUpstreamError`, but not
-    about what this machine lacks. An error of `build_job` is logged with its traceback, and closes that client only;
-    `Reject`, returned or raised, closes it with one quiet line. A client that has reset its connection while it had to wait
-    for a place gets none.
+    about a shortage of this machine. An error of `build_job` is logged with its traceback and closes that client only;
+    `Reject`, returned or raised, closes it with one quiet line. A client that has reset its connection while it waited for a
+    place gets none.
 
-    It may be run again: by `restart` and `reload_on_signal`, which cut its connections and listen anew, and by `retry`.
+    The task may be run again: by `restart` and `reload_on_signal`, which cut its connections and listen again, and by `retry`.
 
-    The jobs' `fields` get, where the program has not set them itself: client, listener and queue_time, and at the end
-    reason, closed_by, bytes_up and bytes_down, unless a relay has told them.
+    The jobs' `fields` get client, listener and queue_time, and at the end reason, closed_by, bytes_up and bytes_down, unless
+    the program or a relay has set them.
 
     Args:
         endpoint: where to listen, and with what limit.
-        build_job: makes the job of a connection, which is run here, or a `Reject`. Plain and quick: no client is accepted
-            meanwhile.
+        build_job: returns the job of a connection, which is run here, or a `Reject`. Must be a fast plain function: accepting
+            pauses while it runs.
         lame_duck: seconds of the grace in which clients are still accepted.
 
     Raises, in the task:
@@ -75,7 +75,7 @@ def serve(endpoint: Endpoint, build_job: BuildJob, *, lame_duck: float = 0) -> F
 
 @final
 class _Server:
-    """One run of `serve`. Nothing but Cancelled goes through its nurseries: they would make groups of it."""
+    """One run of `serve`. Only Cancelled passes through its nurseries: they would wrap any other error in a group."""
 
     __slots__ = ("_clients", "_connections", "_endpoint", "_failure", "_limit", "_shortages", "_task")
 
@@ -105,7 +105,7 @@ class _Server:
             raise self._failure
 
     async def _accept_backlog(self) -> None:
-        """Let in who is there already: the kernel has told them that they are connected, and would reset them."""
+        """Accept the clients in the kernel's queue: they believe they are connected, and would be reset by the close."""
         counters, before, turns = self._endpoint._counters, -1, 0
         while counters.accepted != before and turns < _LAST_TURNS:
             before = counters.accepted
@@ -114,7 +114,7 @@ class _Server:
                 await trio.lowlevel.checkpoint()
 
     async def _guarded(self, work: Callable[..., Any], *args: Any) -> None:
-        """Keep an error out of the nursery: the first one ends the serving."""
+        """Do the work; keep an error out of the nursery, record it, and end the serving."""
         try:
             await work(*args)
         except trio.Cancelled:
@@ -127,12 +127,12 @@ class _Server:
         admit = self._admit_within_limit if self._endpoint._options.on_limit == "wait" else self._admit_all
         while True:
             await listener.wait()
-            for _ in range(_BATCH):  # then the others may have their turn
+            for _ in range(_BATCH):  # then other tasks get a turn
                 if not await self._try(admit, listener):
                     break
 
     async def _try(self, admit: Callable[[Listener], Any], listener: Listener) -> bool:
-        """Let one client in; return True if another accept should be tried at once."""
+        """Accept one client; return True if another accept should be tried at once."""
         try:
             return bool(await admit(listener))
         except OSError as error:
@@ -146,7 +146,7 @@ class _Server:
     async def _reject_one(self, listener: Listener, shortage: OSError) -> bool:
         try:
             turned_away = listener.reject_one()
-        except trio.WouldBlock:  # the kernel looks for a descriptor first, and only then for a client
+        except trio.WouldBlock:  # the kernel fails for want of a descriptor before it looks for a client
             return False
         self._shortages.note(shortage)
         if turned_away:
@@ -158,10 +158,10 @@ class _Server:
         return turned_away
 
     async def _admit_within_limit(self, listener: Listener) -> bool:
-        """Take a place first: who finds none stays in the kernel's queue."""
+        """Take a place, then accept: without a place the client stays in the kernel's queue."""
         slots = self._endpoint._slots
         if not slots.take_nowait():
-            await listener.wait()  # a server that is full is worth a line only where that keeps a client waiting
+            await listener.wait()  # a full server is worth a line only if it keeps a client waiting
             if not slots.take_nowait():
                 self._limit.note()
                 await slots.take()
@@ -177,7 +177,7 @@ class _Server:
         return True
 
     async def _admit_all(self, listener: Listener) -> bool:
-        """Let everybody in, and see who has a place."""
+        """Accept first; the client may or may not find a place."""
         wire = await listener.accept()
         if wire is None:
             return False

@@ -1,4 +1,4 @@
-"""Places for connections: a count with a limit, and a line of those who wait for a place."""
+"""Places for connections: a count with a limit, and a queue for them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import trio
 
 @final
 class Slots:
-    """At most `limit` places. One that is given back goes straight to the first who waits, so that nobody can overtake.
+    """At most `limit` places. One that is given back goes straight to the first waiter, so that no call can overtake.
 
-    A trio.CapacityLimiter counts borrowers; a place here may be given back by somebody else than who took it.
+    Not a trio.CapacityLimiter, which tracks borrowers: here one task may take a place and another give it back.
     """
 
     __slots__ = ("_limit", "_waiters", "taken")
@@ -24,20 +24,20 @@ class Slots:
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """How many calls wait for a place."""
         return len(self._waiters)
 
     def take_nowait(self) -> bool:
-        """Take a place where one is free; return whether it is taken."""
+        """Take a place if one is free; return False if none is."""
         if self.taken >= self._limit:
             return False
         self.taken += 1
         return True
 
     async def take(self) -> None:
-        """Take a place, waiting for one. When cancelled it holds none. Not a checkpoint where one is free."""
+        """Take a place, waiting for one. Holds none if cancelled. Not a checkpoint if one is free."""
         if not self.take_nowait():
-            await self._waiters.park()  # who gives a place back leaves it counted, for us
+            await self._waiters.park()  # `give_back` leaves the place counted, for the waiter
 
     def give_back(self) -> None:
         """Give a place back."""

@@ -1,4 +1,4 @@
-"""What an endpoint counts."""
+"""The counters of an endpoint."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 class EndpointStatistics:
     """A snapshot of an endpoint.
 
-    accepted, rejected, dialed, dial_failures and the bytes are totals; inbound, outbound and idle are streams that are open
-    now. rejected clients were accepted first, and closed because the limit is reached or by `Reject`; inbound streams have
-    a job; idle ones wait for the next dial. Bytes are those of the streams: inside TLS, not around it.
+    accepted, rejected, dialed, dial_failures and the bytes are totals; inbound, outbound and idle count streams that are open
+    now. Rejected clients were accepted, then closed because the limit was reached or by `Reject`; inbound streams have a job;
+    idle ones wait for the next dial. Bytes are those of the streams: inside TLS, not around it.
 
-    limit is the option; taken are the places that connections hold, which may be one more than there are connections: with
+    limit is the option; taken counts the places that connections hold. It may be one more than there are connections: with
     `on_limit="wait"` a place is taken before the accept.
     """
 
@@ -43,7 +43,7 @@ class Counters:
     bytes_sent: int = 0
 
     def snapshot(self, *, inbound: int, idle: int, limit: int | None, taken: int) -> EndpointStatistics:
-        """Return the counts as they are now."""
+        """Return the counters as they are now."""
         return EndpointStatistics(
             accepted=self.accepted,
             rejected=self.rejected,

@@ -1,4 +1,4 @@
-"""The file of a unix socket: made when somebody listens, taken over from who is gone, removed at the end."""
+"""The file of a unix socket: created by a bind, replaced if it is stale, removed at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .._addresses import UnixAddress
 with suppress(ImportError):  # where there is none there are no unix sockets either
     import fcntl
 
-BACKLOG: Final = 65535  # the kernel has its own idea of the most
+BACKLOG: Final = 65535  # the kernel caps it
 _LOCK_WITHIN: Final = 5.0
 _LOCK_PAUSE: Final = 0.02
 
@@ -35,7 +35,7 @@ class SocketFile:
         self._identity = _identity(self._path)
 
     def remove(self) -> None:
-        """Remove the file, unless it is somebody else's by now, or gone."""
+        """Remove the file, unless it is gone, or by now that of another socket."""
         with suppress(OSError):
             if _identity(self._path) == self._identity:
                 self._path.unlink()
@@ -47,10 +47,10 @@ def _identity(path: Path) -> tuple[int, int]:
 
 
 async def listen_unix(address: UnixAddress) -> tuple[socket.socket, SocketFile | None]:
-    """Bind and listen, replacing a stale file: one that nobody listens on. A name that begins with NUL has no file (unix(7)).
+    """Bind and listen, replacing a stale file: one without a listener. A name that begins with NUL has no file (unix(7)).
 
     Raises:
-        OSError: the path cannot be had: somebody listens there, it is no socket, there is no such directory …
+        OSError: the path cannot be bound: a listener has it, it is not a socket, its directory does not exist …
     """
     async with _alone(address.path):
         sock = socket.socket(socket.AF_UNIX)
@@ -83,12 +83,12 @@ def _is_abstract(path: str) -> bool:
 
 def _is_stale(path: str) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # a full backlog is a sign of life, and nothing to wait for
+        probe.setblocking(False)  # a full backlog shows that there is a listener: no need to wait
         try:
             probe.connect(path)
-        except FileNotFoundError:  # by now: who listened there is just leaving
+        except FileNotFoundError:  # its listener has just removed it
             return True
-        except ConnectionRefusedError:  # also by a file that is no socket
+        except ConnectionRefusedError:  # a file that is not a socket refuses as well
             return stat.S_ISSOCK(Path(path).stat().st_mode)
         except OSError:
             return False
@@ -97,11 +97,11 @@ def _is_stale(path: str) -> bool:
 
 @asynccontextmanager
 async def _alone(path: str) -> AsyncIterator[None]:
-    """Keep others from binding in the folder of `path` meanwhile, as far as they ask.
+    """Hold a lock while binding in the folder of `path`, so that two processes do not take each other's file.
 
-    A socket that is bound and does not listen yet looks like one that is stale: of two that start at once each would take
-    the file of the other. The lock is the folder's own, so that no file of ours is left behind. It is a courtesy among
-    those who start: a folder that cannot be locked, or that something else keeps locked, stops nobody.
+    A socket that is bound and does not listen yet looks stale, so of two that start at once each would replace the file of
+    the other. The folder itself is locked, so that no lock file is left behind. The lock is advisory: if the folder cannot be
+    locked, or another program keeps it locked, the bind goes ahead without it.
     """
     await trio.lowlevel.checkpoint()
     folder = None if _is_abstract(path) else _open_folder(path)
@@ -117,7 +117,7 @@ async def _alone(path: str) -> AsyncIterator[None]:
 def _open_folder(path: str) -> int | None:
     try:
         return os.open(Path(path).parent, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # there is none, or we may write in it and not read it
+    except OSError:  # it does not exist, or may be written but not read
         return None
 
 
@@ -128,7 +128,7 @@ async def _lock(folder: int) -> None:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 await trio.sleep(_LOCK_PAUSE)
-            except OSError:  # not on this file system
+            except OSError:  # this file system has no locks
                 return
             else:
                 return

@@ -7,8 +7,8 @@ Theory. A pump is in one of three states, which its interest in the engine mirro
     ended     waits for nothing (`running` is False)
 
 In the flowing state a chunk is received into the engine's buffer and sent at once. If the sink takes all of it, which is nearly
-always so, nothing else happens: no copy, no change of interest, no allocation but the ints. What the sink does not take is
-copied out, since the buffer is shared, and the pump holds it.
+always so, nothing else happens: no copy, no change of interest. What the sink does not take is copied out, since the buffer is
+shared, and the pump holds it.
 
 After `_MANY` large chunks in a row a pump borrows a pipe and splices: then the bytes never enter the process. For short
 messages a pipe would cost two system calls more than it saves, and pipes are few, so it is given back as soon as a small chunk

@@ -1,4 +1,4 @@
-"""The balancer: who is a candidate, which one is chosen, and who has to wait."""
+"""The balancer: which upstreams are candidates, which one is chosen, and which calls have to wait."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ Choose: TypeAlias = Callable[[Sequence[Upstream], Any, Random], Upstream]
 
 @final
 class Balancer:
-    """Chooses upstreams for connections, counts what each has, and leaves out those that fail.
+    """Chooses upstreams for connections, counts the connections of each, and leaves out upstreams that fail.
 
-    Candidates are the upstreams that are healthy, not ejected and below their limit; backups where no other is. An
-    upstream is ejected after `fall` errors in a row, of traffic or of probes, which are counted apart. It is in again after
-    `rise` good reports in a row, those of probes alone where probes took it out, or after `eject_for` seconds, whichever
-    comes first; let in by time alone, it is out again at its next error. Each change is an event, `UpstreamChanged`, and a
-    line in the log, `upstream.down` or `upstream.up`; one by time comes when the balancer is asked for something next.
+    Candidates are the upstreams that are healthy, not ejected and below their limit; backups only if there is no other. An
+    upstream is ejected after `fall` errors in a row, of traffic or of probes, which are counted separately. It comes back after
+    `rise` good reports in a row, counting only those of probes if probes ejected it, or after `eject_for` seconds, whichever
+    is first; if it came back by time alone, its next error ejects it again. Each change is an event, `UpstreamChanged`, and a
+    log line, `upstream.down` or `upstream.up`; a change by time is reported at the next use of the balancer.
 
     Args:
-        upstreams: at the start; no two of the same address. May be empty.
+        upstreams: the upstreams to start with, no two of the same address. May be empty.
         choose: one of the functions of this module, or your own: `(candidates, key, random) -> Upstream`.
         rise: good reports in a row that end an ejection.
-        fall: errors in a row that start one, or start it anew.
+        fall: errors in a row that start an ejection, or restart it.
         eject_for: seconds that an ejection lasts.
-        max_ejected: the share of the upstreams, 0 to 1, up to which traffic may eject: a network that fails for a
-            moment must not take out everything. Probes may; an upstream that is out for either reason counts.
-        random: where chance comes from; one of its own by default.
+        max_ejected: the share of the upstreams, 0 to 1, that traffic may eject: a network that fails for a moment must not
+            take out everything. Probes may exceed it; upstreams ejected for either reason count.
+        random: the source of random choices; a new one by default.
 
     Raises:
         TypeError, ValueError: a wrong argument.
@@ -84,11 +84,11 @@ class Balancer:
         return self._roster.upstreams
 
     def replace(self, upstreams: Iterable[Upstream]) -> None:
-        """Put others in place of the upstreams; connections are not touched.
+        """Replace the upstreams; connections are not touched.
 
-        Where an address stays, its `Upstream` object stays, with its count and its health, and takes the weight, limit,
-        backup and options of the new one; so too one that comes back while connections of its are still open. Callers
-        that wait in `acquire` are served. Nothing changes where an argument is wrong.
+        If an address stays, its `Upstream` object stays, with its count and health, and takes the weight, limit, backup and
+        options of the new one. The same goes for an address that comes back while connections of it are still open. Calls that
+        wait in `acquire` are served. Nothing changes if an argument is wrong.
 
         Raises:
             TypeError, ValueError: as for the constructor.
@@ -97,13 +97,13 @@ class Balancer:
         self._wait_queue.serve()
 
     def pick(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Upstream | None:
-        """Choose an upstream without counting it; None where there is no candidate.
+        """Choose an upstream without counting it; None if there is no candidate.
 
-        For a place that counts, and that others respect, take a `lease`.
+        For a place that is counted, take a `lease`.
 
         Args:
-            key: what `rendezvous` goes by: the client's address, say.
-            exclude: upstreams not to choose, those already tried.
+            key: the key for `rendezvous`: the client's address, say.
+            exclude: upstreams not to choose, such as those already tried.
         """
         self._roster.tell_changes()
         excluded = {upstream.address for upstream in check.list_of("exclude", Upstream, exclude)} if exclude else set()
@@ -118,7 +118,7 @@ class Balancer:
     def lease(self, key: Any = None, *, exclude: Iterable[Upstream] = ()) -> Lease:
         """Choose an upstream and take a place on it: `with balancer.lease() as upstream:`. Never waits.
 
-        The place counts from this call until the block is left. Callers that wait in `acquire` are served first.
+        The place counts from this call until the block is left. Calls that wait in `acquire` are served first.
 
         Raises:
             NoUpstreamError: there is no candidate.
@@ -130,15 +130,15 @@ class Balancer:
         return Lease(upstream, self._wait_queue.serve)
 
     async def acquire(self, key: Any = None, *, timeout: float = math.inf) -> Lease:
-        """Take a place, waiting for one if need be: `with await balancer.acquire(timeout=5) as upstream:`.
+        """Take a place, waiting for one if necessary: `with await balancer.acquire(timeout=5) as upstream:`.
 
-        First come, first served. A place may come from a lease given back, from good reports, from the end of an
-        ejection, and from `replace`, so that it also waits where there are no upstreams at all. When cancelled it holds
-        nothing: a place that it was just given goes to the next.
+        First come, first served. A place may come from a lease given back, from good reports, from the end of an ejection, and
+        from `replace`: so it also waits if there are no upstreams at all. A cancelled call holds nothing: a place that it was
+        just given goes to the next.
 
         Args:
             key: as for `pick`.
-            timeout: seconds to wait at most.
+            timeout: the most seconds to wait.
 
         Raises:
             NoUpstreamError: there was no place in time.
@@ -151,23 +151,23 @@ class Balancer:
         return lease
 
     def report(self, upstream: Upstream, error: BaseException | None = None, *, probe: bool = False) -> None:
-        """Say how an attempt to use `upstream` went: well, or with an error. One that was replaced is passed over.
+        """Report how an attempt to use `upstream` went. A report about an upstream that was replaced is ignored.
 
-        A shortage of our own, of descriptors or ports say, is not to be reported: it tells nothing of the upstream.
+        Do not report a shortage of this machine, of descriptors or ports say: it tells nothing about the upstream.
 
         Args:
-            upstream: which one.
-            error: what went wrong; None: nothing did.
-            probe: True: this comes from a health check, and `max_ejected` does not hold it back.
+            upstream: the upstream that was used.
+            error: what went wrong; None if it went well.
+            probe: True if this comes from a health check: `max_ejected` does not limit it.
 
         Raises:
-            TypeError: `upstream` is no Upstream, or `error` neither None nor an exception.
+            TypeError: `upstream` is not an Upstream, or `error` is neither None nor an exception.
         """
         if not isinstance(upstream, Upstream):
             raise TypeError(f"upstream must be an Upstream, got {upstream!r}")
         if error is not None and not isinstance(error, BaseException):
             raise TypeError(f"error must be an exception or None, got {error!r}")
-        self._roster.tell_changes()  # one that time let in, and this error puts out, has changed twice
+        self._roster.tell_changes()  # an upstream that came back by time, and is ejected by this error, has changed twice
         known = self._roster.find(upstream)
         if known is None:
             return
@@ -181,38 +181,38 @@ class Balancer:
     def connect_task(self, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Factory:
         """Return a factory for a oneshot task that connects the job to one of the upstreams.
 
-        It leases an upstream, dials, reports, and leaves the Stream in `j.value`. Where a dial fails it tries another
-        upstream, never the same twice. Its finalizer closes the stream, then gives the lease back. The job's `fields` get
-        upstream, attempts and connect_time, also where all dials fail.
+        It leases an upstream, dials, reports, and leaves the Stream in `j.value`. If a dial fails it tries another upstream,
+        never the same twice. Its finalizer closes the stream, then gives the lease back. The job's `fields` get upstream,
+        attempts and connect_time, also if all dials fail.
 
         Args:
-            key: as for `pick`; by default the host of the job's client (its field `client`, which `serve` fills in), so
-                that under `rendezvous` a client comes to the same upstream again.
-            attempts: how many upstreams to try at most.
+            key: as for `pick`; by default the host of the job's client (its field `client`, which `serve` fills in), so that
+                with `rendezvous` a client returns to the same upstream.
+            attempts: the most upstreams to try.
             timeout: seconds for each attempt.
 
         Raises, in the task:
-            NoUpstreamError: there was no candidate from the start.
-            OSError, ConnectTimeoutError: of the last dial, when all have failed.
+            NoUpstreamError: there was no candidate at the start.
+            OSError, ConnectTimeoutError: the error of the last dial, if all have failed.
         """
         return connect_factory(
             self, key=key, attempts=check.int_("attempts", attempts), timeout=check.positive_seconds("timeout", timeout)
         )
 
     async def connect(self, task: Task, *, key: Any = None, attempts: int = 3, timeout: float = 5) -> Stream:
-        """Do what `connect_task` does, from a oneshot of your own that learns only then what the key is.
+        """Do what `connect_task` does, in a oneshot of your own that learns the key only in its run.
 
-        The stream is left in the job's value, and closed, its place then given back, right after the task's finalizer. The
-        job's `fields` get upstream, attempts and connect_time, of all the dials of its tasks.
+        The stream is left in the job's value. Right after the task's finalizer it is closed, and then its place is given back.
+        The job's `fields` get upstream, attempts and connect_time, of all dials of its tasks.
 
         Args:
-            task: the task that this is called in.
+            task: the task that calls this, from its own trio task.
             key, attempts, timeout: as for `connect_task`.
 
         Raises:
-            NoUpstreamError: there was no candidate from the start.
-            OSError, ConnectTimeoutError: of the last dial, when all have failed.
-            JobStateError: called from another trio task than the task's own.
+            NoUpstreamError: there was no candidate at the start.
+            OSError, ConnectTimeoutError: the error of the last dial, if all have failed.
+            JobStateError: called from a trio task that is not the task's own.
             TypeError, ValueError: a wrong argument.
         """
         attempts = check.int_("attempts", attempts)
@@ -228,15 +228,15 @@ class Balancer:
     ) -> Factory:
         """Return a factory for a task that probes all upstreams at once, at every point of a fixed grid, and reports.
 
-        The first point is the task's start. Probes that take longer than the interval make points be skipped, never
-        bunched. When the job is asked to stop, probes under way are abandoned, unreported.
+        The first point is the start of the task's run. If probes take longer than the interval, points are skipped. When the
+        job is asked to stop, probes under way are abandoned and not reported.
 
         Args:
             interval: seconds from point to point.
             timeout: seconds for each probe; one that takes longer has failed.
-            probe: `await probe(upstream)` returns if the upstream is well and raises if not, best one of `PEER_FAULTS`:
-                other exceptions count the same but are also logged with a traceback, as faults of our own. By default a
-                connection of its own is made and closed; those that wait in the endpoint's pool are left alone.
+            probe: `await probe(upstream)` returns if the upstream is well, and raises if not, preferably one of `PEER_FAULTS`:
+                other exceptions count the same but are also logged with a traceback, as faults of our own. The default opens
+                and closes a connection of its own; those in the endpoint's pool are left alone.
         """
         return check_factory(
             self,

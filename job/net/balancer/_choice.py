@@ -1,6 +1,6 @@
-"""Which of several upstreams takes the next connection: plain functions of `(candidates, key, random)`.
+"""Choose the upstream for the next connection: plain functions of `(candidates, key, random)`.
 
-Each is given at least one candidate and returns one of them; weights count in all. A function of your own goes as well.
+Each is given at least one candidate and returns one of them; all take weights into account. You may write your own.
 """
 
 from __future__ import annotations
@@ -36,26 +36,26 @@ C = TypeVar("C", bound=Candidate)
 
 
 def random_choice(candidates: Sequence[C], key: object, random: Random) -> C:
-    """Choose at random, in proportion to the weights. For upstreams that are alike, behind many balancers."""
+    """Choose at random, in proportion to the weights. For similar upstreams behind many balancers."""
     return random.choices(candidates, [candidate.weight for candidate in candidates])[0]
 
 
 @final
 class RoundRobin:
-    """Chooses one after another, each in proportion to its weight, the turns of the heavy ones spread out.
+    """Chooses upstreams in turn, in proportion to their weights, with the turns of heavy ones spread out.
 
-    For requests that cost about the same. One object belongs to one balancer, as it remembers whose turn it is.
+    For requests of about equal cost. Each balancer needs an object of its own, because it remembers whose turn is next.
     """
 
-    # The smooth weighted round robin of nginx: every candidate earns its weight, the richest is chosen and pays for
-    # all. What upstreams earned goes when they go, hence the weak keys.
+    # The smooth weighted round robin of nginx: every candidate earns its weight, the richest is chosen and pays for all. The
+    # keys are weak, so that the credit of an upstream goes with it.
     __slots__ = ("_credit",)
 
     def __init__(self) -> None:
         self._credit: WeakKeyDictionary[Candidate, float] = WeakKeyDictionary()
 
     def __call__(self, candidates: Sequence[C], key: object, random: Random) -> C:
-        """Choose the one whose turn it is."""
+        """Choose the candidate whose turn is next."""
         for candidate in candidates:
             self._credit[candidate] = self._credit.get(candidate, 0.0) + candidate.weight
         chosen = max(candidates, key=self._credit.__getitem__)
@@ -76,7 +76,7 @@ def least_connections(candidates: Sequence[C], key: object, random: Random) -> C
 def power_of_two(candidates: Sequence[C], key: object, random: Random) -> C:
     """Draw two at random, in proportion to the weights, and choose the one with fewer connections for its weight.
 
-    Nearly as even as `least_connections`, and no herd runs to an upstream that has just come back (Mitzenmacher, "The
+    Nearly as even as `least_connections`, and without its herd towards an upstream that has just come back (Mitzenmacher, "The
     power of two choices in randomized load balancing", 2001).
     """
     first = random_choice(candidates, key, random)
@@ -85,10 +85,10 @@ def power_of_two(candidates: Sequence[C], key: object, random: Random) -> C:
 
 
 def rendezvous(candidates: Sequence[C], key: object, random: Random) -> C:
-    """Choose by the key: the same key always has the same upstream, in every process, as long as that is a candidate.
+    """Choose by the key: a key always gets the same upstream, in every process, as long as that is a candidate.
 
-    When one goes, only its keys move, and they spread over the others in proportion to the weights. Bytes and str are
-    hashed as they are, anything else by its `repr`. Without a key (None) the choice is random.
+    When an upstream goes, only its keys move, spread over the others in proportion to their weights. Bytes and str are hashed
+    as they are, anything else by its `repr`. Without a key (None) the choice is random.
     """
     if key is None:
         return random_choice(candidates, key, random)
@@ -111,6 +111,6 @@ def _score(candidate: Candidate, salt: bytes) -> float:
     # differs from process to process. The address goes first with its length, so that no two pairs give the same bytes.
     address = candidate.address.encode(errors="surrogatepass")
     digest = hashlib.blake2b(len(address).to_bytes(4, "big") + address + salt, digest_size=8).digest()
-    # 53 bits are what a float holds; the half keeps off both ends.
+    # A float holds 53 bits; the half keeps the result off both ends.
     uniform = ((int.from_bytes(digest, "big") >> 11) + 0.5) / 2**53
     return -candidate.weight / math.log(uniform)

@@ -17,7 +17,7 @@ class HasUpstreams(Protocol):
 
 
 def balancer_figures(balancer: HasUpstreams) -> Iterator[Figure]:
-    """Give what is known of the upstreams of a balancer."""
+    """Yield the state of the upstreams of a balancer."""
     for upstream in balancer.upstreams:
         labels, healthy = (("upstream", upstream.address),), upstream.healthy
         yield Figure("upstream_up", healthy, labels, text="Whether the upstream may get connections.")

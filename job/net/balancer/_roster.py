@@ -1,4 +1,4 @@
-"""The upstreams of a balancer: which ones there are, which may take a connection, what reports make of their health."""
+"""The upstreams of a balancer: which there are, which may take a connection, and how reports change their health."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How many reports change what, and for how long; see `Balancer`."""
+    """How many reports eject an upstream or bring it back, and for how long; see `Balancer`."""
 
     rise: int
     fall: int
@@ -37,9 +37,9 @@ class Roster:
     def __init__(self, upstreams: Iterable[Upstream], rules: Rules) -> None:
         self._rules = rules
         self._upstreams = _by_address(upstreams)
-        self._gone: dict[str, Upstream] = {}  # replaced, but connections of theirs are still open
-        self._down: dict[Upstream, None] = {}  # those last announced as out
-        self._checkers: dict[Task, None] = {}  # the tasks that probe now
+        self._gone: dict[str, Upstream] = {}  # replaced, but with connections that are still open
+        self._down: dict[Upstream, None] = {}  # last announced as out
+        self._checkers: dict[Task, None] = {}  # the tasks that are probing
 
     @property
     def upstreams(self) -> tuple[Upstream, ...]:
@@ -47,7 +47,7 @@ class Roster:
         return tuple(self._upstreams.values())
 
     def replace(self, upstreams: Iterable[Upstream]) -> None:
-        """Put others in their place; one whose address stays, or comes back while it has connections, goes on as it is."""
+        """Replace the upstreams; the object of an address that stays, or comes back with open connections, is kept."""
         wanted = _by_address(upstreams)
         known = {address: upstream for address, upstream in self._gone.items() if upstream.active} | self._upstreams
         for address, newer in wanted.items():
@@ -59,7 +59,7 @@ class Roster:
         self._down = {upstream: None for upstream in wanted.values() if not upstream._known_healthy}
 
     def candidates(self, excluded: set[str]) -> list[Upstream]:
-        """Return those that may take a connection; backups where no other may."""
+        """Return the upstreams that may take a connection; backups only if no other may."""
         free = [
             upstream
             for upstream in self._upstreams.values()
@@ -68,20 +68,20 @@ class Roster:
         return [upstream for upstream in free if not upstream.backup] or free
 
     def next_return(self) -> float:
-        """Return when the next ejection ends by time; inf for never."""
+        """Return when the next ejection ends by time, on trio's clock; infinity if none does."""
         ends = (upstream.ejected_until for upstream in self._upstreams.values())
         return min((end for end in ends if end is not None), default=math.inf)
 
     def find(self, upstream: Upstream) -> Upstream | None:
-        """Return the one that has this address now."""
+        """Return the current upstream of the same address."""
         return self._upstreams.get(upstream.address)
 
     def record_success(self, upstream: Upstream, *, probe: bool) -> None:
-        """Record that an attempt to use it went well."""
+        """Record that an attempt to use the upstream went well."""
         upstream._health.record_success(self._rules.rise, probe=probe)
 
     def record_failure(self, upstream: Upstream, *, probe: bool) -> None:
-        """Record that an attempt to use it failed; eject it where the rules say so."""
+        """Record that an attempt to use the upstream failed; eject it if the rules say so."""
         health, out = upstream._health, not upstream.healthy
         fallen = health.record_failure(self._rules.fall, probe=probe)
         if out or (fallen and (probe or self._traffic_may_eject())):
@@ -95,9 +95,9 @@ class Roster:
         return sum(not upstream.healthy for upstream in self._upstreams.values())
 
     def tell_changes(self, reported: Upstream | None = None, error: BaseException | None = None) -> None:
-        """Tell of what changed: what was out may have come in, by time alone, and `reported` may have gone out by an error.
+        """Announce changes: upstreams may have come back by time, and `reported` may have been ejected by the error.
 
-        To be called last, or first: observers and log handlers may raise, and may call back.
+        Call this first or last in a method: observers and log handlers may raise, and may call back.
         """
         for upstream in (*self._down, reported) if reported is not None else (*self._down,):
             healthy = upstream.healthy
@@ -115,7 +115,7 @@ class Roster:
 
     @contextmanager
     def checked_by(self, task: Task) -> Iterator[None]:
-        """Let the task tell of changes, while the block runs, that are reported from outside of all jobs."""
+        """Announce changes that are reported outside of all jobs with this task, while the block runs."""
         self._checkers[task] = None
         try:
             yield

@@ -42,7 +42,7 @@ class Leases(Protocol):
 
 
 def connect_factory(balancer: Leases, *, key: Any, attempts: int, timeout: float) -> Factory:
-    """Return what `Balancer.connect_task` promises."""
+    """Return the factory for `Balancer.connect_task`."""
 
     def connect_task(j: Job[Any]) -> Routines:
         connection = _Connection(balancer, DialFields(j), attempts, timeout)
@@ -60,7 +60,7 @@ def connect_factory(balancer: Leases, *, key: Any, attempts: int, timeout: float
 
 
 async def connect_in(task: Task, balancer: Leases, *, key: Any, attempts: int, timeout: float) -> Stream:
-    """Do what `Balancer.connect` promises."""
+    """Connect for `Balancer.connect`."""
     if not isinstance(task, Task):
         raise TypeError(f"task must be a Task, got {task!r}")
     connection = _Connection(balancer, dials_of(task.job), attempts, timeout)
@@ -76,7 +76,7 @@ async def connect_in(task: Task, balancer: Leases, *, key: Any, attempts: int, t
 
 @final
 class _Connection:
-    """The stream of one job, with the place that it takes. Either is held together with the other, or neither."""
+    """The stream of one job and the place that it takes. Both are held, or neither."""
 
     __slots__ = ("_attempts", "_balancer", "_connection_fields", "_held", "_timeout")
 
@@ -105,7 +105,7 @@ class _Connection:
 
     @asynccontextmanager
     async def held(self, j: Job[Any]) -> AsyncIterator[None]:
-        """Hold both for the length of the block, of a task of the job; the place is free only when the socket is gone."""
+        """Hold both while the block runs, which ends with a task of the job; the place is free after the socket is closed."""
         if self._held is None:
             yield
         else:
@@ -141,7 +141,7 @@ class _Connection:
                 with self._connection_fields.attempt(upstream.address):
                     stream = await _dial(upstream, self._timeout)
             except Exception as error:
-                # Before the place is free, or the next in line would be sent to an upstream that is just being ejected.
+                # Report before the place is free, or the next waiter would be sent to an upstream that is being ejected.
                 if holds_for(PEER_FAULTS, error):
                     _report(self._balancer, upstream, error)
                 raise
@@ -152,7 +152,7 @@ class _Connection:
 
 
 def _affinity(j: Job[Any]) -> str | None:
-    """Return the host of the job's client, which is what affinity goes by; None for a job that has none."""
+    """Return the host of the job's client, the default key; None if the job has no client."""
     client = j.fields.get("client")
     return host_of(client) or client if isinstance(client, str) else None
 
@@ -164,7 +164,7 @@ async def _dial(upstream: Upstream, timeout: float) -> Stream:
 
 
 def check_factory(balancer: Leases, roster: Roster, *, interval: float, timeout: float, probe: Probe | None) -> Factory:
-    """Return what `Balancer.check_task` promises."""
+    """Return the factory for `Balancer.check_task`."""
 
     def check_task(j: Job[Any]) -> Routines:
         grid: Grid | None = None
@@ -191,7 +191,7 @@ async def _check_all(task: Task, balancer: Leases, find_fault: FindFault) -> Non
     """Probe every upstream.
 
     Raises:
-        BaseException: what a probe raised that is no Exception, bare; the other probes are abandoned.
+        BaseException: raised by a probe and not an Exception; bare. The other probes are abandoned.
     """
     orders: list[BaseException] = []
 
@@ -200,7 +200,7 @@ async def _check_all(task: Task, balancer: Leases, find_fault: FindFault) -> Non
             await _check(task, balancer, upstream, find_fault)
         except BaseException as order:
             if any(isinstance(leaf, trio.Cancelled) for leaf in leaves(order)):
-                raise  # it belongs inside of its scope
+                raise  # for the scope that it belongs to
             orders.append(order)
             nursery.cancel_scope.cancel()
 
@@ -221,14 +221,14 @@ async def _check(task: Task, balancer: Leases, upstream: Upstream, find_fault: F
 
 
 async def _fault(upstream: Upstream, probe: Probe, timeout: float) -> Exception | None:
-    """Probe, and return what the peer did wrong, if anything."""
+    """Probe, and return the peer's fault; None if there is none."""
     deadline = trio.current_time() + timeout
     # The try is outside of the scope: a probe with a nursery in it can leave the scope with an error and a Cancelled at
     # once.
     try:
         with trio.CancelScope(deadline=deadline):
             await probe(upstream)
-            # By the clock: a probe in a thread, or in a shield, does not hear that its time is over.
+            # By the clock: a probe in a thread, or in a shield, is not cancelled at the deadline.
             if trio.current_time() <= deadline:
                 return None
     except Exception as error:
@@ -239,7 +239,7 @@ async def _fault(upstream: Upstream, probe: Probe, timeout: float) -> Exception 
 
 
 async def _connect(upstream: Upstream) -> None:
-    # Nothing was sent that could be lost, so there is nothing to linger for.
+    # Nothing was sent that could be lost, so there is no reason to linger.
     await trio.aclose_forcefully(await dial_anew(upstream.endpoint))
 
 

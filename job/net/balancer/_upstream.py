@@ -1,4 +1,4 @@
-"""One server behind a balancer: its health, and the loan of a place on it."""
+"""One server behind a balancer: its health, and the lease of a place on it."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from .._endpoints.endpoint import Endpoint
 
 @dataclass(slots=True)
 class Health:
-    """What is known of one upstream. Reports write it through `record_success`, `record_failure` and `eject`.
+    """The health of one upstream. Reports write it through `record_success`, `record_failure` and `eject`.
 
-    Probes and traffic look at different things, so that neither clears the errors of the other: a server that answers a
-    probe may fail its clients, and one that takes connections may say itself that it is not ready. So too an upstream that
-    probes took out is brought in by good probes, not by a connection that was on its way; one that traffic took out has no
+    Probes and traffic look at different things, so neither clears the errors of the other: a server that answers a probe may
+    fail its clients, and one that takes connections may say in a probe that it is not ready. For the same reason an upstream
+    that probes ejected is brought back by good probes, not by a connection that was under way; one that traffic ejected gets no
     traffic, and any good report counts.
 
-    `out_until` is None for one that is in. A time that has passed means in as well: nothing has to clear it. What was
-    reported in a row outlives that time, so that an upstream let in again is out at its next error and has not to fail
-    the full number of clients each time.
+    `out_until` is None while the upstream is in. A time in the past means in as well, so that nothing has to clear it. The
+    counts survive that time: an upstream that came back by time is out again at its next error, instead of failing the full
+    number of clients once more.
     """
 
     failures: list[int] = field(default_factory=lambda: [0, 0])
-    """Those in a row, of traffic and of probes: `failures[probe]`."""
+    """Failures in a row, of traffic and of probes: `failures[probe]`."""
     successes: int = 0
     out_until: float | None = None
     out_by_probes: bool = False
 
     def is_out(self, now: float) -> bool:
-        """Return whether it takes no connections at `now`."""
+        """Return True if the upstream takes no connections at `now`."""
         return self.out_until is not None and now < self.out_until
 
     def record_success(self, rise: int, *, probe: bool) -> None:
-        """Record a good report; `rise` of them in a row bring it in."""
+        """Record a good report; `rise` of them in a row bring the upstream back."""
         self.failures[probe] = 0
         if probe or not self.out_by_probes:
             self.successes += 1
@@ -47,20 +47,20 @@ class Health:
                 self.out_by_probes = False
 
     def record_failure(self, fall: int, *, probe: bool) -> bool:
-        """Record an error; return True from the `fall`th in a row on. Whether that ejects it is for the caller to decide."""
+        """Record an error; return True from the `fall`th in a row on. The caller decides whether that ejects it."""
         self.successes = 0
         self.failures[probe] += 1
         return self.failures[probe] >= fall
 
     def eject(self, until: float, *, by_probes: bool) -> None:
-        """Put it out, or keep it out longer."""
+        """Eject the upstream, or keep it out longer."""
         self.out_until = until
         self.out_by_probes = by_probes
 
 
 def may_eject(out: int, total: int, share: float) -> bool:
-    """Return whether one more of `total` upstreams may go out where `out` are out already and `share` is the most."""
-    # The billionth mends products such as 0.29 * 100, which is a little less than 29.
+    """Return True if one more of `total` upstreams may go out when `out` are out and `share` is the most."""
+    # The billionth corrects products such as 0.29 * 100, which is a little less than 29.
     return out + 1 <= share * total + 1e-9
 
 
@@ -68,13 +68,13 @@ def may_eject(out: int, total: int, share: float) -> bool:
 class Upstream:
     """A server that a balancer sends connections to.
 
-    It belongs to one balancer, which alone writes what is counted here.
+    It belongs to one balancer; only that writes its counts.
 
     Args:
         address: as for `Endpoint`; also the upstream's identity within its balancer.
         weight: its share of the connections relative to the others', a millionth to a million.
-        limit: the most connections at once, or None for no limit. (The Endpoint's own `limit` is about accepting.)
-        backup: True: it is a candidate only where no other upstream is.
+        limit: the most connections at once; None for no limit. (The Endpoint's own `limit` is about accepting.)
+        backup: True if it is a candidate only when no other upstream is.
         **options: the options of its `Endpoint`.
 
     Raises:
@@ -98,7 +98,7 @@ class Upstream:
         self, address: str, *, weight: float = 1, limit: int | None = None, backup: bool = False, **options: Any
     ) -> None:
         self._address = address
-        # The span is wide for anything that is meant, and narrow enough for the arithmetic of the choices.
+        # The range is wide enough for any use, and narrow enough for the arithmetic of the choices.
         self._weight = check.number("weight", weight, least=1e-6, most=1e6)
         self._limit = limit if limit is None else check.int_("limit", limit)
         self._backup = check.bool_("backup", backup)
@@ -106,7 +106,7 @@ class Upstream:
         self._endpoint = Endpoint(address, **options)
         self._active = 0
         self._health = Health()
-        self._known_healthy = True  # what was told of it last
+        self._known_healthy = True  # as last announced
 
     @property
     def address(self) -> str:
@@ -125,30 +125,30 @@ class Upstream:
 
     @property
     def backup(self) -> bool:
-        """True if it serves only where no other upstream can."""
+        """True if it serves only when no other upstream can."""
         return self._backup
 
     @property
     def endpoint(self) -> Endpoint:
-        """What dials it."""
+        """The endpoint that dials it."""
         return self._endpoint
 
     @property
     def active(self) -> int:
-        """How many leases of it are out."""
+        """How many leases of it are held."""
         return self._active
 
     @property
     def healthy(self) -> bool:
-        """True if it is in: False from its ejection until enough good reports or the end of the ejection."""
+        """True unless it is ejected: until enough good reports, or the end of the ejection."""
         return self.ejected_until is None
 
     @property
     def ejected_until(self) -> float | None:
-        """When its ejection ends, in seconds on trio's clock; None when it is not ejected."""
+        """When its ejection ends, in seconds on trio's clock; None if it is not ejected."""
         until = self._health.out_until
-        # The clock is read only where there is an ejection. Outside of trio, in a thread that writes the log say, there is
-        # none, and an ejection has no end.
+        # Read the clock only if there is an ejection. Outside of trio, in a thread that writes the log say, there is no clock,
+        # and an ejection has no end.
         if until is None or (trio.lowlevel.in_trio_run() and not self._health.is_out(trio.current_time())):
             return None
         return until
@@ -174,7 +174,7 @@ class Upstream:
 
 @final
 class Lease:
-    """A place on an upstream, counted in `Upstream.active` from the moment there is a lease until it is given back.
+    """A place on an upstream, counted in `Upstream.active` until it is given back.
 
     A context manager: the block gets the upstream, and its end gives the place back, however it ends. Without the block,
     call `release`.
@@ -189,11 +189,11 @@ class Lease:
 
     @property
     def upstream(self) -> Upstream:
-        """Where the place is."""
+        """The upstream that the place is on."""
         return self._upstream
 
     def release(self) -> None:
-        """Give the place back, to the first call that waits for one. Harmless the second time."""
+        """Give the place back; the first waiting call gets it. Harmless the second time."""
         on_release, self._on_release = self._on_release, None
         if on_release is not None:
             self._upstream._active -= 1

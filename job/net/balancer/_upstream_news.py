@@ -1,4 +1,4 @@
-"""What is told of an upstream when its health changes: an event, and a line in the log."""
+"""What is announced when the health of an upstream changes: an event, and a line in the log."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamChanged:
-    """An upstream went out or came in again: `old` and `new` are what `Upstream.healthy` was and is.
+    """An upstream was ejected or came back: `old` and `new` are what `Upstream.healthy` was and is.
 
-    `error` is what was reported last where that put it out; None where it came in, by good reports or by time. `at` is on
-    trio's clock, in seconds; None outside of a trio run.
+    `error` is the report that ejected it; None if it came back, by good reports or by time. `at` is in seconds on trio's clock;
+    None outside of a trio run.
 
-    Observers hear of it that are registered for all jobs, or with the job in which the report was made or one above it;
-    for reports made outside of all jobs, with the job of the balancer's `check_task`.
+    It goes to observers registered for all jobs, and to those of the job in which the report was made and the jobs above it;
+    for a report made outside of all jobs, to those of the job of the balancer's `check_task`.
     """
 
     upstream: Upstream
@@ -34,7 +34,7 @@ class UpstreamChanged:
 
 
 def tell_change(upstream: Upstream, healthy: bool, error: BaseException | None, checker: Task | None) -> None:
-    """Tell that the upstream's health is now this. What observers and log handlers raise past their guards comes out."""
+    """Announce the upstream's health. An exception that observers or log handlers raise past their guards comes out."""
     at = trio.current_time() if trio.lowlevel.in_trio_run() else None
     try:
         announce(UpstreamChanged(upstream, not healthy, healthy, error, at), checker)

@@ -13,7 +13,7 @@ from ._upstream import Lease
 
 @dataclass(eq=False, slots=True)
 class _Waiter:
-    """A call that waits. `settled` is set once `lease` or `error` is there, and then it is no longer in line."""
+    """A waiting call. `settled` is set once it has a `lease` or an `error`; by then it has left the queue."""
 
     key: object
     deadline: float
@@ -26,12 +26,12 @@ class _Waiter:
 class WaitQueue:
     """Waiters in the order they came.
 
-    A place goes straight into the hands of the first, who need not run for it: so no call that comes in between can
-    snatch it, and what a cancelled waiter already has in hand goes to the next.
+    A place is handed to the first waiter before that runs. So no call that comes in between can take it, and a waiter that is
+    cancelled with a lease in hand gives it to the next.
 
     Args:
-        offer: gives a lease for a key, or None where there is no place.
-        next_return: when, on trio's clock, a place may come back by the mere passing of time; inf for never.
+        offer: returns a lease for a key; None if there is no place.
+        next_return: returns when, on trio's clock, a place may come back by time alone; infinity for never.
     """
 
     __slots__ = ("_called_back", "_next_return", "_offer", "_serving", "_waiters")
@@ -48,10 +48,10 @@ class WaitQueue:
         return len(self._waiters)
 
     def serve(self) -> None:
-        """Hand out places as long as there are any. To be called after everything that may have made one.
+        """Hand out places while there are any. Call this after everything that may have freed one.
 
-        `offer` asks code of the user's, which may do something that calls this again. Then the first waiter is just being
-        served, and the outer call goes on with what the inner one would have handed out.
+        `offer` runs user code, which may cause another call of this. The first waiter is being served at that moment, so the
+        inner call returns at once, and the outer one does its work.
         """
         self._called_back = True
         if self._serving:
@@ -64,10 +64,10 @@ class WaitQueue:
                     pass
         finally:
             self._serving = False
-        self._set_alarm()
+        self._set_deadline()
 
     async def wait(self, key: object, deadline: float) -> Lease | None:
-        """Wait for a place; return None where there was none until `deadline`.
+        """Wait for a place; return None if there was none by `deadline`.
 
         Raises:
             BaseException: what `offer` raised for this key.
@@ -83,7 +83,7 @@ class WaitQueue:
         finally:
             if waiter in self._waiters:
                 del self._waiters[waiter]
-                # It may have been the first, which has the alarm.
+                # It may have been the first, whose scope is the one that wakes up by time.
                 self.serve()
         if waiter.error is not None:
             raise waiter.error
@@ -94,18 +94,18 @@ class WaitQueue:
         while True:
             with waiter.scope:
                 await waiter.settled.wait()
-            # The scope ends at the waiter's deadline or, in the first one, at an alarm. It is good for one use.
+            # The scope ends at the waiter's deadline or, for the first waiter, at `next_return`. A scope can be used once.
             waiter.scope = trio.CancelScope(deadline=waiter.deadline)
             self.serve()
             if waiter.settled.is_set() or trio.current_time() >= waiter.deadline:
                 return
 
     def _serve(self, waiter: _Waiter) -> bool:
-        """Serve this one, the first; return False where there is no place."""
+        """Serve the first waiter; return False if there is no place."""
         try:
             waiter.lease = self._offer(waiter.key)
         except BaseException as error:
-            # It belongs to the waiter; the call that is just giving a place back has nothing to do with it.
+            # The error belongs to the waiter, not to the call that is just giving a place back.
             waiter.error = error
         if waiter.lease is None and waiter.error is None:
             return False
@@ -113,8 +113,8 @@ class WaitQueue:
         waiter.settled.set()
         return True
 
-    def _set_alarm(self) -> None:
-        # Only the first gets one: a herd that wakes at once would find the same few places.
+    def _set_deadline(self) -> None:
+        # Only the first waiter wakes up by time: a herd would find the same few places.
         if self._waiters:
             first = next(iter(self._waiters))
             first.scope.deadline = min(first.deadline, self._next_return())
