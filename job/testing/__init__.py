@@ -1,11 +1,11 @@
-"""What the project tests itself with, for your own suite.
+"""The tools that the project tests itself with, for your own suite.
 
 - `MemoryTransport`: a network in memory, for `job.net.Endpoint`
 - `MemoryQueue`: a queue in memory, for `job.queue.consume`
-- `Recorder`: an observer that keeps what it hears
-- `check_trace`: holds what a job was seen doing, a `Trace`, against the guarantees of the contract
-- `cancel_at_each_checkpoint`: runs your job and cancels it at its first, second, … last checkpoint; gives the traces
-- `play`: runs a `Scenario`, a job that is described as data
+- `Recorder`: an observer that keeps the events it receives
+- `check_trace`: checks a `Trace`, the record of what a job did, against the guarantees of the contract
+- `cancel_at_each_checkpoint`: runs your job and cancels it at its first, second, … last checkpoint; yields the traces
+- `play`: runs a `Scenario`, a job described as data
 - `job.testing.strategies`: hypothesis strategies of random scenarios; the only part that needs hypothesis
 """
 

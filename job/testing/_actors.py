@@ -1,4 +1,4 @@
-"""Plays plans: makes jobs whose routines do what the plan says."""
+"""Make jobs whose routines do what a plan says."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @final
 class Director:
-    """Makes the jobs of plans; what their context managers do goes to the tracer."""
+    """Makes the jobs of plans, and reports their context managers to the tracer."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -40,7 +40,7 @@ class Director:
             error_wrapper=_mapped if plan.maps_errors else None,
             on_shutdown=None if hook is None else lambda error: _hook(plan.name, hook),
         )
-        # Whatever a plan does, it does on purpose: nobody needs to read it.
+        # A plan fails on purpose, so its failures are not worth reading.
         job.register_logger({0: _nobody}, level=0)
         if plan.oneshot is not None:
             job.add_oneshot_task(self._factory(plan.oneshot), name=plan.oneshot.name)
@@ -49,7 +49,7 @@ class Director:
         return job
 
     def add(self, job: Job[Any], plan: TaskPlan) -> None:
-        """Add a task to a job, unless that takes no more."""
+        """Add a task to a job, unless the job accepts no more."""
         with suppress(JobStateError):
             job.add_task(
                 self._factory(plan),
@@ -133,7 +133,7 @@ def _end(task: Task, ends: Ends, place: str) -> None:
         case Ends.FATAL:
             raise PlannedFatalError(place)
         case _:
-            pass  # it just returns
+            pass  # A plain return.
 
 
 async def _hook(place: str, call: Call) -> None:
@@ -153,7 +153,7 @@ def _nobody(event: str, fields: object) -> None:
 
 @final
 class _Context:
-    """A context manager whose exit is a checkpoint, and then may raise."""
+    """A context manager whose exit passes a checkpoint, and then may raise."""
 
     def __init__(self, tracer: Tracer, task: Task, number: int, fault: str) -> None:
         self._tracer = tracer

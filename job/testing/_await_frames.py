@@ -1,4 +1,4 @@
-"""Where trio tasks stand, as text."""
+"""Describe as text where trio tasks are waiting."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AWAITED: Final = ("cr_await", "gi_yieldfrom", "ag_await")
 
 
 def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
-    """Give a line for a trio task and for each one below it, with its innermost frames, but for those of trio's core."""
+    """Return a line for a trio task and for each one below it, with its innermost frames, but without those of trio's core."""
     frames = [
         f"{frame.f_code.co_name}:{frame.f_lineno}"
         for frame in await_frames(task.coro)
@@ -30,9 +30,9 @@ def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
 
 
 def await_frames(awaitable: Any) -> Iterator[FrameType]:
-    """Give the frames of what a suspended coroutine awaits, the outermost first.
+    """Yield the frames of a suspended coroutine and of those that it awaits, outermost first.
 
-    As `trio.lowlevel.Task.iter_await_frames` does, and through `drive_rest` too, which drives a coroutine by hand.
+    This is `trio.lowlevel.Task.iter_await_frames`, which also looks through `drive_rest`.
     """
     while awaitable is not None:
         frame = _first(awaitable, _FRAMES)
@@ -44,7 +44,7 @@ def await_frames(awaitable: Any) -> Iterator[FrameType]:
 
 
 def _wrapped(awaitable: object) -> Any:
-    """Return the coroutine in what its `__await__` has given, which has no attribute for it."""
+    """Return the coroutine behind the object that its `__await__` returned, which has no attribute for it."""
     return next((inner for inner in gc.get_referents(awaitable) if _first(inner, _FRAMES) is not None), None)
 
 

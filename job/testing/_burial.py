@@ -1,4 +1,4 @@
-"""The end of a trio run that was brought down: what it left hanging dies at once, and complains to nobody."""
+"""Clean up after a trio run that was brought down: its hanging coroutines die at once, and silently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_CLOSES: Final = 1000
 
 
 def coroutines_below(task: trio.lowlevel.Task) -> Iterator[Coroutine[Any, Any, object]]:
-    """Give the coroutines of the trio tasks below one, the innermost first, and its own last."""
+    """Yield the coroutines of the trio tasks below one, innermost first, and its own last."""
     for nursery in task.child_nurseries:
         for child in nursery.child_tasks:
             yield from coroutines_below(child)
@@ -24,10 +24,10 @@ def coroutines_below(task: trio.lowlevel.Task) -> Iterator[Coroutine[Any, Any, o
 
 
 def bury(coroutines: list[Coroutine[Any, Any, object]], error: BaseException) -> None:
-    """Close the coroutines of a run, and let go of the error that brought it down and all that it holds.
+    """Close the coroutines of a run, and drop the error that brought it down, with everything that it holds.
 
-    Else they are closed whenever they are found, outside of any trio run: their `finally` blocks fail, and Python, trio and the
-    jobs report each of them, where the one thing to be told is why the run was brought down.
+    Otherwise the garbage collector would close them at some time, outside of any trio run: their `finally` blocks would fail,
+    and Python, trio and the jobs would report each of them, when only the reason why the run was brought down matters.
     """
     with _silence():
         while coroutines:
@@ -39,7 +39,7 @@ def bury(coroutines: list[Coroutine[Any, Any, object]], error: BaseException) ->
 
 
 def _close(coroutine: Coroutine[Any, Any, object]) -> None:
-    """Close a coroutine for good; what awaits in a `finally` has to be closed again."""
+    """Close a coroutine for good, again if it awaits in a `finally`."""
     for _ in range(_MOST_CLOSES):
         with suppress(BaseException):
             coroutine.close()

@@ -12,15 +12,15 @@ from .._core.words.states import JobState, Phase
 from ._check_finalize import lone_cancellations
 from ._trace import Ask, Asked, Closed, End, Entry, JobMoved, Left, Trace, is_cancelled, leaves, same_error
 
-# What a trace shows only by its consequences: limits that were reached, rules that a routine broke, the job above.
+# Causes that a trace shows only by their consequences: limits, broken rules, the parent.
 _UNSEEN = {CauseKind.TIMEOUT, CauseKind.IDLE, CauseKind.UNEXPECTED_STOP, CauseKind.PARENT, CauseKind.SIGNAL}
-# Those that trio itself enforces: the engine hears of them from the cancellation.
+# Causes that trio itself enforces: the engine learns of them by the cancellation.
 _ENFORCED_BY_TRIO = {CauseKind.TIMEOUT, CauseKind.PARENT}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Something that was seen to happen and would interrupt the job if it was the first."""
+    """An event in the trace that would interrupt the job if it came first."""
 
     at: float
     task: int | None
@@ -33,7 +33,7 @@ class Candidate:
 
 
 def wrong_causes(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G5."""
+    """Yield the ways in which a trace breaks G5."""
     if trace.end is None:
         return
     yield from _first_cause(trace, trace.end)
@@ -62,7 +62,7 @@ def _first_cause(trace: Trace, end: End) -> Iterator[str]:
 
 
 def _candidates(trace: Trace) -> list[Candidate]:
-    """Return what would interrupt the job, up to where its finalizers began; after that the cause stands."""
+    """Return the events that would interrupt the job, up to the start of its finalizers; after that the cause stands."""
     found: list[Candidate] = []
     for record in trace.records:
         if isinstance(record, JobMoved) and record.new is JobState.FINALIZING:
@@ -85,7 +85,7 @@ def _stops(trace: Trace, left: Left) -> bool:
 def _is_cause(candidate: Candidate, end: End) -> bool:
     if end.cause is None or end.cause.task != candidate.task:
         return False
-    if candidate.error is None:  # cancelled without an error, or from the outer scope: the framework made one
+    if candidate.error is None:  # It was cancelled without an error, or by the outer scope, so the framework made one.
         return end.kind in (CauseKind.CANCEL, CauseKind.PARENT)
     return same_error(end.cause.error, candidate.error)
 
@@ -95,17 +95,17 @@ def _is_any(candidates: list[Candidate], end: End) -> bool:
 
 
 def _in_the_same_step(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
-    """Return True if the first came from a task that may have been cut alone: it looks around for a step before it is heard."""
+    """Return True if the first candidate came from a task that may have been cut alone, which takes one more step."""
     first = candidates[0]
     alone = first.task is not None and trace.tasks[first.task].contains
     return alone and any(_is_cause(each, end) for each in candidates if each.at == first.at)
 
 
 def _outer_came_too_late(trace: Trace, end: End, candidates: list[Candidate]) -> bool:
-    """Return True if the outer cancellation struck nobody who could tell of it before the job had another cause, or its end."""
+    """Return True if no routine could see the outer cancellation before the job had another cause, or ended."""
     at = candidates[0].at
     if end.kind is CauseKind.TIMEOUT and not any(at <= left.at < end.since for left in lone_cancellations(trace)):
-        return True  # shielded as they were, nobody in the job could hear of it before the time was up
+        return True  # The routines were shielded, so none could see it before the time was up.
     if end.cause is None or end.kind is CauseKind.FINALIZE:
         return any(move.new is JobState.FINALIZING and move.at == at for move in trace.of(JobMoved))
     return any(_is_cause(each, end) for each in candidates if each.task is None and each.at == at)
@@ -146,7 +146,7 @@ def _what_came_out(trace: Trace, end: End) -> Iterator[str]:
     raised = trace.outcome.raised
     expected = _expected(trace, end)
     if expected is trio.Cancelled:
-        # Where both were asked for, the trace does not tell which was the cause: a `Job.cancel` comes out as it is.
+        # If both were requested, the trace does not show which was the cause; a `Job.cancel` comes out as it is.
         if not (raised is None or isinstance(raised, trio.Cancelled) or raised is end.errors[0].error):
             yield f"it raised {raised!r}, expected Cancelled"
         if raised is None and trace.outcome.entry is Entry.RUN:
@@ -156,7 +156,7 @@ def _what_came_out(trace: Trace, end: End) -> Iterator[str]:
 
 
 def _expected(trace: Trace, end: End) -> BaseException | type[trio.Cancelled] | None:
-    """Return what has to come out of the call that ran the job."""
+    """Return the error that the call which ran the job has to raise."""
     for failure in end.errors:
         if not isinstance(failure.error, Exception):
             return failure.error
@@ -167,7 +167,7 @@ def _expected(trace: Trace, end: End) -> BaseException | type[trio.Cancelled] | 
 
 
 def _cancelled_on_the_way_out(trace: Trace) -> bool:
-    """Return True if the call may have been struck when the job was over: by the outer scope, at a checkpoint of its own."""
+    """Return True if the outer scope may have cancelled the call at its own checkpoint, after the end of the job."""
     assert trace.outcome is not None
     own = trace.outcome.entry is Entry.RUN
     return _struck_from_outside(trace) and not own and isinstance(trace.outcome.raised, trio.Cancelled)

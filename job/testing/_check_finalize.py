@@ -1,4 +1,4 @@
-"""G2: what was begun is finalised, exactly once, and nothing else is; G4: in the trio task where it was begun."""
+"""G2: each task that was begun is finalised exactly once, and no other; G4: in the trio task where it was begun."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ._trace import Closed, Entered, Left, Opened, TaskFacts, Trace, Visit, is_c
 
 
 def unbalanced_finalizers(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G2."""
+    """Yield the ways in which a trace breaks G2."""
     yield from _inits_repeated(trace)
     yield from _finalize_calls(trace)
     yield from _inits_after_a_failed_one(trace)
@@ -33,7 +33,7 @@ def _finalize_calls(trace: Trace) -> Iterator[str]:
 
 
 def _is_due(trace: Trace, facts: TaskFacts) -> bool | None:
-    """Return True if a task's init was entered or, having none, was passed; None where the trace cannot tell."""
+    """Return True if a task's init was entered or, having none, was passed; None if the trace does not show it."""
     forward = visits(trace, Phase.INIT, Phase.RUN)
     if facts.has_init:
         return any(visit.task == facts.index and visit.phase is Phase.INIT for visit in forward)
@@ -43,7 +43,7 @@ def _is_due(trace: Trace, facts: TaskFacts) -> bool | None:
 
 
 def _is_blocked(trace: Trace, facts: TaskFacts, forward: list[Visit]) -> bool:
-    """Return True if something before a task kept the job from coming to it."""
+    """Return True if an earlier event kept the job from reaching a task."""
     inits = {visit.task: visit for visit in forward if visit.phase is Phase.INIT}
     earlier = [other for other in trace.tasks.values() if other.index < facts.index]
     never = [other for other in earlier if other.has_init and other.index not in inits]
@@ -82,7 +82,7 @@ def _exits_before_finalize(trace: Trace, index: int) -> Iterator[str]:
 
 
 def strayed_routines(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G4: all routines of a task run in one trio task."""
+    """Yield the ways in which a trace breaks G4: all routines of a task run in one trio task."""
     for index in trace.tasks:
         homes = {record.home for record in trace.of(Entered) if record.task == index}
         if len(homes) > 1:
@@ -90,7 +90,7 @@ def strayed_routines(trace: Trace) -> Iterator[str]:
 
 
 def unfinished_routines(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G6: nothing is left of an ended job."""
+    """Yield the ways in which a trace breaks G6: nothing is left of an ended job."""
     for visit in visits(trace):
         if visit.left is None:
             yield f"{visit} never ended"
@@ -101,5 +101,5 @@ def unfinished_routines(trace: Trace) -> Iterator[str]:
 
 
 def lone_cancellations(trace: Trace) -> list[Left]:
-    """Return the routines before the finalizers that were cancelled."""
+    """Return the routines that were cancelled before the finalizers began."""
     return [left for left in trace.of(Left) if left.phase is not Phase.FINALIZE and is_cancelled(left.error)]

@@ -1,4 +1,4 @@
-"""G1 and G3: the order of routines, and finalizers that are left in peace."""
+"""G1 and G3: the order of routines, and undisturbed finalizers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TOLERANCE = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """What a task did at its end, finalizer and exits: the places of the first and the last record, and their times."""
+    """The clean-up of a task, finalizer and exits: the positions and times of its first and last record."""
 
     task: int
     start: int
@@ -26,7 +26,7 @@ class CleanUp:
 
 
 def broken_order(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G1: oneshot; inits one by one; loops at once; finalizers one by one in reverse order."""
+    """Yield the ways in which a trace breaks G1: oneshot; inits one by one; loops at once; finalizers in reverse order."""
     yield from _oneshot_first(trace)
     yield from _inits_one_by_one(trace)
     yield from _loops_after_inits(trace)
@@ -90,7 +90,7 @@ def _finalizers_in_reverse(trace: Trace) -> Iterator[str]:
 
 
 def clean_ups(trace: Trace, *, transient: bool = False) -> list[CleanUp]:
-    """Return what the tasks did at their ends, in order; transient tasks, which have an order of their own, on demand."""
+    """Return the clean-ups of the tasks in order; those of transient tasks, which have their own order, on demand."""
     found: dict[int, CleanUp] = {}
     for place, record in enumerate(trace.records):
         if isinstance(record, Closed) or (isinstance(record, Entered | Left) and record.phase is Phase.FINALIZE):
@@ -102,7 +102,7 @@ def clean_ups(trace: Trace, *, transient: bool = False) -> list[CleanUp]:
 
 
 def disturbed_finalizers(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G3: finalizers after all loops, not cancelled before their time, faults recorded."""
+    """Yield the ways in which a trace breaks G3: finalizers after all loops, not cancelled early, faults recorded."""
     yield from _finalizers_after_loops(trace)
     yield from _cut_too_early(trace)
     yield from _cut_too_late(trace)

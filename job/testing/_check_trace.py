@@ -1,4 +1,4 @@
-"""The judge: a trace, held against the guarantees of the contract."""
+"""Check a trace against the guarantees of the contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._trace import Entered, JobMoved, TaskMoved, Trace
 
 
 def illegal_moves(trace: Trace) -> Iterator[str]:
-    """Say how a trace breaks G8."""
+    """Yield the ways in which a trace breaks G8."""
     yield from _job_moves(trace)
     for index in trace.tasks:
         yield from _task_moves(trace, index)
@@ -42,7 +42,7 @@ def _task_moves(trace: Trace, index: int) -> Iterator[str]:
 
 
 def _moves_and_routines(trace: Trace) -> Iterator[str]:
-    """A routine runs in the state that belongs to it."""
+    """Yield the routines that ran in a wrong state."""
     job = JobState.NEW
     tasks = dict.fromkeys(trace.tasks, TaskState.PENDING)
     for record in trace.records:
@@ -71,19 +71,19 @@ _GUARANTEES: Final[dict[str, Callable[[Trace], Iterator[str]]]] = {
 
 
 class BrokenGuaranteeError(AssertionError):
-    """A job did what its contract rules out; the message names each guarantee that it broke, and shows the trace."""
+    """A job broke its contract; the message names each broken guarantee, and shows the trace."""
 
 
 def complaints(trace: Trace) -> list[str]:
-    """Return one line for each way in which a trace breaks a guarantee, beginning with the guarantee's name."""
+    """Return one line for each way in which a trace breaks a guarantee; each begins with the guarantee's name."""
     return [f"{name}: {complaint}" for name, check in _GUARANTEES.items() for complaint in check(trace)]
 
 
 def check_trace(trace: Trace) -> None:
-    """Hold a trace against the guarantees of order, finalizers, causes and states.
+    """Check a trace against the guarantees of order, finalizers, causes and states.
 
     Raises:
-        BrokenGuaranteeError: it breaks one, or several.
+        BrokenGuaranteeError: the trace breaks at least one.
     """
     found = complaints(trace)
     if found:

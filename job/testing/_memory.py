@@ -13,7 +13,7 @@ from trio.lowlevel import ParkingLot, checkpoint
 
 BUFFER: Final = 65536
 BACKLOG: Final = 128
-_FIRST_PORT: Final = 49152  # of those that are given out (RFC 6335)
+_FIRST_PORT: Final = 49152  # The first of the dynamic ports (RFC 6335).
 
 
 @final
@@ -27,66 +27,66 @@ class _Pipe:
         self._size = size
         self._room = ParkingLot()
         self._something = ParkingLot()
-        self.ended = False  # by the sender
-        self.broken = False  # by the receiver
-        self.cut = False  # by the sender
+        self.ended = False  # Set by the sender.
+        self.broken = False  # Set by the receiver.
+        self.cut = False  # Set by the sender.
 
     @property
     def room(self) -> int:
-        """How many bytes it takes now."""
+        """The number of bytes that it can take now."""
         return self._size - len(self._data)
 
     def put(self, data: memoryview) -> int:
-        """Take as much as there is room for."""
+        """Take as many bytes as there is room for."""
         taken = min(self.room, len(data))
         self._data += data[:taken]
         self._something.unpark_all()
         return taken
 
     def get(self, most: int) -> bytes:
-        """Give what is there."""
+        """Return the buffered bytes."""
         given = bytes(self._data[:most])
         del self._data[:most]
         self._room.unpark_all()
         return given
 
     def end(self) -> None:
-        """Give EOF after the rest."""
+        """Deliver EOF after the buffered bytes."""
         self.ended = True
         self._something.unpark_all()
         self._room.unpark_all()
 
     def cut_off(self) -> None:
-        """Give nothing any more, not even EOF."""
+        """Deliver nothing more, not even EOF."""
         self.cut = True
         self.break_off()
 
     def break_off(self) -> None:
-        """Throw away what is there and take no more."""
+        """Drop the buffered bytes and take no more."""
         self.broken = True
         self._data.clear()
         self._something.unpark_all()
         self._room.unpark_all()
 
     async def wait_for_room(self) -> None:
-        """Wait until something can be put, or never will be."""
+        """Wait until there is room, or never will be."""
         while not (self.room or self.broken or self.ended):
             await self._room.park()
 
     async def wait_for_emptiness(self) -> None:
-        """Wait until all was got, or never will be."""
+        """Wait until the buffer is empty, or never will be."""
         while self._data and not self.broken:
             await self._room.park()
 
     async def wait_for_something(self) -> None:
-        """Wait until something can be got, or never will be."""
+        """Wait until there are bytes, or never will be."""
         while not (self._data or self.ended or self.broken):
             await self._something.park()
 
 
 @final
 class MemoryStream(trio.abc.HalfCloseableStream):
-    """One end of a connection of a `MemoryTransport`. Bytes that were sent before a close arrive, as with a socket.
+    """One end of a connection of a `MemoryTransport`. As with a socket, bytes that were sent before a close arrive.
 
     `local` and `peer` are the addresses of the two ends.
     """
@@ -125,7 +125,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         return self._in.get(max_bytes or BUFFER)
 
     async def send_some(self, data: bytes | bytearray | memoryview) -> int:
-        """Send as much as there is room for, a byte at least; return how much."""
+        """Send as many bytes as there is room for, at least one; return how many."""
         self._begin_sending()
         try:
             await checkpoint()
@@ -174,12 +174,12 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         await checkpoint()
 
     async def wait_delivered(self) -> None:
-        """Wait until the peer has received all that was sent, or never will."""
+        """Wait until the peer has received everything that was sent, or never will."""
         await checkpoint()
         await self._out.wait_for_emptiness()
 
     def abort(self) -> None:
-        """Close at once, as by a reset: what the peer has not received is lost, and it gets BrokenResourceError."""
+        """Close at once, like a reset: bytes that the peer has not received are lost, and it gets BrokenResourceError."""
         if not self._closed:
             self._out.cut_off()
             self._close()
@@ -212,7 +212,7 @@ class MemoryStream(trio.abc.HalfCloseableStream):
 
 @final
 class MemoryListener(trio.abc.Listener[MemoryStream]):
-    """A listener of a `MemoryTransport`, with a queue of clients that were not accepted yet."""
+    """A listener of a `MemoryTransport`, with a queue of clients that have not been accepted."""
 
     __slots__ = ("_arrived", "_backlog", "_clients", "_room", "_transport", "address")
 
@@ -225,7 +225,7 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         self._room = ParkingLot()
 
     async def wait_for_client(self) -> None:
-        """Wait until there is a client to accept, or never will be; it stays in the queue."""
+        """Wait until there is a client to accept, or never will be; the client stays in the queue."""
         await checkpoint()
         while not self._clients and self._transport is not None:
             await self._arrived.park()
@@ -239,7 +239,7 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         return self._clients.popleft()
 
     async def aclose(self) -> None:
-        """Take no more clients; those in the queue are closed."""
+        """Accept no more clients, and close those in the queue."""
         if self._transport is not None:
             del self._transport._listeners[self.address]
             self._transport = None
@@ -255,19 +255,19 @@ class MemoryListener(trio.abc.Listener[MemoryStream]):
         if self._transport is None:
             raise _refused(self.address)
         self._clients.append(client)
-        self._arrived.unpark_all()  # some only wait for it
+        self._arrived.unpark_all()  # Some waiters only wait for a client and leave it in the queue.
 
 
 @final
 class MemoryTransport:
-    """A network in memory: what listens on it can be dialed on it, and nothing else.
+    """A network in memory: its dials reach its own listeners, and nothing else.
 
-    Hand the same one to the endpoints of a test: `Endpoint("server:80", transport=network)`. Its streams half-close, hold a
+    Pass the same one to the endpoints of a test: `Endpoint("server:80", transport=network)`. Its streams half-close, hold a
     bounded number of bytes in each direction, and move them in no time.
 
     Args:
         buffer: bytes that a direction holds before its sender has to wait.
-        backlog: clients that a listener holds before those who dial have to wait.
+        backlog: clients that a listener holds before further dials have to wait.
     """
 
     __slots__ = ("_backlog", "_buffer", "_clients", "_listeners", "_ports")
@@ -288,7 +288,7 @@ class MemoryTransport:
         """Connect to a listener.
 
         Raises:
-            ConnectionRefusedError: nobody listens at `address`.
+            ConnectionRefusedError: there is no listener at `address`.
         """
         await checkpoint()
         listener = self._listeners.get(address) or self._listeners.get(":" + address.rpartition(":")[2])
@@ -302,7 +302,7 @@ class MemoryTransport:
         """Open a listener; port 0 finds a port.
 
         Raises:
-            OSError: somebody listens at `address`.
+            OSError: there is a listener at `address` already.
         """
         await checkpoint()
         host, colon, port = address.rpartition(":")

@@ -27,14 +27,14 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Stored:
-    """One message that is neither done nor dead."""
+    """A message that is neither done nor dead."""
 
     id: str
     data: bytes
     enqueued_at: float
-    deliveries: int = 0  # that have ended, and count
+    deliveries: int = 0  # Deliveries that have ended and count.
     history: tuple[Delivery, ...] = ()
-    receipt: int = 0  # of the delivery that it is pending in
+    receipt: int = 0  # The receipt of its pending delivery.
     lease_ends: float = math.inf
 
 
@@ -42,18 +42,18 @@ class _Stored:
 class MemoryQueue(Generic[T]):
     """A queue in memory, for tests and for programs of one process: it lives as long as this object.
 
-    It behaves as `job.queue.RedisStream` does, on trio's clock, so under an autojump clock a backoff of hours takes no time.
-    Set `away` to True for an outage: then each call raises `UnavailableError`, those that wait included.
+    It behaves as `job.queue.RedisStream` does, on trio's clock, so a backoff of hours takes no time under an autojump clock.
+    Set `away` to True to simulate an outage: each call then raises `UnavailableError`, including calls that wait.
 
     Args:
         name: the name of the queue.
-        lease: seconds for which a delivery is surely ours.
+        lease: seconds for which a delivery is certain to be ours.
         max_deliveries: deliveries after which a message is given up.
-        type: the type of the payloads: bytes, or what msgspec knows.
-        max_size: the longest payload in bytes, as encoded.
+        type: the type of the payloads: bytes, or a type that msgspec knows.
+        max_size: the length of the longest payload, in encoded bytes.
 
     Raises:
-        ImportError: another type than bytes, and msgspec is not installed.
+        ImportError: the type is not bytes, and msgspec is not installed.
         TypeError, ValueError: an argument is not as described; the message names it.
     """
 
@@ -93,7 +93,7 @@ class MemoryQueue(Generic[T]):
         max_size: int = ...,
     ) -> None: ...
     @overload
-    # For what is a type to msgspec and not to a type checker: unions, Annotated, Literal …
+    # For types that msgspec knows and a type checker does not: unions, Annotated, Literal …
     def __init__(
         self: MemoryQueue[Any],
         name: str = ...,
@@ -117,14 +117,14 @@ class MemoryQueue(Generic[T]):
         self.max_deliveries = whole("max_deliveries", max_deliveries)
         self._payloads: Payloads[T] = Payloads(type, max_size)
         self._ready: deque[_Stored] = deque()
-        self._pending: dict[int, _Stored] = {}  # by the receipts of their deliveries
-        self._delayed: list[tuple[float, int, _Stored]] = []  # a heap, by when they are ready
+        self._pending: dict[int, _Stored] = {}  # By the receipts of their deliveries.
+        self._delayed: list[tuple[float, int, _Stored]] = []  # A heap, ordered by the time when they are ready.
         self._dead: dict[str, DeadLetter] = {}
         self._ids = itertools.count(1)
         self._receipts = itertools.count(1)
         self._users = 0
         self._away = False
-        self._changed: trio.Event | None = None  # for those who wait in `receive`
+        self._changed: trio.Event | None = None  # Set to wake the waiters in `receive`.
 
     @property
     def away(self) -> bool:
@@ -149,7 +149,7 @@ class MemoryQueue(Generic[T]):
         self._wake()
 
     async def receive(self, n: int, /) -> list[Message[T]]:
-        """Wait for messages, and take 1 to `n` of them, the oldest first. When cancelled it keeps none."""
+        """Wait for messages, and return 1 to `n` of them, oldest first. If cancelled, take none."""
         whole("n", n)
         await trio.lowlevel.checkpoint()
         while True:
@@ -177,7 +177,7 @@ class MemoryQueue(Generic[T]):
         return self._ready.popleft() if self._ready else None
 
     def _take_over(self, now: float) -> _Stored | None:
-        """Take a message whose lease is over, as another delivery."""
+        """Take over a message whose lease has expired, as another delivery."""
         for receipt, stored in self._pending.items():
             if stored.lease_ends <= now:
                 del self._pending[receipt]
@@ -191,7 +191,7 @@ class MemoryQueue(Generic[T]):
         stored.history = (*stored.history, ended)
 
     def _deliver(self, stored: _Stored, now: float) -> Message[T] | None:
-        """Hand a message out; None where it is given up instead."""
+        """Deliver a message, or return None if it is given up instead."""
         if stored.deliveries >= self.max_deliveries:
             last = stored.history[-1]
             self._bury_unrun(stored, last.error, last.code)
@@ -228,17 +228,17 @@ class MemoryQueue(Generic[T]):
             raise UnavailableError(f"queue {self.name!r} is away")
 
     async def _settled(self, message: Message[T]) -> _Stored | None:
-        """Take a message out of what is pending; None where this delivery is not ours any more."""
+        """Remove and return a pending message, or return None if this delivery is no longer ours."""
         await trio.lowlevel.checkpoint()
         self._check()
         return self._pending.pop(message.receipt, None)
 
     async def ack(self, message: Message[T], /) -> bool:
-        """Settle a delivery: the message is done. False, and nothing changes, where it is not ours any more."""
+        """Settle a delivery: the message is done. Return False, and change nothing, if the delivery is no longer ours."""
         return await self._settled(message) is not None
 
     async def extend(self, message: Message[T], /) -> bool:
-        """Begin its lease anew. False where it is not ours any more."""
+        """Renew the lease of a delivery. Return False if it is no longer ours."""
         stored = await self._settled(message)
         if stored is None:
             return False
@@ -256,7 +256,7 @@ class MemoryQueue(Generic[T]):
         code: str | None = None,
         count: bool = True,
     ) -> bool:
-        """Give it back, to be delivered again after some seconds. False where it is not ours any more."""
+        """Give a message back, to be delivered again after some seconds. Return False if the delivery is no longer ours."""
         checked_delay("after", after)
         stored = await self._settled(message)
         if stored is None:
@@ -268,7 +268,7 @@ class MemoryQueue(Generic[T]):
         return True
 
     async def dead(self, message: Message[T], error: BaseException | str | None, /, *, code: str | None = None) -> bool:
-        """Give it up: put it to the dead letters. False, and nothing changes, where it is not ours any more."""
+        """Move a message to the dead letters. Return False, and change nothing, if the delivery is no longer ours."""
         stored = await self._settled(message)
         if stored is None:
             return False
@@ -326,14 +326,14 @@ class MemoryQueue(Generic[T]):
         )
 
     async def dead_letters(self, n: int = 100, /) -> list[DeadLetter]:
-        """Return the first `n` dead letters, the oldest first."""
+        """Return the `n` oldest dead letters, oldest first."""
         whole("n", n)
         await trio.lowlevel.checkpoint()
         self._check()
         return [*itertools.islice(self._dead.values(), n)]
 
     async def requeue(self, *ids: str) -> int:
-        """Make dead letters messages again, with delivery 1 to come: those with these ids, or all. Return how many."""
+        """Turn dead letters with these ids, or all, into messages again, with no deliveries counted. Return how many."""
         await trio.lowlevel.checkpoint()
         self._check()
         letters = [self._dead.pop(each) for each in ids or tuple(self._dead) if each in self._dead]

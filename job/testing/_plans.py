@@ -1,4 +1,4 @@
-"""Jobs as data: what each routine does, how long it takes, how it ends. A plan prints as the code that makes it again."""
+"""Jobs as data: what each routine does, how long it takes, how it ends. The repr of a plan is the code that makes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._trace import Ask, Compact, Entry
 
 
 class Ends(Enum):
-    """How a routine ends. The steps are for `run`; init and finalize just return."""
+    """How a routine ends. The steps are for `run`; init and finalize return."""
 
     RETURN = "return"
     TICK = "tick"
@@ -24,11 +24,11 @@ class Ends(Enum):
 
 
 class PlannedError(Exception):
-    """An error that a plan asked for."""
+    """An error that a plan raises."""
 
 
 class PlannedFatalError(BaseException):
-    """An error that a plan asked for and that is no `Exception`: as KeyboardInterrupt is, it is never contained."""
+    """An error that a plan raises and that is not an `Exception`: like KeyboardInterrupt, it is never contained."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -38,13 +38,13 @@ class Call(Compact):
     Args:
         ends: how it ends.
         takes: seconds that it sleeps first; 0 is a checkpoint, None does not suspend at all.
-        enters: context managers that it enters before that.
-        faulty: the exits of those raise.
+        enters: the number of context managers that it enters before that.
+        faulty: True if their exits raise.
         clings: seconds for which it holds out, shielded, when it is cancelled in its sleep.
-        abandons: its sleep ends as soon as the job is asked to stop.
-        plain: the routine is a plain function (which gives an awaitable where it has to suspend).
+        abandons: True if its sleep ends as soon as the job is asked to stop.
+        plain: True if the routine is a plain function, which returns an awaitable if it has to suspend.
         child: a job that it runs before it sleeps.
-        adds: a task that it adds to its own job, if that takes any.
+        adds: a task that it adds to its own job, if the job accepts it.
     """
 
     ends: Ends = Ends.RETURN
@@ -59,13 +59,13 @@ class Call(Compact):
 
     @property
     def suspends(self) -> bool:
-        """True if it has anything to await."""
+        """True if the routine awaits anything."""
         return self.takes is not None or self.enters > 0 or self.child is not None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TaskPlan(Compact):
-    """One task. The last of the calls in `run` is repeated while it ticks or idles; `run` None is a task without one."""
+    """One task. The last call in `run` is repeated while it ticks or idles; if `run` is None, the task has no run."""
 
     name: str
     run: tuple[Call, ...] | None = (Call(Ends.DONE),)
@@ -78,7 +78,7 @@ class TaskPlan(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class JobPlan(Compact):
-    """One job; `maps_errors`: it has an error_wrapper, `hook`: what its on_shutdown does."""
+    """One job. `maps_errors` gives it an error_wrapper; `hook` is what its on_shutdown does."""
 
     tasks: tuple[TaskPlan, ...] = ()
     oneshot: TaskPlan | None = None
@@ -94,7 +94,7 @@ class JobPlan(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Push(Compact):
-    """What somebody outside does, `at` seconds after the start: `what` with that `grace`, or, where it is None, add a task."""
+    """An action from outside, `at` seconds after the start: `what` with that `grace`, or, if None, adding a task."""
 
     at: float
     what: Ask | None = Ask.CANCEL
@@ -104,13 +104,13 @@ class Push(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Scenario(Compact):
-    """A job, how it is run, and what happens to it meanwhile.
+    """A job, how it is run, and what is done to it meanwhile.
 
     Args:
         job: the job.
-        pushes: what an outside driver does.
+        pushes: the actions of an outside driver.
         entry: how it is run; an `async with` has a block that sleeps for `block` seconds.
-        horizon: seconds after which it is cancelled, that it may end at all.
+        horizon: seconds after which it is cancelled, so that it ends.
         seed: for the order in which trio runs tasks that are ready at the same time.
     """
 

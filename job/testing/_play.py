@@ -1,4 +1,4 @@
-"""Plays a scenario: a planned job, with a driver who pushes it from outside."""
+"""Play a scenario: a planned job, with a driver that acts on it from outside."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ._trace import Ask, Trace
 
 
 def play(scenario: Scenario) -> tuple[Trace, ...]:
-    """Run the job of a scenario under virtual time; call it from outside of trio.
+    """Run the job of a scenario under virtual time; call this outside of trio.
 
     Returns:
         A trace of the job, and one of each job that ran inside of it, in the order in which they started.

@@ -1,4 +1,4 @@
-"""An observer that keeps what it hears."""
+"""An observer that keeps the events it receives."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ E = TypeVar("E")
 class Recorder:
     """An `Observer` that keeps every event, in the order in which it happened.
 
-    Hand it to a job (`Job(observers=[recorder])`) or to all jobs (`register_observer(recorder)`). It keeps the jobs and tasks
-    of its events alive: it is for tests, not for programs that run long.
+    Pass it to a job (`Job(observers=[recorder])`) or to all jobs (`register_observer(recorder)`). It keeps the jobs and tasks
+    of its events alive: it is for tests, not for long-running programs.
     """
 
     __slots__ = ("events",)
@@ -23,7 +23,7 @@ class Recorder:
         self.events: list[Event] = []
 
     def on_event(self, event: Event, /) -> None:
-        """Keep one record."""
+        """Keep one event."""
         self.events.append(event)
 
     def of(self, type: type[E]) -> list[E]:

@@ -1,4 +1,4 @@
-"""Runs one job under virtual time, from outside of trio, and gives the traces of it and of all jobs inside of it."""
+"""Run one job under virtual time, outside of trio, and return its trace and those of all jobs inside it."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from ._tracer import Tracer
 if TYPE_CHECKING:
     from .._core.job import Job
 
-# Long after any scenario, by the virtual clock: nothing runs any more, and nothing is going to.
+# A virtual time long after any scenario: if the clock gets there, nothing runs any more.
 FOREVER = 1e6
 _MOST_STEPS = 1_000_000
 _LAST_RECORDS = 10
 
 
 class StuckError(AssertionError):
-    """A run came to a stand, or spins: the message shows what its trio tasks were waiting for."""
+    """A run hangs or spins; the message shows what its trio tasks were waiting for."""
 
 
 @final
 class Performance:
-    """One job on the stage: what an outside driver needs to get at it."""
+    """One job on the stage, with all that an outside driver needs to act on it."""
 
     def __init__(self, job: Job[Any], outer: trio.CancelScope, tracer: Tracer) -> None:
         self.job = job
@@ -54,18 +54,18 @@ Driver: TypeAlias = "Callable[[Performance], Awaitable[None]]"
 
 @final
 class _Guard(trio.abc.Instrument):
-    """Brings down a run that does not end, whatever its tasks are shielded from: trio asks its clock all the time."""
+    """Brings down a run that does not end, despite any shields: trio reads its clock all the time."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
         self.clock = MockClock(autojump_threshold=0)
-        self.stage: trio.lowlevel.Task | None = None  # the trio task that all of the run is in
+        self.stage: trio.lowlevel.Task | None = None  # The trio task around the whole run.
         self.performance: Performance
         self.hanging: list[Coroutine[Any, Any, object]] = []
         self.stuck: str | None = None
         self._left = _MOST_STEPS
         self._now = self.clock.current_time
-        # No subclass: MockClock is final, and the engine and trio know a virtual clock by its type.
+        # Not a subclass: MockClock is final, and the engine and trio recognise a virtual clock by its type.
         self.clock.current_time = self._current_time  # type: ignore[method-assign]
 
     def _current_time(self) -> float:
@@ -80,19 +80,19 @@ class _Guard(trio.abc.Instrument):
             self._bring_down(f"it spins, after {_MOST_STEPS} steps")
 
     async def watch(self) -> None:
-        """Wait until the virtual clock has jumped to where nobody else had anything to do."""
+        """Wait until the virtual clock has jumped to `FOREVER`, because nothing else had anything to do."""
         await trio.sleep(FOREVER)
         self._bring_down("nothing runs any more")
         await trio.lowlevel.checkpoint()
 
     def forget(self) -> None:
-        """Let go of the run, and have those let go who watched it."""
+        """Drop all references to the run, those of the tracer included."""
         self._tracer.forget()
         self.stage = None
         vars(self.performance).clear()
 
     def _bring_down(self, why: str) -> None:
-        """Have the run crash at the next look at the clock."""
+        """Make the run crash when it next reads the clock."""
         root = trio.lowlevel.current_root_task()
         assert root is not None
         self.hanging.extend(coroutines_below(root))
@@ -114,10 +114,10 @@ def perform(
     """Build a job and run it to its end; `driver` runs beside it, `on_stage` is called just before it starts.
 
     Returns:
-        The traces, that of the job first; the same for the same seed.
+        The traces, that of the job first; they are the same for the same seed.
 
     Raises:
-        StuckError: it does not end.
+        StuckError: the job does not end.
     """
     tracer = Tracer()
     guard = _Guard(tracer)
@@ -182,7 +182,7 @@ _ENTRIES = {Entry.RUN: _run, Entry.BACKGROUND: _run_in_background, Entry.BLOCK: 
 
 
 def _bare(error: BaseException) -> BaseException:
-    """Take off the group of the nursery around a job in the background."""
+    """Unwrap the group that the nursery around a background job makes."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error
@@ -196,7 +196,7 @@ async def _wait(performance: Performance) -> None:
 def _scheduled(seed: int) -> Iterator[None]:
     """Make trio run the tasks that are ready in an order that depends on the seed alone.
 
-    trio has this for hypothesis, behind no public name; pytest-trio gets at it the same way.
+    trio has this for hypothesis, without a public name; pytest-trio does the same.
     """
     trio_run: Any = importlib.import_module("trio._core._run")
     allowed, state = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, trio_run._r.getstate()

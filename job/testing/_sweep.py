@@ -1,4 +1,4 @@
-"""The sweep: one job, cancelled at each of its checkpoints in turn."""
+"""The sweep: cancel one job at each of its checkpoints in turn."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _NOT_RUNNING = (JobState.NEW, JobState.DONE, JobState.CANCELLED)
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """One run of a sweep: the step before which the job was struck, and the traces of it and of the jobs inside of it."""
+    """One run of a sweep: the step before which the job was struck, its trace, and those of the jobs inside it."""
 
     step: int
     traces: tuple[Trace, ...]
@@ -31,7 +31,7 @@ class Struck:
 def cancel_at_each_checkpoint(
     build: Callable[[], Job[Any]], *, by: Ask = Ask.OUTER, entry: Entry = Entry.RUN, block: float = 0.0, seed: int = 0
 ) -> Iterator[Struck]:
-    """Run a job again and again under virtual time, and strike it before its 1st, 2nd, … last step; call it outside of trio.
+    """Run a job again and again under virtual time, and strike it before its 1st, 2nd, … last step; call this outside of trio.
 
     A step is what one trio task does between two of its checkpoints, so these are all the moments at which another trio
     task could strike.
@@ -43,7 +43,7 @@ def cancel_at_each_checkpoint(
         seed: for the order in which trio runs tasks that are ready at the same time.
 
     Raises:
-        StuckError: a run does not end; it says which, and what hangs.
+        StuckError: a run does not end; the message says which run, and what hangs.
         TypeError, ValueError: an argument is not as described; the message names it.
     """
     check.uncalled("build", build)
@@ -63,7 +63,7 @@ def _sweep(strike: Callable[[int], Struck | None]) -> Iterator[Struck]:
 def _strike(
     step: int, build: Callable[[], Job[Any]], *, by: Ask, entry: Entry, block: float, seed: int
 ) -> Struck | None:
-    """Run the job once; None where it has ended before it could be struck."""
+    """Run the job once; return None if it ended before it could be struck."""
     striker = Striker(step, by)
     try:
         traces = perform(
@@ -102,5 +102,5 @@ class Striker(trio.abc.Instrument):
 
     @staticmethod
     def _is_running(job: Job[Any]) -> bool:
-        """Return True if the job is there to be struck: what comes after `FOREVER` is only the end of a run that hangs."""
+        """Return True while the job can be struck: anything after `FOREVER` is the end of a run that hangs."""
         return job.state not in _NOT_RUNNING and trio.current_time() < FOREVER

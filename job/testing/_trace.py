@@ -1,4 +1,4 @@
-"""What a job was seen doing: plain records, in the order in which it happened, for a checker to judge.
+"""The trace of a job: plain records of what it did, in order, for a checker to judge.
 
 Tasks are named by their index, so that a trace can be written by hand. `at` is on trio's clock, in seconds.
 """
@@ -17,7 +17,7 @@ from .._core.words.states import JobState, Phase, StopPolicy, TaskState
 
 
 class Compact:
-    """A base for dataclasses that print as the shortest code that makes them again."""
+    """A base of dataclasses whose repr is the shortest code that makes them."""
 
     __slots__ = ()
 
@@ -44,7 +44,7 @@ R = TypeVar("R")
 
 
 class Ask(Enum):
-    """What may be asked of a running job from the outside."""
+    """What may be requested of a running job from outside."""
 
     FINISH = "finish"
     CANCEL = "cancel"
@@ -61,7 +61,7 @@ class Entry(Enum):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class TaskFacts(Compact):
-    """What is known of a task when it is added."""
+    """What is known about a task when it is added."""
 
     index: int
     name: str = ""
@@ -73,13 +73,13 @@ class TaskFacts(Compact):
 
     @property
     def contains(self) -> bool:
-        """True if its errors stop nobody."""
+        """True if its errors stop no other task."""
         return self.policy is StopPolicy.CONTAIN
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class JobFacts(Compact):
-    """What is known of a job when it starts; `nested`: it has a parent, which may end it and bound its finalizers."""
+    """What is known about a job when it starts; `nested` is True if it has a parent, which may end it."""
 
     name: str = "job"
     finalize_timeout: float = 10.0
@@ -89,7 +89,7 @@ class JobFacts(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Added(Compact):
-    """The job had got a task."""
+    """A task was added to the job."""
 
     at: float
     task: TaskFacts
@@ -97,7 +97,7 @@ class Added(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Entered(Compact):
-    """A routine was called, in the trio task that `home` tells from others."""
+    """A routine was called; `home` identifies the trio task."""
 
     at: float
     task: int
@@ -107,7 +107,7 @@ class Entered(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Left(Compact):
-    """A routine returned or raised; `known`: the job had been asked to stop by then, and said so."""
+    """A routine returned or raised; `known` is True if the job was known to be stopping by then."""
 
     at: float
     task: int
@@ -156,7 +156,7 @@ class TaskMoved(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Asked(Compact):
-    """Somebody outside asked the job to end, just before this was acted on."""
+    """An outside driver requested the job to end, just before the request was acted on."""
 
     at: float
     what: Ask
@@ -177,7 +177,7 @@ class Failure(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class End(Compact):
-    """The verdict. `cause` is what interrupted the job, None where nothing did; `kind` and `since` are the cause's."""
+    """The verdict. `cause` is what interrupted the job, or None; `kind` and `since` are those of the cause."""
 
     state: JobState
     kind: CauseKind = CauseKind.FINISHED
@@ -189,7 +189,7 @@ class End(Compact):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Outcome(Compact):
-    """What came out of the call that ran the job, and how many trio tasks it left behind."""
+    """The outcome of the call that ran the job, and the number of trio tasks that it left behind."""
 
     entry: Entry = Entry.RUN
     raised: BaseException | None = None
@@ -198,7 +198,7 @@ class Outcome(Compact):
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """All that is known of one run of one job. `end` is None where it never ended, `outcome` for a job that another one ran."""
+    """The record of one run of one job. `end` is None if it never ended, `outcome` is None for a nested job."""
 
     job: JobFacts
     records: tuple[Record, ...]
@@ -225,7 +225,7 @@ class Trace:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One call of a routine: the places of its two records in the trace. The second is None where it never came back."""
+    """One call of a routine: the positions of its two records in the trace. The second is None if it never returned."""
 
     task: int
     phase: Phase
@@ -240,7 +240,7 @@ class Visit:
         return self.left is None or self.left.error is not None
 
     def before(self, place: int) -> bool:
-        """Return True if it was over by that place in the trace."""
+        """Return True if the call was over by that position in the trace."""
         return self.end is not None and self.end < place
 
     def __str__(self) -> str:
@@ -248,7 +248,7 @@ class Visit:
 
 
 def visits(trace: Trace, *phases: Phase) -> list[Visit]:
-    """Return the calls of routines in the order of their beginnings, of all phases or some."""
+    """Return the calls of routines, of all phases or some, in the order in which they began."""
     wanted = phases or tuple(Phase)
     return [
         _visit(trace, place, record)
@@ -266,12 +266,12 @@ def _visit(trace: Trace, start: int, entered: Entered) -> Visit:
 
 
 def is_cancelled(error: BaseException | None) -> bool:
-    """Return True if an error is nothing but cancellation, bare or in groups."""
+    """Return True if an error is only a cancellation, bare or in groups."""
     return error is not None and not list(leaves(error))
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
-    """Give what users raised: the errors in any groups, cancellations left out."""
+    """Yield the errors that users raised, in any groups, without cancellations."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from leaves(inner)

@@ -1,4 +1,4 @@
-"""Watches jobs and writes down what they do."""
+"""Observe jobs and record what they do."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 @final
 class Tracer:
-    """An `Observer` that keeps a trace of each job; hand it to `register_observer` before they run.
+    """An `Observer` that keeps a trace of each job; pass it to `register_observer` before they run.
 
-    When it hears of a task it puts a recorder around each routine, so it works with any job. The routines still run as they
-    would: a recorder adds no checkpoint.
+    When a task is added, the tracer wraps a recorder around each routine, so it works with any job. A recorder adds no
+    checkpoint, so the routines run as they otherwise would.
     """
 
     def __init__(self) -> None:
@@ -56,22 +56,22 @@ class Tracer:
             case JobEnded(job, verdict):
                 self._book(job).end = _end(verdict)
             case _:
-                pass  # the errors are in the verdict
+                pass  # The errors are in the verdict.
 
     def note(self, job: Job[Any], record: Record) -> None:
-        """Add something that the events do not tell."""
+        """Add a record of something that the events do not report."""
         self._book(job).records.append(record)
 
     def note_asked(self, job: Job[Any], asked: Asked) -> None:
-        """Add that a job is asked to end, unless it has; a scope around it is also around what still goes on in the call."""
+        """Record a request to end, unless the job has ended; an outer scope still affects the rest of the call."""
         if not job.ended or asked.what is Ask.OUTER:
             self.note(job, asked)
 
     def note_outcome(self, job: Job[Any], outcome: Outcome) -> None:
-        """Add what came out of running a job."""
+        """Record the outcome of running a job."""
         book = self._book(job)
         book.outcome = outcome
-        if book.end is None and job.verdict is not None:  # it never ran, so it never told its observers
+        if book.end is None and job.verdict is not None:  # It never ran, so its observers were not notified.
             book.end = _end(job.verdict)
             book.records.append(JobMoved(trio.current_time(), JobState.NEW, job.state))
 
@@ -80,7 +80,7 @@ class Tracer:
         return tuple(book.trace() for book in self._books.values())
 
     def forget(self) -> None:
-        """Drop the traces: their errors hold the frames that they came through."""
+        """Drop the traces, whose errors refer to frames of the run."""
         self._books.clear()
 
     def _book(self, job: Job[Any]) -> _Book:

@@ -23,7 +23,7 @@ except ImportError as error:
 
 __all__ = ["job_plans", "scenarios", "task_plans"]
 
-# Few and round, so that things coincide; coinciding is what breaks schedulers.
+# Few round values make events coincide, which is what breaks schedulers.
 MOMENTS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 HANGS = 100.0
 FAULTS = (Ends.RAISE, Ends.ASSERT)
@@ -54,7 +54,7 @@ _lasts = _calls(st.sampled_from((Ends.DONE,) * 6 + (Ends.FINISH_JOB,) * 2 + FAUL
 
 @st.composite
 def _endless(draw: st.DrawFn) -> Call:
-    """Draw a call that can be repeated for ever: it takes time."""
+    """Draw a call that takes time, so that it can be repeated for ever."""
     ends = draw(st.sampled_from((Ends.TICK, Ends.TICK, Ends.IDLE)))
     takes = draw(st.sampled_from((0.5, 1.0, HANGS)))
     return Call(ends, takes, clings=draw(st.sampled_from((0.0, 0.0, 0.5))), abandons=draw(st.booleans()))
@@ -82,7 +82,7 @@ def _runs(draw: st.DrawFn, children: st.SearchStrategy[Call]) -> tuple[Call, ...
 
 @st.composite
 def task_plans(draw: st.DrawFn, name: str = "task", *, depth: int = 1, oneshot: bool = False) -> TaskPlan:
-    """Draw a task. With `depth` above 0 it may run jobs and add tasks to its own."""
+    """Draw a task. With `depth` above 0, it may run jobs and add tasks to its own job."""
     inner = _nested(name, depth) if depth > 0 else _steps
     policy = StopPolicy.ERROR if oneshot else draw(st.sampled_from(StopPolicy))
     return TaskPlan(
@@ -127,7 +127,7 @@ def job_plans(draw: st.DrawFn, name: str = "job", *, depth: int = 1, most: int =
 
 @st.composite
 def _pushes(draw: st.DrawFn) -> Push:
-    """Draw what an outside driver does once."""
+    """Draw one action of an outside driver."""
     at = draw(st.sampled_from((*MOMENTS, 0.25)))
     what = draw(st.sampled_from((None, *Ask)))
     task = draw(task_plans("added", depth=0)) if what is None else None
@@ -136,7 +136,7 @@ def _pushes(draw: st.DrawFn) -> Push:
 
 @st.composite
 def scenarios(draw: st.DrawFn, *, depth: int = 1) -> Scenario:
-    """Draw a job and what happens to it from outside; `depth`: how deep jobs are nested."""
+    """Draw a job and the actions on it from outside; jobs nest up to `depth` levels."""
     return Scenario(
         job=draw(job_plans(depth=depth)),
         pushes=tuple(draw(st.lists(_pushes(), max_size=3))),
