@@ -17,7 +17,7 @@ _AWAITED: Final = ("cr_await", "gi_yieldfrom", "ag_await")
 
 
 def branch(task: trio.lowlevel.Task, depth: int) -> Iterator[str]:
-    """Return a line for a trio task and for each one below it, with its innermost frames, but without those of trio's core."""
+    """Yield a line for a trio task and for each one below it, with its innermost frames outside of trio's core."""
     frames = [
         f"{frame.f_code.co_name}:{frame.f_lineno}"
         for frame in await_frames(task.coro)
