@@ -12,6 +12,7 @@ import trio
 
 from .processes import Process
 
+ATTEMPTS: Final = 100
 EVERY: Final = (0.3, 1.5)
 PAUSE: Final = (0.2, 3.0)
 
@@ -27,9 +28,16 @@ class Backend:
         self.process: Process
 
     async def start(self) -> None:
-        """Start it, and wait until it listens."""
-        self.process = Process("backend", self.port, *self._arguments)
-        self.port = await self.process.line()
+        """Start it, and wait until it listens; a connection's own end may have its port for a while."""
+        for _ in range(ATTEMPTS):
+            self.process = Process("backend", self.port, *self._arguments)
+            port = await self.process.line()
+            if port is not None:
+                self.port = port
+                return
+            self.process.__exit__(None, None, None)
+            await trio.sleep(0.2)
+        raise RuntimeError(f"the backend does not get its port {self.port}")
 
     async def kill(self) -> None:
         """Kill it, and start it again."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 _CAUSE: Final[Any] = BaseException.__cause__  # Looked up on the type, this is the descriptor itself.
 
-STACK_RESERVE: Final = 120
+STACK_RESERVE: Final = 200
 """Stack frames that must be left before the engine begins something: enough for its own calls, a log and observers."""
 
 
@@ -54,15 +54,22 @@ def is_instance(error: BaseException, types: type[BaseException] | tuple[type[Ba
 
 
 def reserve_stack() -> None:
-    """Refuse to begin something that could not be brought to an end.
+    """Refuse to begin what could not be brought to an end.
 
-    Python may raise a RecursionError in the middle of anything. Raised here, it leaves nothing registered and no task waiting.
+    Python's RecursionError may strike in the middle of anything; raised here, it finds nothing registered that would be waited
+    for. How many frames are left cannot be asked, as calls from C count too and have no frame. So the stack is tried, but only
+    where it is deep at all.
 
     Raises:
         RecursionError: fewer than `STACK_RESERVE` frames are left.
     """
     try:
-        sys._getframe(max(0, sys.getrecursionlimit() - STACK_RESERVE))
+        sys._getframe(sys.getrecursionlimit() // 2)
     except ValueError:
         return  # the stack is not that deep
-    raise RecursionError(f"fewer than {STACK_RESERVE} frames of Python's recursion limit are left")
+    _descend(STACK_RESERVE)
+
+
+def _descend(frames: int) -> None:
+    if frames:
+        _descend(frames - 1)
