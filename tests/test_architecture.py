@@ -111,6 +111,13 @@ def test_arrows() -> None:
     assert [i for i in ours if floor(i.target) not in MAY_IMPORT[str(floor(i.source))]] == []
 
 
+def test_arrows_of_net() -> None:
+    """Imports between the folders of net go one way, too."""
+    found = {(border(i.source), border(i.target)) for i in IMPORTS if not i.typing and i.source != "job.net"}
+    across = {(source, target) for source, target in found if source in NET and target in NET and source != target}
+    assert {(source, target) for source, target in across if target != "job.net" and target not in NET[source]} == set()
+
+
 def test_circles() -> None:
     """No module imports itself by way of others; for the type checker only the named ones look back, and all of these do."""
     typing = {(i.source, i.target) for i in IMPORTS if i.typing}

@@ -10,7 +10,7 @@ A descriptor is in the set only while some handler waits for it. The kernel repo
 and for a direction that is paused, because its bytes find no room in the sink, a hang-up of the source is not yet its end: to
 take it for one would lose those bytes. Level-triggered, it would also make the engine spin.
 
-Who owns what: a handler (`EnginePump`) owns its two directions of interest and leaves the set before its sockets are closed.
+Ownership: a handler (`EnginePump`) owns its two directions of interest and leaves the set before its sockets are closed.
 Otherwise the descriptor number could come back as another connection. The engine owns the epoll set, the shared buffer, the
 pipes for splicing and the timers, and goes with its last user.
 

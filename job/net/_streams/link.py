@@ -1,10 +1,10 @@
 """The wire of one stream in use: which task receives from it, how many bytes have passed, whether it is closed.
 
-Theory. The wire below detects no conflicts, so the link does: `receiver` is the one place that says who may read. It is None
-while nothing reads, `_nothing` during a call of `receive`, and the callback of a borrower between `lend` and `take_back`. A
-relay is such a borrower: it reads the raw socket itself, past this object, and is told by the callback when the stream is
-closed under it. Each side counts: `bytes_received` and the owner's totals are written by the borrower, too, chunk by chunk,
-which is why the counters are plain attributes.
+Theory. The wire below detects no conflicts, so the link does: `receiver` is the one place that says which caller may read. It
+is None while nothing reads, `_nothing` during a call of `receive`, and the callback of a borrower between `lend` and
+`take_back`. A relay is such a borrower: it reads the raw socket itself, past this object, and is told by the callback when the
+stream is closed under it. Each borrower counts what it moves: `bytes_received`, `bytes_sent` and the owner's totals are written
+chunk by chunk, which is why the counters are plain attributes.
 """
 
 from __future__ import annotations
