@@ -70,6 +70,15 @@ FOLDERS = [
 ]
 """Borders besides those of the rooms: what has an underscore in one of these is for that folder alone."""
 
+NET = {
+    "job.net": set[str](),  # the files beside the folders; the door itself, __init__, imports them all
+    "job.net._streams": set[str](),
+    "job.net._relays": {"job.net._streams"},
+    "job.net._endpoints": {"job.net._streams"},
+    "job.net.balancer": {"job.net._endpoints", "job.net._streams"},
+}
+"""The folders of net, and which of the other folders each may import."""
+
 LOOK_BACK = {
     "job._core.job": (
         "block context family forms outcome registry report run.failures run.held_signals run.lifecycle run.stop "
