@@ -1,4 +1,4 @@
-"""The connections of a program as rows: who, where, how long, how much."""
+"""The connections of a program as rows: peer, place, duration, bytes."""
 
 from __future__ import annotations
 

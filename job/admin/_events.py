@@ -74,7 +74,7 @@ class Events:
 
     @property
     def full(self) -> bool:
-        """Whether there are as many readers as there may be."""
+        """True if there are as many readers as allowed."""
         return len(self._readers) >= MOST_STREAMS
 
     async def since(self, last: int | None, over: Callable[[], bool]) -> AsyncGenerator[bytes, None]:

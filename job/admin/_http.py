@@ -33,7 +33,7 @@ Headers: TypeAlias = "tuple[tuple[bytes, bytes], ...]"
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request whose body has been read, and is of no interest."""
+    """A request whose body has been read and dropped."""
 
     head: Head
     query: Mapping[str, str]
@@ -68,7 +68,7 @@ _GONE: Final[tuple[type[BaseException], ...]] = (*PEER_FAULTS, trio.TooSlowError
 
 
 class _TooLargeError(Exception):
-    """A body that nobody has asked for."""
+    """The body of a request is longer than allowed."""
 
 
 @final
@@ -113,7 +113,7 @@ class Connection:
         return True
 
     async def _receive(self) -> Request | None:
-        """Return the next request, when its body has come too; None where the client has gone."""
+        """Return the next request, when its body has come too; None if the client has gone."""
         request = None
         size = 0
         while True:

@@ -1,4 +1,4 @@
-"""Whether a program may be sent work."""
+"""Decide whether a program is ready for work."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _check(name: str, value: object) -> None:
 
 
 def is_ready(job: Job[Any]) -> bool:
-    """Whether the job at the top of this one is set up, and not asked to stop."""
+    """Return True if the topmost job above this one is set up and not asked to stop."""
     top = job
     while (above := top.parent) is not None:
         top = above

@@ -1,4 +1,4 @@
-"""What lives, in numbers, at the moment in which somebody asks."""
+"""Count what lives, at the moment of the request."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def _announced() -> Iterator[Figure]:
 
 @final
 class LoopLag:
-    """How long the loop takes to get round to a callback: a probe each time that somebody asks, and what the last one found."""
+    """The delay of the loop before it runs a callback: each request starts a probe, and returns the last result."""
 
     def __init__(self) -> None:
         self._probes: WeakKeyDictionary[TimeSlice, _Probe] = WeakKeyDictionary()

@@ -1,4 +1,4 @@
-"""A job, its tasks and all below it at one moment: data, from which the jobs may go on as they like."""
+"""A job, its tasks and all jobs below it at one moment, as data."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TaskSnapshot:
     where: Where | None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as JSON has it."""
+        """Return the snapshot as JSON data."""
         left = self.idle_left
         return {
             "index": self.index,
@@ -82,7 +82,7 @@ class JobSnapshot:
     tasks: tuple[TaskSnapshot, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the same as JSON has it, however deep it is."""
+        """Return the snapshot as JSON data, however deep it is."""
         top = self.without_children()
         pending = [(self, top)]
         while pending:
@@ -92,7 +92,7 @@ class JobSnapshot:
         return top
 
     def without_children(self) -> dict[str, Any]:
-        """Return what `as_dict` does, with no children in it."""
+        """Return the same as `as_dict`, without the children."""
         return {
             "id": self.id,
             "name": self.name,
@@ -111,15 +111,15 @@ class JobSnapshot:
 def snapshot(job: Job[Any], *, where: bool = True) -> JobSnapshot:
     """Return what a job, its tasks and the jobs below it are at this moment.
 
-    May be called from any thread and from within a handler of a signal. It is taken in one go, without a checkpoint: on the
-    job's own loop it is of one moment, from a thread the jobs go on meanwhile.
+    This may be called from any thread and from a signal handler. It passes no checkpoint: on the job's own loop, the snapshot
+    is of one moment; in another thread, the jobs go on meanwhile.
 
     Args:
         job: any job, running or not.
-        where: whether to look where each task waits, which is half of the work.
+        where: True to look up where each task waits, which is half of the work.
 
     Raises:
-        TypeError: `job` is none.
+        TypeError: `job` is not a Job.
     """
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
@@ -130,7 +130,7 @@ def snapshot(job: Job[Any], *, where: bool = True) -> JobSnapshot:
 def _snapshot(job: Job[Any], where: bool) -> JobSnapshot:
     found = list(family(job))
     below: list[list[JobSnapshot]] = [[] for _ in found]
-    for position in range(len(found) - 1, 0, -1):  # the children come behind their parents, so here before them
+    for position in range(len(found) - 1, 0, -1):  # Children come after their parents, so this visits them first.
         each, above = found[position]
         below[above].append(picture(each, below[position], where=where))
     return picture(job, below[0], where=where)
@@ -138,7 +138,7 @@ def _snapshot(job: Job[Any], where: bool) -> JobSnapshot:
 
 @contextmanager
 def _collector_at_rest() -> Iterator[None]:
-    """Let the garbage collector wait: it would go through all that lives several times, and most of it is made here."""
+    """Pause the garbage collector: it would traverse all live objects several times while the snapshot is made."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -149,7 +149,7 @@ def _collector_at_rest() -> Iterator[None]:
 
 
 def picture(job: Job[Any], children: list[JobSnapshot], *, where: bool) -> JobSnapshot:
-    """Return what a job is at this moment, with the children given, the youngest first."""
+    """Return a snapshot of a job with the given children, youngest first."""
     now = now_in(job)
     return JobSnapshot(
         job.id,

@@ -1,4 +1,4 @@
-"""The jobs of a program as a page of text."""
+"""Draw the jobs of a program as a page of text."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _LONGEST: Final = 200  # characters of a name
 
 
 def tree(*, jobs: Iterable[Job[Any]] | None = None, where: bool = False, limit: int = 20) -> str:
-    """Return what runs, for people: one line a job and a task, drawn as a tree.
+    """Return the running jobs as a tree for people, with one line per job and task.
 
-    May be called from any thread and from within a handler of a signal.
+    This may be called from any thread and from a signal handler.
 
     Args:
-        jobs: what stands at the top; all roots by default.
-        where: whether to say in which line of the user's code each task waits.
-        limit: how many siblings are shown, and how many levels: of more the oldest are, and one line sums up the rest.
+        jobs: the jobs at the top; all roots by default.
+        where: True to add the line of user code in which each task waits.
+        limit: the most siblings, and the most levels, that are shown; the oldest come first, and a line sums up the rest.
 
     Raises:
         TypeError, ValueError: an argument is not as described; the message names it.
@@ -40,7 +40,7 @@ def tree(*, jobs: Iterable[Job[Any]] | None = None, where: bool = False, limit: 
 
 
 class _Line(NamedTuple):
-    """A line that is yet to be drawn, and the job whose parts come below it."""
+    """A line to be drawn, and the job whose parts come below it."""
 
     text: str
     indent: str = ""

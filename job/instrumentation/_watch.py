@@ -1,4 +1,4 @@
-"""Who holds up the loop: a step that blocks it, a task that spins."""
+"""Find out what holds up the loop: a step that blocks it, or a task that spins."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _watching(task: Task, blocked_after: float, spinning_for: float) -> Iterator
 
 @final
 class Steps(trio.abc.Instrument):
-    """Knows which trio task runs, and since when."""
+    """The trio task that is running, and since when."""
 
     def __init__(self) -> None:
         self.thread = threading.get_ident()
@@ -97,7 +97,7 @@ class Steps(trio.abc.Instrument):
 
 @final
 class Blocked:
-    """Looks, from a thread of its own, whether a step takes too long."""
+    """Checks, in a thread of its own, whether a step takes too long."""
 
     def __init__(self, steps: Steps, limit: float, log: JobLog) -> None:
         self._steps = steps
@@ -106,7 +106,7 @@ class Blocked:
         self.over = threading.Event()
 
     def run(self) -> None:
-        """Look until it is over; warn once a step."""
+        """Check until the watch ends; warn once per step."""
         warned = None
         while not self.over.wait(self._limit / _LOOKS):
             present = self._steps.present
@@ -127,7 +127,7 @@ class Blocked:
 
 @final
 class Spinning:
-    """Is told of each turn that a loop gives up without having suspended since its last."""
+    """Observes each loop that yields without having suspended since it last yielded."""
 
     def __init__(self, limit: float, log: JobLog) -> None:
         self._limit = limit
@@ -136,7 +136,7 @@ class Spinning:
         self._warned: WeakSet[trio.lowlevel.Task] = WeakSet()
 
     def spun(self, task: trio.lowlevel.Task) -> None:
-        """Take note of one more such turn."""
+        """Note one more yield of this kind."""
         now = perf_counter()
         seconds = now - self._since.setdefault(task, now)
         if seconds >= self._limit and task not in self._warned:
@@ -144,7 +144,7 @@ class Spinning:
             _log_of(task, self._log).warning("task.spinning", seconds=round(seconds, 3))
 
     def suspended(self, task: trio.lowlevel.Task) -> None:
-        """Take note that the task has suspended by itself."""
+        """Note that the task has suspended by itself."""
         self._since.pop(task, None)
 
 
@@ -155,6 +155,6 @@ def _log_of(task: trio.lowlevel.Task, other: JobLog) -> JobLog:
 
 
 def _stack(frame: FrameType) -> list[str]:
-    """Return the frames of a stack, the outermost first; no local of any is kept."""
+    """Return the frames of a stack, outermost first, without their locals."""
     found = traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_DEEPEST, lookup_lines=False)
     return [f"{each.name} at {each.filename}:{each.lineno}" for each in reversed(found)]

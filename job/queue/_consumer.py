@@ -1,4 +1,4 @@
-"""One run of `consume`: takes messages, runs a job for each, and settles them as the jobs end."""
+"""One run of `consume`: take messages, run a job for each, and settle them as the jobs end."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ class Consumer:
                 self._release_waiting()
 
     def _hurry(self) -> None:
-        """Settle what there is to settle soon, or not at all."""
+        """Settle the remaining messages soon, or not at all."""
         self._settle_by = min(self._settle_by, trio.current_time() + _SETTLE_FOR)
         for held in self._held:
             held.scope.deadline = min(held.scope.deadline, self._settle_by)
@@ -166,14 +166,14 @@ class Consumer:
             self._deliveries.start_soon(self._guarded, self._settle, self._waiting.popleft(), UNCOUNTED)
 
     def _let_go(self, held: Held) -> None:
-        """Hold it no longer."""
+        """Drop a message that was held."""
         self._held.discard(held)
         self._leases.remove(held)
         self._changed.set()
         self._changed = trio.Event()
 
     def _lose(self, held: Held) -> None:
-        """Leave a message alone that another consumer has."""
+        """Give up a message that another consumer has taken over."""
         held.cancel()
         if held in self._waiting:
             self._waiting.remove(held)
@@ -196,11 +196,11 @@ class Consumer:
 
     @property
     def _is_over(self) -> bool:
-        """Whether no job is to be begun any more: a nursery that was cancelled starts what is in it all the same."""
+        """Return True if no more jobs may begin: a cancelled nursery still starts the tasks that are in it."""
         return self._task.job.stopping or trio.current_effective_deadline() == -math.inf
 
     def _build(self, held: Held) -> Settlement | None:
-        """Make the job of a message; what else is to become of it, where there is none."""
+        """Make the job of a message, or return the decision on the message if there is none."""
         try:
             held.job = build_child(self._build_job, held)
         except Exception as error:
@@ -233,7 +233,7 @@ class Consumer:
             self._let_go(held)
 
     async def _try_to_settle(self, held: Held, settlement: Settlement) -> bool:
-        """Settle it, with as many attempts as it takes; return whether it was ours to settle."""
+        """Settle a delivery, with as many attempts as it takes; return True if it was ours to settle."""
         failures, first_until = 0, trio.current_time() + _ONE_ATTEMPT
         while True:
             held.scope.deadline = min(self._settle_by, max(held.lease_ends, first_until))
@@ -259,7 +259,7 @@ class Consumer:
                 return await self._source.dead(message, error, code=code)
 
     def _tell(self, held: Held, settlement: Settlement) -> None:
-        """Count a settlement, and write of it where it is worth a line."""
+        """Count a settlement, and log it if it is worth a line."""
         message = held.message
         match settlement:
             case Ack(error):
@@ -275,7 +275,7 @@ class Consumer:
                 pass
 
     async def _look_up(self) -> None:
-        """Look at the queue's statistics while somebody observes."""
+        """Look up the queue's statistics while its figures are observed."""
         while True:
             await trio.sleep(LOOK_UP_EVERY)
             if self._figures.observed and not self._outage.away:

@@ -1,4 +1,4 @@
-"""What goes wrong between a job and its queue, and the two ways in which a job gives its message up."""
+"""Errors between a job and its queue, and the two exceptions with which a job gives up its message."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from .._core.words.exceptions import JobError
 
 @final
 class UnavailableError(JobError, ConnectionError):
-    """The broker is out of reach. Try again later; what was being `put` may be stored or not."""
+    """The broker is out of reach. Try again later; a message that was being `put` may or may not be stored."""
 
 
 @final
 class MessageLostError(JobError):
-    """The lease of a message was over, and another consumer has taken it: the job that works on it here is cancelled.
+    """The lease of a message expired, and another consumer has taken it over: its job here is cancelled.
 
-    Seen where the process was stopped, or a step blocked trio's loop, for longer than the lease. Give the source a longer
+    This happens if the process was stopped, or a step blocked trio's loop, for longer than the lease. Give the source a longer
     `lease`, or move the work to a thread.
     """
 
 
 @final
 class Discard(JobError):  # noqa: N818 - an order, and no fault
-    """Raise it in a job, or in `build_job`, to have the message acknowledged undone: what it asks for is no longer wanted."""
+    """Raise this in a job, or in `build_job`, to acknowledge the message without doing it, as it is no longer wanted."""
 
 
 @final
 class Reject(JobError):  # noqa: N818 - an order, and no fault
-    """Raise it in a job, or in `build_job`, to have the message put to the dead letters at once: no retry can mend it."""
+    """Raise this in a job, or in `build_job`, to move the message to the dead letters at once, as no retry can help."""

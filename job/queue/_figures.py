@@ -1,4 +1,4 @@
-"""What a queue has come to in this process, for metrics."""
+"""The counts of a queue in this process, for metrics."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from ._message import QueueStatistics
 
 LOOK_UP_EVERY: Final = 5.0
-"""Seconds between two looks at a queue's statistics, while somebody observes."""
+"""Seconds between two looks at a queue's statistics, while its figures are observed."""
 
 _OBSERVED_FOR: Final = 120.0
-"""Seconds after which an observer that has not looked again is taken to be gone: Prometheus looks once a minute by default."""
+"""Seconds after which an observer that has not returned counts as gone: by default, Prometheus scrapes once a minute."""
 
 
 @final
 class Figures:
-    """Counts of one queue, by its name: a consumer that is run again, or a second one of the same queue, goes on with them."""
+    """Counts of one queue, by its name: later and parallel consumers of the same queue share them."""
 
     __slots__ = ("__weakref__", "_asked_at", "acks", "dead", "deliveries", "lease_renewals", "name", "statistics")
 
@@ -34,11 +34,11 @@ class Figures:
 
     @property
     def observed(self) -> bool:
-        """Whether somebody looks at these figures."""
+        """True while these figures are being collected."""
         return time.monotonic() - self._asked_at < _OBSERVED_FOR
 
     def read(self) -> tuple[Figure, ...]:
-        """Return the figures as they are now, from any thread."""
+        """Return the present figures; any thread may call this."""
         self._asked_at = time.monotonic()
         labels = (("queue", self.name),)
         counters = (
@@ -63,7 +63,7 @@ _figures: Final[dict[str, Figures]] = {}
 
 
 def figures_of(name: str) -> Figures:
-    """Return the figures of a queue, which can be found from now on: a program has few queues."""
+    """Return the figures of a queue, and register them for good: a program has few queues."""
     if name not in _figures:
         _figures[name] = Figures(name)
         announce_figures(_figures[name], Figures.read)

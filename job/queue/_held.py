@@ -25,21 +25,21 @@ class Held:
         self.lease_ends = trio.current_time() + message.source.lease
         self.job: Job[Any] | None = None
         self.settling = False
-        self.lost = False  # another consumer has it
-        self.scope = trio.CancelScope(shield=True)  # of its settling
+        self.lost = False  # Another consumer has it.
+        self.scope = trio.CancelScope(shield=True)  # The scope of its settling.
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What the log says of it."""
+        """The log fields of the message."""
         message = self.message
         return {"queue": message.source.name, "message": message.id, "delivery": message.delivery}
 
     def renewed(self, at: float) -> None:
-        """Take note that its lease began anew, not before `at`."""
+        """Note that the lease was renewed, at `at` or later."""
         self.lease_ends = at + self.message.source.lease
 
     def cancel(self) -> None:
-        """Cancel its job: what it does, another does too."""
+        """Cancel its job, because another consumer does the same work."""
         self.lost = True
         if self.job is not None:
             seconds = self.message.source.lease

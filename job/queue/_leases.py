@@ -1,4 +1,4 @@
-"""The leases of what a consumer holds, renewed by a task of their own: a step may wait as long as it likes."""
+"""The leases of held messages, renewed by a separate task, so that a step may wait as long as it likes."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Leases:
     """Renews the leases of those that are added, until they are removed.
 
     Args:
-        source: whose they are.
-        outage: hears whether the source is within reach.
-        figures: where renewals are counted.
-        lost: called with one that is not ours any more.
+        source: the source of the messages.
+        outage: is told whether the source is within reach.
+        figures: count the renewals.
+        lost: called with a message that is no longer ours.
     """
 
     __slots__ = ("_changed", "_due", "_figures", "_lost", "_outage", "_source")
@@ -44,11 +44,11 @@ class Leases:
         self._changed = trio.Event()
 
     def add(self, held: Held) -> None:
-        """Renew this one from now on."""
+        """Renew the lease of a message from now on."""
         self._set_due(held, trio.current_time() + self._source.lease / _PARTS)
 
     def remove(self, held: Held) -> None:
-        """Renew it no longer."""
+        """Stop renewing the lease of a message."""
         self._due.pop(held, None)
 
     def _set_due(self, held: Held, at: float) -> None:

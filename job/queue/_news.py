@@ -1,4 +1,4 @@
-"""What the log is told of messages."""
+"""Log records about messages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tell_dead(
 
 
 def tell_dead_unrun(queue: str, id: str, error: str | None, code: str | None, history: Sequence[Delivery]) -> None:
-    """Write, to the log of the task that receives, that a source has given a message up by itself."""
+    """Write to the log of the receiving task that a source has given up a message by itself."""
     told = [each._asdict() for each in history]
     receiver = current_task() or current_job()
     if receiver is not None:

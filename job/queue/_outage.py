@@ -1,4 +1,4 @@
-"""Whether the broker is within reach, and who hears that it is not."""
+"""Outages of the broker: report each once, and wait until it is over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BACKOFF: Final = Backoff(0.1, 2, jitter=0.5)
 
 @final
 class Outage:
-    """Tells once that the broker is away, and once that it is back, however many have noticed."""
+    """Reports once that the broker is away, and once that it is back, however many calls notice it."""
 
     __slots__ = ("_log", "_source", "away")
 
@@ -30,19 +30,19 @@ class Outage:
         self.away = False
 
     def begins(self, error: UnavailableError) -> None:
-        """Take note that the broker was out of reach just now."""
+        """Note that the broker was out of reach just now."""
         if not self.away:
             self.away = True
             self._log.warning("queue.away", queue=self._source.name, error=shown(error))
 
     def ends(self) -> None:
-        """Take note that it has answered."""
+        """Note that the broker has answered."""
         if self.away:
             self.away = False
             self._log.info("queue.back", queue=self._source.name)
 
     async def wait_over(self) -> None:
-        """Wait until it answers; ask it ever less often."""
+        """Wait until the broker answers, asking less and less often."""
         failures = 0
         while self.away:
             failures += 1

@@ -80,7 +80,7 @@ def _message_pack(type: Any) -> tuple[Callable[[Any], bytes], Callable[[bytes], 
             raise TypeError(f"payload must be of the type {type!r}, got {payload!r}")
         try:
             data = msgspec.msgpack.encode(payload)
-            decoder.decode(data)  # as whoever receives it will: a payload that nobody could take is refused here
+            decoder.decode(data)  # A payload that no consumer could decode is refused here.
         except faults as error:
             raise TypeError(f"payload must be of the type {type!r}, got {payload!r}: {error}") from error
         return data

@@ -77,7 +77,7 @@ class Rules:
 
 
 def _ended_by_itself(job: Job[Any]) -> bool:
-    """Whether no other than its own tasks has asked a job that is DONE to finish."""
+    """Return True if only its own tasks asked a DONE job to finish."""
     verdict = job.verdict
     assert verdict is not None
     return not job.stopping or (verdict.cause.kind is CauseKind.FINISHED and verdict.cause.task is not None)

@@ -17,7 +17,7 @@ class Source(Protocol[T]):
     A delivery is a lease: for `lease` seconds, from when it was received or last extended, no other consumer is given the
     message. Then any may take it over, which is another delivery; until one does, the delivery is still ours.
 
-    It is an async context manager, to be opened by each who uses it: several at once, from any trio task, and again.
+    It is an async context manager, opened by each of its users: several at once, from any trio task, and again.
 
     Raises, in each of its calls:
         UnavailableError: the broker is out of reach.
