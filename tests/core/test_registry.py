@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from job import Job, Task
-from job._core.registry import Figure, announce_figures, copied, running_heads, sources, withdraw_figures
+from job._core.registry import Figure, _sources, announce_figures, copied, running_heads, sources, withdraw_figures
 from job.net import Endpoint, serve
 from job.net._endpoints.figures import endpoint_figures
 from job.net.balancer import Balancer, Upstream
@@ -214,3 +214,19 @@ def test_copied_while_it_changes() -> None:
 def figures_of(owner: object) -> dict[str, Figure]:
     """Return the figures of one owner by their names."""
     return {figure.name: figure for each in sources() if each.owner is owner for figure in each.figures(owner)}
+
+
+def test_owner_that_dies_while_its_figures_are_read() -> None:
+    """Where it had withdrawn them meanwhile there is nothing to forget."""
+
+    class Owner: ...
+
+    owner = Owner()
+    announce_figures(owner, lambda each: [])
+    reading = copied(_sources)
+    withdraw_figures(owner)
+    found = reading[-1][0]
+    del owner
+    gc.collect()
+    assert found() is None
+    assert found not in [each for each, _ in copied(_sources)]

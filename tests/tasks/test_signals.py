@@ -530,3 +530,18 @@ def test_not_in_the_main_thread() -> None:
     with pytest.raises(RuntimeError):
         trio.run(main)
     assert j.errors[0].phase is Phase.INIT
+
+
+async def test_signal_before_the_init_of_the_listener(autojump_clock: MockClock) -> None:
+    """A signal in an earlier init ends the job as well; no task is named, since none listened yet."""
+
+    async def init(task: Task) -> None:
+        signal.raise_signal(TERM)
+        await trio.sleep(1)
+
+    j = Job[None]()
+    j.add_task(lambda j: Routines(init, forever, None))
+    j.add_task(signal_listener(TERM))
+    assert await j.run() is JobState.DONE
+    assert j.verdict is not None
+    assert (j.verdict.cause.kind, j.verdict.cause.task) == (CauseKind.SIGNAL, None)

@@ -107,3 +107,24 @@ def test_arguments(name: str) -> None:
         MemoryTransport(**{name: "1"})  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=f"{name} must be 1 or more, got 0"):
         MemoryTransport(**{name: 0})
+
+
+async def test_delivery_is_waited_for(autojump_clock: MockClock) -> None:
+    """What was sent is delivered when the peer has received it."""
+    near, far = await connect(MemoryTransport())
+    await near.send_all(b"abc")
+    with trio.move_on_after(1) as patience:
+        await near.wait_delivered()
+    assert patience.cancelled_caught
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(near.wait_delivered)
+        await wait_all_tasks_blocked()
+        assert await far.receive_some() == b"abc"
+
+
+async def test_abort_of_what_was_closed() -> None:
+    """It changes nothing: the peer has had its EOF."""
+    near, far = await connect(MemoryTransport())
+    await near.aclose()
+    near.abort()
+    assert await far.receive_some() == b""

@@ -128,11 +128,7 @@ class StreamWire:
         abort_soon(self._stream)
 
     def abandon(self) -> None:
-        """Close what is at the bottom, if it can be abandoned."""
-        below = self._stream.transport_stream if isinstance(self._stream, trio.SSLStream) else self._stream
-        abandon = getattr(below, "abandon", None)
-        if abandon is not None:
-            abandon()
+        """Leave the stream to the garbage collector: trio has no way to close one outside of a run."""
 
 
 async def close_now(wire: Wire) -> None:
