@@ -1,5 +1,6 @@
 """What the whole suite shares."""
 
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -17,3 +18,12 @@ def no_default_logger() -> Iterator[None]:
     """Take back the default logger that a test registered: it is the one thing that outlives a job."""
     yield
     job.register_default_logger(None)
+
+
+@pytest.fixture
+def uncovered() -> Iterator[None]:
+    """Let coverage rest: thousands of jobs take a third of the time without it, and what they hold is no matter of lines."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    yield
+    sys.settrace(trace)

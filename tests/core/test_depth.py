@@ -42,15 +42,14 @@ async def test_cancelled(autojump_clock: MockClock) -> None:
     assert states(jobs) == {JobState.CANCELLED}
 
 
-@pytest.mark.parametrize("grace", [0, 5])
-async def test_finished(grace: float, autojump_clock: MockClock) -> None:
+async def test_finished(autojump_clock: MockClock) -> None:
     """A finish of the outermost is one of all, within its grace."""
     async with trio.open_nursery() as nursery:
         jobs = await nested(nursery, forever)
-        jobs[0].finish(grace)
+        jobs[0].finish(5)
         await jobs[0].wait()
     assert states(jobs) == {JobState.DONE}
-    assert trio.current_time() == grace
+    assert trio.current_time() == 5
 
 
 async def test_timed_out(autojump_clock: MockClock) -> None:
@@ -68,15 +67,6 @@ async def test_natural_end(autojump_clock: MockClock) -> None:
         jobs = await nested(nursery, lasting(1))
         await jobs[0].wait()
     assert states(jobs) == {JobState.DONE}
-
-
-async def test_outer_scope(autojump_clock: MockClock) -> None:
-    """A scope around all of them ends all of them."""
-    jobs: list[Job] = []
-    with trio.move_on_after(1):
-        async with trio.open_nursery() as nursery:
-            jobs = await nested(nursery, forever)
-    assert states(jobs) == {JobState.CANCELLED}
 
 
 async def test_error_of_the_outermost(autojump_clock: MockClock) -> None:

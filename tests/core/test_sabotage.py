@@ -4,6 +4,8 @@ import pytest
 
 from tests.sabotage import perform
 
+pytestmark = pytest.mark.usefixtures("uncovered")
+
 SHARDS = 16
 JOBS = 10_000
 

@@ -292,6 +292,7 @@ PLAIN: list[Wrap] = [
 ]
 
 
+@pytest.mark.usefixtures("uncovered")
 @settings(max_examples=200, suppress_health_check=[*HealthCheck])
 @given(scenarios(depth=0), st.lists(st.sampled_from(PLAIN), min_size=1, max_size=4))
 def test_random_jobs(scenario: Scenario, wraps: list[Wrap]) -> None:
