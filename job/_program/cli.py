@@ -7,7 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import metadata
-from typing import Final, NoReturn, final
+from typing import TYPE_CHECKING, Final, NoReturn, final
 
 from .._core.words.exceptions import JobStateError
 from ..log import ALWAYS, DEBUG, MORE
@@ -15,6 +15,9 @@ from .log import FORMATS
 from .queue_commands import add_queue_command
 from .run import run_program
 from .target import Target, TargetError
+
+if TYPE_CHECKING:
+    from ..admin._windows import Windows
 
 NOT_RUN: Final = 2
 """The exit code of a command that could not be carried out; argparse uses the same."""
@@ -67,6 +70,8 @@ def _parser() -> Parser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_run(commands)
     add_queue_command(commands)
+    _add_ps(commands)
+    _add_top(commands)
     return parser
 
 
@@ -93,8 +98,52 @@ def _add_run(commands: argparse._SubParsersAction[Parser]) -> None:
         choices=_LEVELS,
         help="0 or warning: warnings and the like, 1 or info (the default): also how jobs ended, 2 or debug: everything",
     )
+    parser.add_argument("--no-inspect", action="store_true", help="do not let job ps and job top look into the program")
+    parser.add_argument("--admin", metavar="ADDRESS", help="serve a page, metrics and health checks there, over HTTP")
     parser.add_argument("--traceback", action="store_true", help="if MODULE or FACTORY raises, show all of it")
     parser.set_defaults(command=_run)
+
+
+def _add_ps(commands: argparse._SubParsersAction[Parser]) -> None:
+    parser = commands.add_parser(
+        "ps",
+        help="list the programs that can be looked into",
+        description="List the programs of this user that run under job run and can be looked into.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--json", action="store_true", help="as data")
+    parser.set_defaults(command=_ps)
+
+
+def _add_top(commands: argparse._SubParsersAction[Parser]) -> None:
+    parser = commands.add_parser(
+        "top",
+        help="look into a program",
+        description="Look into a program: its connections, and what each task waits for. "
+        "Keys: s sort, / filter, w where, q quit.",
+        epilog="Exit codes: 0 looked, 2 there is no such program, or more than one.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("target", nargs="?", metavar="PID | ADDRESS", help="by default the only program that there is")
+    parser.add_argument("--once", action="store_true", help="print it once; so also where there is no terminal")
+    parser.add_argument("--json", action="store_true", help="print it once, as data")
+    parser.set_defaults(command=_top)
+
+
+def _ps(options: argparse.Namespace) -> int:
+    try:
+        from ..admin._commands import ps
+    except ImportError as error:
+        return _refuse(error, "ps")
+    return ps(as_json=options.json)
+
+
+def _top(options: argparse.Namespace) -> int:
+    try:
+        from ..admin._commands import top
+    except ImportError as error:
+        return _refuse(error, "top")
+    return top(options.target, once=options.once, as_json=options.json)
 
 
 def _target(text: str) -> Target:
@@ -113,17 +162,32 @@ def _run(options: argparse.Namespace) -> int:
         return _refuse(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
+    try:
+        windows = _windows(options)
+    except (ImportError, ValueError) as error:
+        return _refuse(error)
     # Options of the command line take precedence over what the program registers, and that over the defaults.
     try:
-        return run_program(job, options.log_format, _LEVELS.get(options.log_level))
+        return run_program(job, options.log_format, _LEVELS.get(options.log_level), windows)
     except JobStateError:
         return _refuse(
             f'{options.target} has been run already; has the module a job.run() outside of `if __name__ == "__main__"`?'
         )
 
 
-def _refuse(reason: object) -> int:
-    _say(f"job run: {reason}")
+def _windows(options: argparse.Namespace) -> Windows | None:
+    """Return what the program shows of itself; without the extra, that it is not asked to show is not missed."""
+    try:
+        from ..admin._windows import Windows
+    except ImportError:
+        if options.admin is not None:
+            raise
+        return None
+    return Windows(inspect=not options.no_inspect, admin=options.admin)
+
+
+def _refuse(reason: object, command: str = "run") -> int:
+    _say(f"job {command}: {reason}")
     return NOT_RUN
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias, final
 
 import trio
 
+from .._core.inside import age
 from .._core.job import Job
 from .._core.registry import sources
 from .._core.words.user_code import shown
@@ -144,7 +146,10 @@ class Routes:
         return as_json(
             200,
             {
+                "pid": os.getpid(),
                 "job": self._job.name,
+                "state": self._job.state.value,
+                "age": age(self._job),
                 "endpoints": [{"address": each.addresses[0], **_statistics(each)} for each in endpoints],
                 "upstreams": [
                     {"address": each.address, "healthy": each.healthy, "active": each.active} for each in upstreams

@@ -121,7 +121,7 @@ class Window:
         if path is not None:
             check_private(Path(path).parent)
         window = hide(Job[Any](name="admin", parent=None, keep_open=True, grace=_GRACE))
-        window.register_logger(_Quiet(log, {}))
+        window.register_logger(_Quiet(log, {}, lambda: window.ready))
         routes = Routes(
             job,
             Guard(self._token, self._hosts, local=path is not None),
@@ -179,13 +179,14 @@ def _scrape_of(metrics: Metrics | CollectorRegistry | None) -> Scrape | None:
 class _Quiet:
     """A logger that lets warnings and errors through, to the log of the job that the window is about."""
 
-    def __init__(self, log: JobLog, fields: dict[str, Any]) -> None:
+    def __init__(self, log: JobLog, fields: dict[str, Any], begun: Callable[[], bool]) -> None:
         self._log = log
         self._fields = fields
+        self._begun = begun  # an error before that is raised, and so told by another
 
     def bind(self, **fields: Any) -> _Quiet:
         """Return the same with more fields."""
-        return _Quiet(self._log, self._fields | fields)
+        return _Quiet(self._log, self._fields | fields, self._begun)
 
     def debug(self, event: str, **fields: Any) -> None:
         """Say nothing."""
@@ -195,10 +196,12 @@ class _Quiet:
 
     def warning(self, event: str, **fields: Any) -> None:
         """Pass on."""
-        self._log.warning(event, **(self._fields | fields))
+        if self._begun():
+            self._log.warning(event, **(self._fields | fields))
 
     def error(self, event: str, **fields: Any) -> None:
         """Pass on."""
-        self._log.error(event, **(self._fields | fields))
+        if self._begun():
+            self._log.error(event, **(self._fields | fields))
 
     exception = error
