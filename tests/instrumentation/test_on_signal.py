@@ -98,7 +98,7 @@ def test_a_handler_of_the_programs() -> None:
 def test_not_loaded_before_it_is_asked_for() -> None:
     """What looks into a program is not loaded with the core."""
     ended = run_program("""
-        names = ("job.instrumentation", "job.admin", "prometheus_client", "h11")
+        names = ("job.admin", "prometheus_client", "h11")
         print([name for name in names if name in sys.modules])
     """)
     assert ended.out == "[]\n"
