@@ -33,7 +33,7 @@ class Leases:
         lost: called with a message that is no longer ours.
     """
 
-    __slots__ = ("_changed", "_due", "_figures", "_lost", "_outage", "_source")
+    __slots__ = ("_changed", "_due", "_figures", "_lost", "_outage", "_source", "_wakes_at")
 
     def __init__(self, source: Source[Any], outage: Outage, figures: Figures, lost: Callable[[Held], None]) -> None:
         self._source = source
@@ -42,6 +42,7 @@ class Leases:
         self._lost = lost
         self._due: dict[Held, float] = {}  # when each is to be renewed; inf: that is under way
         self._changed = trio.Event()
+        self._wakes_at = -math.inf  # it looks by itself when it begins
 
     def add(self, held: Held) -> None:
         """Renew the lease of a message from now on."""
@@ -53,13 +54,15 @@ class Leases:
 
     def _set_due(self, held: Held, at: float) -> None:
         self._due[held] = at
-        self._changed.set()
+        if at < self._wakes_at:  # as a rule the newest is due last
+            self._changed.set()
 
     async def run(self, start: Callable[..., object]) -> None:
         """Renew, until cancelled; `start` runs a function beside, so that one that hangs holds up no other."""
         while True:
             self._changed = trio.Event()
-            with trio.move_on_at(min(self._due.values(), default=math.inf)):
+            self._wakes_at = min(self._due.values(), default=math.inf)
+            with trio.move_on_at(self._wakes_at):
                 await self._changed.wait()
             now = trio.current_time()
             for held in [held for held, at in self._due.items() if at <= now]:
