@@ -20,7 +20,7 @@ from ._held import Held
 from ._leases import Leases
 from ._news import tell_dead
 from ._outage import BACKOFF, Outage
-from ._settlement import UNCOUNTED, Ack, Bury, Release, Rules, Settlement
+from ._settlement import UNCOUNTED, Ack, Bury, Rules, Settlement
 
 if TYPE_CHECKING:
     from .._core.task import Task
@@ -250,29 +250,25 @@ class Consumer:
             return ours
 
     async def _apply(self, message: Message[Any], settlement: Settlement) -> bool:
-        match settlement:
-            case Ack():
-                return await self._source.ack(message)
-            case Release(after, error, code, count):
-                return await self._source.release(message, after=after, error=error, code=code, count=count)
-            case Bury(error, code):
-                return await self._source.dead(message, error, code=code)
+        if isinstance(settlement, Ack):
+            return await self._source.ack(message)
+        error, code = settlement.error, settlement.code
+        if isinstance(settlement, Bury):
+            return await self._source.dead(message, error, code=code)
+        after, count = settlement.after, settlement.count
+        return await self._source.release(message, after=after, error=error, code=code, count=count)
 
     def _tell(self, held: Held, settlement: Settlement) -> None:
         """Count a settlement, and log it if it is worth a line."""
-        message = held.message
-        match settlement:
-            case Ack(error):
-                self._figures.acks += 1
-                if error is not None:
-                    self._log.info("message.discarded", error=shown(error), **held.fields)
-            case Bury(error, code):
-                text = error_text(error)
-                last = {"delivery": message.delivery, "error": text, "code": code}
-                history = [*(each._asdict() for each in message.history), last]
-                tell_dead(self._log, self._source.name, message.id, error=text, code=code, history=history)
-            case Release():
-                pass
+        if isinstance(settlement, Ack):
+            self._figures.acks += 1
+            if settlement.discarded is not None:
+                self._log.info("message.discarded", error=shown(settlement.discarded), **held.fields)
+        elif isinstance(settlement, Bury):
+            text, code = error_text(settlement.error), settlement.code
+            last = {"delivery": held.message.delivery, "error": text, "code": code}
+            history = [*(each._asdict() for each in held.message.history), last]
+            tell_dead(self._log, self._source.name, held.message.id, error=text, code=code, history=history)
 
     async def _look_up(self) -> None:
         """Look up the queue's statistics while its figures are observed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, final
 
 import trio
@@ -45,7 +44,3 @@ class Held:
             seconds = self.message.source.lease
             error = f"message.lost: the lease of {seconds:g} s was over, and another consumer has message {self.message.id!r}"
             self.job.cancel(MessageLostError(error))
-
-    def __repr__(self) -> str:
-        left = self.lease_ends - trio.current_time()
-        return f"<Held {self.message.id!r}, {left if math.isfinite(left) else 0:.3g} s of its lease left>"

@@ -74,14 +74,17 @@ class Leases:
         try:
             ours = await self._source.extend(held.message)
         except UnavailableError as error:
-            if held in self._due:
-                self._set_due(held, trio.current_time() + min(_RETRY_AFTER, self._source.lease / _PARTS))
+            self._renew_again(held, trio.current_time() + min(_RETRY_AFTER, self._source.lease / _PARTS))
             self._outage.begins(error)
             return
-        if held in self._due and ours:
+        if ours:
             self._figures.lease_renewals += 1
             held.renewed(began_at)
-            self._set_due(held, began_at + self._source.lease / _PARTS)
+            self._renew_again(held, began_at + self._source.lease / _PARTS)
         self._outage.ends()
         if held in self._due and not ours and not held.settling:  # else it was settled meanwhile
             self._lost(held)
+
+    def _renew_again(self, held: Held, at: float) -> None:
+        if held in self._due:
+            self._set_due(held, at)

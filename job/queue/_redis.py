@@ -9,8 +9,10 @@ import os
 import re
 import secrets
 import socket
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Self, TypeVar, final, overload
 
@@ -172,11 +174,9 @@ class RedisStream(Generic[T]):
     async def _leave(self) -> None:
         if self._sweep_at == -math.inf:  # it has never received
             return
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_TIMEOUT):
-            try:
-                await self._sweep(_consumer_name())
-            except UnavailableError:
-                return  # others take it out, after ten leases
+        within = trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_TIMEOUT)
+        with within, suppress(UnavailableError):  # then others take it out, after ten leases
+            await self._sweep(_consumer_name())
 
     async def _sweep(self, name: str = "") -> None:
         """Take consumers without a message out of the group: those unused for ten leases, and one of that name."""
@@ -243,8 +243,10 @@ class RedisStream(Generic[T]):
             decoded = self._payloads.decode(payload[0])
         except ValueError as error:
             text = error_text(error) or ""
-            if await self._settle(scripts.DEAD, receipt, text, "payload"):
-                tell_dead_unrun(self.name, name, text, "payload", (*history, Delivery(number, 0, text, "payload")))
+            await self._settle(scripts.DEAD, receipt, text, "payload")
+            tell_dead_unrun(
+                self.name, name, text, "payload", (*history, Delivery(number, time.time(), text, "payload"))
+            )
             return None
         return Message(name, decoded, number, int(at) / 1000, history, self, receipt)
 
@@ -252,16 +254,11 @@ class RedisStream(Generic[T]):
         try:
             await trio.lowlevel.checkpoint_if_cancelled()
         except trio.Cancelled:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + _TAKE_TIMEOUT):
-                await self._give_back(messages)
+            within = trio.CancelScope(shield=True, deadline=trio.current_time() + _TAKE_TIMEOUT)
+            with within, suppress(UnavailableError):  # then they are delivered again after their leases
+                for message in messages:
+                    await self.release(message, count=False)
             raise
-
-    async def _give_back(self, messages: list[Message[T]]) -> None:
-        for message in messages:
-            try:
-                await self.release(message, count=False)
-            except UnavailableError:
-                return  # they are delivered again after their leases
 
     async def _wait_for_entry(self, last: bytes, wait: int) -> None:
         """Wait until there is an entry after the last one that the group has delivered, or some milliseconds have passed."""

@@ -301,3 +301,64 @@ async def until_empty(source: RedisStream[bytes]) -> None:
             return
         await trio.sleep(0.2)
     raise AssertionError(await source.statistics())
+
+
+async def test_read_only(own_server: RedisServer, stream: str) -> None:
+    """A server that takes no writes just now, as in a failover, is out of reach and no failure."""
+    async with RedisStream(own_server.url, stream) as source:
+        own_server.cli("REPLICAOF", "127.0.0.1", "1")
+        with pytest.raises(queue.UnavailableError):
+            await source.put(b"1")
+        own_server.cli("REPLICAOF", "NO", "ONE")
+        await source.put(b"1")
+
+
+class Broken:
+    """A client that cannot be opened, or not be used."""
+
+    def __init__(self, *, opens: bool) -> None:
+        self.opens = opens
+
+    async def __aenter__(self) -> None:
+        if not self.opens:
+            raise RuntimeError("opened")
+
+    async def __aexit__(self, *raised: Any) -> None: ...
+
+    def create_request(self, *words: Any, **options: Any) -> None:
+        """Fail."""
+        raise RuntimeError("used")
+
+
+async def test_broken_client(stream: str) -> None:
+    """A client that cannot be opened is out of reach; one that is at fault is shown."""
+    async with RedisStream(lambda: Broken(opens=False), stream) as source:
+        with pytest.raises(queue.UnavailableError, match="opened"):
+            await source.statistics()
+    async with RedisStream(lambda: Broken(opens=True), stream) as source:
+        with pytest.raises(RuntimeError, match="used"):
+            await source.statistics()
+
+
+def test_left_open(redis_server: RedisServer, stream: str) -> None:
+    """One that is left open ends with its trio run, and can be used in the next."""
+    source = RedisStream(redis_server.url, stream)
+
+    async def put() -> int:
+        await source.__aenter__()
+        await source.put(b"1")
+        return (await source.statistics()).depth
+
+    assert [trio.run(put), trio.run(put)] == [1, 2]
+
+
+async def test_no_answer(own_server: RedisServer, stream: str) -> None:
+    """A server that does not answer in time is out of reach; the next call is made with a new client."""
+    async with RedisStream(own_server.url, stream) as source:
+        await source.put(b"1")
+        source._client._timeout = 0.3
+        own_server.send(signal.SIGSTOP)
+        with pytest.raises(queue.UnavailableError, match="no answer in time"):
+            await source.statistics()
+        own_server.send(signal.SIGCONT)
+        assert (await source.statistics()).depth == 1

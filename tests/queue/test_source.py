@@ -9,7 +9,10 @@ from trio.testing import MockClock
 
 from job import JobStateError, queue
 from job.queue import QueueStatistics
+from job.queue._figures import figures_of
+from tests.journal import done
 from tests.queue.conftest import Maker
+from tests.queue.workers import Lines, doing, working
 
 
 @dataclass
@@ -256,8 +259,9 @@ async def test_types(make: Maker, clock: MockClock | None) -> None:
                 await source.put(wrong)
         with pytest.raises(ValueError, match="at most 100 bytes"):
             await source.put(Picture("a" * 101))
-        with pytest.raises(ValueError, match="delay must be"):
-            await source.put(Picture("a"), delay=-1)
+        for wrong_delay in (-1, float("inf")):
+            with pytest.raises(ValueError, match="delay must be"):
+                await source.put(Picture("a"), delay=wrong_delay)
         assert (await source.statistics()).depth == 0
 
 
@@ -363,3 +367,24 @@ async def put_after(make: Maker, source: Any, seconds: float) -> None:
     """Put a message after some seconds."""
     await make.sleep(seconds)
     await source.put(b"late")
+
+
+async def test_bytes_alone(make: Maker, clock: MockClock | None) -> None:
+    """A queue of bytes takes nothing else."""
+    async with make() as source:
+        with pytest.raises(TypeError, match="payload must be bytes-like"):
+            await source.put("text")
+
+
+async def test_unrun_in_the_log(make: Maker, clock: MockClock | None) -> None:
+    """A worker tells of a message that has died unrun, and counts it."""
+    lines = Lines().register()
+    async with make(lease=1, max_deliveries=1) as source:
+        message_id = await source.put(b"1")
+        await source.receive(1)
+        async with working(make(lease=1, max_deliveries=1) if make.kind == "redis" else source, doing(done)):
+            await make.sleep(6)
+    (line,) = lines.of("message.dead")
+    assert (line["message"], line["code"], line["job"]) == (message_id, "lease.over", "worker")
+    figures = {figure.name: figure.value for figure in figures_of(make.name).read()}
+    assert (figures["queue_dead"], figures["queue_acks"]) == (1, 0)

@@ -175,6 +175,27 @@ async def test_finished_from_elsewhere(autojump_clock: MockClock) -> None:
         assert (await source.statistics()).delayed == 1
 
 
+async def test_stop_before_others_begin(autojump_clock: MockClock) -> None:
+    """Those that were to begin beside it are not begun any more."""
+    built: list[bytes] = []
+
+    def build(message: Any) -> job.Job[Any]:
+        built.append(message.payload)
+        current = job.current_job()
+        assert current is not None
+        current.finish()
+        return doing(forever)(message)
+
+    source = MemoryQueue()
+    async with source:
+        for _ in range(3):
+            await source.put(b"1")
+        async with working(source, build, limit=3):
+            await trio.sleep(1)
+        assert (await source.statistics()).depth == 3
+        assert built == [b"1"]
+
+
 async def test_stop_asked_by_build_job(autojump_clock: MockClock) -> None:
     """A message whose `build_job` stops the worker is given back, uncounted."""
 
