@@ -97,6 +97,32 @@ class Hung(MemoryQueue[bytes]):
         return await self.receive(100)
 
 
+async def test_settled_before_the_answer(autojump_clock: MockClock) -> None:
+    """A renewal whose answer comes when the message is settled leaves nothing to be renewed."""
+    source = Late(lease=3)
+    async with working(source, doing(lasting(1.5))):
+        await source.put(b"1")
+        await trio.sleep(10)
+    assert source.extended == 1
+
+
+class Late(MemoryQueue[bytes]):
+    """A queue in memory that extends a lease at once, and says so a second later."""
+
+    __slots__ = ("extended",)
+
+    def __init__(self, *, lease: float) -> None:
+        super().__init__(lease=lease)
+        self.extended = 0
+
+    async def extend(self, message: queue.Message[bytes], /) -> bool:
+        """Extend it."""
+        self.extended += 1
+        ours = await super().extend(message)
+        await trio.sleep(1)
+        return ours
+
+
 class Slow(MemoryQueue[bytes]):
     """A queue in memory whose answer to a renewal takes a second."""
 
