@@ -138,3 +138,10 @@ def _through(scope: trio.CancelScope, exc: BaseException | None) -> BaseExceptio
         return None if scope.__exit__(*about) else exc
     except BaseException as changed:
         return changed
+
+
+async def leave_block(job: Job[Any], exc: BaseException | None) -> BaseException | None:
+    """Leave the `async with` of a job, which raised `exc`; return what is to come out."""
+    assert job._block is not None
+    block, job._block = job._block, None
+    return await block.close(exc)

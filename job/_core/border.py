@@ -60,11 +60,6 @@ async def run_contained(job: Job[Any], *, before_end: Callable[[Job[Any]], None]
     await start.run_contained(job)
 
 
-async def leave_block(job: Job[Any], exc: BaseException | None) -> BaseException | None:
-    """Leave the `async with` of a job, which raised `exc`; return what is to come out."""
-    return await job._leave_block(exc)
-
-
 async def drained(job: Job[Any]) -> None:
     """Wait until a job has ended by itself; neither `keep_open` nor its block holds it up any longer."""
     if job._run is not None:
@@ -97,12 +92,6 @@ def stop_cause(job: Job[Any]) -> Cause | None:
 def is_halted(job: Job[Any]) -> bool:
     """Return True if all run loops of a running job have been cancelled."""
     return job._run is not None and job._run.stop.mode is CANCELLED
-
-
-def note_outer_cancel(job: Job[Any]) -> None:
-    """Record a cancellation from outside of a job, which its loops may not see behind a shield."""
-    if job._run is not None:
-        job._run.stop.check_outer_cancel()
 
 
 def cancellable(task: Task) -> trio.CancelScope:

@@ -56,11 +56,11 @@ class Children:
 
     def that_finish(self) -> list[Job[Any]]:
         """Return the children that a finish of the parent reaches: the running ones, except those that a task closes itself."""
-        return [child for child in self.started() if not child._closed_by_task]
+        return [child for child in self.started() if not is_closed_by_task(child)]
 
     def that_end_first(self) -> list[Job[Any]]:
         """Return the running children that end before the parent's finalizers; the finalizers close the others."""
-        return [child for child in self.started() if not child._left_open]
+        return [child for child in self.started() if not _is_left_open(child)]
 
     def cancel(self, cause: Cause) -> None:
         """Cancel all running jobs below, because their parent was interrupted."""
@@ -198,3 +198,13 @@ def finished_by_parent(job: Job[Any], cause: Cause, grace: float) -> Cause | Non
     """Finish a job but not its children; return the cause for these if they are to be finished, too."""
     asked = Cause(CauseKind.PARENT, at=clock(), parent=cause)
     return asked if finish_alone(job, asked, grace) else None
+
+
+def is_closed_by_task(job: Job[Any]) -> bool:
+    """Return True if a task has entered a job for its own life: a finish of the parent leaves the job to that task."""
+    return job._block is not None and job._block.closed_by_task
+
+
+def _is_left_open(job: Job[Any]) -> bool:
+    """Return True if a task of the parent has opened the block of a job, which it may close in its finalizer only."""
+    return job._block is not None and job._block.opened_by_task

@@ -15,7 +15,7 @@ from trio.lowlevel import enable_ki_protection
 
 from ..log import JobLog, Logger, Loggers, checked_registration
 from . import check
-from .block import Block
+from .block import Block, leave_block
 from .context import current_job, current_task
 from .family import Children, end_unrun, finish_family, join
 from .forms import TaskForm, form_name, make_routines
@@ -29,7 +29,7 @@ from .run.held_signals import HeldSignals
 from .run.lifecycle import JobRun
 from .run.stop import Stoppable
 from .run.stop_record import ErrorWrapper, StopRecord, as_error
-from .start import mark_started, run_contained, run_to_end
+from .start import mark_started, run_contained, run_to_end, tell_started
 from .task import Task
 from .trio.clock import clock
 from .waiters import Waiters, waiters_of
@@ -288,7 +288,7 @@ class Job(Generic[V]):
         """
         mark_started(self)
         if task_status is not TASK_STATUS_IGNORED:
-            self._on_ready = partial(self._tell_started, task_status)
+            self._on_ready = partial(tell_started, self, task_status)
         await run_to_end(self)
         if self._on_ready is not None and not self._stop_record.interrupted:
             self._set_ready()
@@ -346,22 +346,13 @@ class Job(Generic[V]):
         Raises:
             BaseException: the error of whichever failed first, block or job, bare.
         """
-        error = await self._leave_block(exc)
+        error = await leave_block(self, exc)
         try:
             if error is not None and error is not exc:
                 raise error
             return error is None
         finally:
             del self, exc, traceback, error  # the traceback of what is raised holds this frame
-
-    def _tell_started(self, task_status: trio.TaskStatus[V]) -> None:
-        task_status.started(self.value)
-
-    async def _leave_block(self, exc: BaseException | None) -> BaseException | None:
-        """Leave the block that raised `exc`; return what is to come out."""
-        assert self._block is not None
-        block, self._block = self._block, None
-        return await block.close(exc)
 
     @enable_ki_protection
     def cancel(self, error: object = None) -> None:
@@ -641,16 +632,6 @@ class Job(Generic[V]):
             self._waiters.stopping.set()
         if self._block is not None and self._stop_record.interrupted:
             self._block.cancel()
-
-    @property
-    def _closed_by_task(self) -> bool:
-        """Whether a task has entered this job for its own life: a finish of the parent leaves it to that task."""
-        return self._block is not None and self._block.closed_by_task
-
-    @property
-    def _left_open(self) -> bool:
-        """Whether the block of this job was opened by a task of its parent, which may close it in its finalizer only."""
-        return self._block is not None and self._block.opened_by_task
 
     def _check_run(self, what: str) -> None:
         """Refuse a call from outside of the trio run in which the job runs.

@@ -19,6 +19,7 @@ from .trio.clock import clock
 from .words.events import TaskAdded
 from .words.exceptions import JobStateError
 from .words.records import Cause, CauseKind
+from .words.typevars import V
 from .words.user_code import reserve_stack
 
 if TYPE_CHECKING:
@@ -96,6 +97,11 @@ def _listen(job: Job[Any], global_entries: tuple[Entry, ...]) -> None:
     for task in job.tasks:
         if (order := newcomers.notify(TaskAdded(task, clock()))) is not None:
             job._obey(order)
+
+
+def tell_started(job: Job[V], task_status: trio.TaskStatus[V]) -> None:
+    """Tell `nursery.start` that a job is up, with its value."""
+    task_status.started(job.value)
 
 
 def _tell_state(job: Job[Any], task_status: trio.TaskStatus[JobState]) -> None:

@@ -11,7 +11,8 @@ from weakref import WeakSet
 import trio
 
 from .._core import check
-from .._core.border import is_halted, leave_block, report_contained, start_helper
+from .._core.block import leave_block
+from .._core.border import is_halted, report_contained, start_helper
 from .._core.context import current_job
 from .._core.job import CURRENT_JOB, Job
 from .._core.retry import Retry

@@ -9,7 +9,8 @@ from typing import TypeVar, TypeVarTuple, Unpack, final
 
 import trio
 
-from .._core.border import drained, leave_block
+from .._core.block import leave_block
+from .._core.border import drained
 from .._core.job import Job
 from .._core.task import Task
 from .._core.words.states import StopPolicy

@@ -9,9 +9,9 @@ from typing import final
 import trio
 
 from .._core import check
-from .._core.border import note_outer_cancel, stop_cause
+from .._core.border import stop_cause
 from .._core.forms import AsyncRoutine, Inner, TaskForm
-from .._core.run.incarnations import note_overrun, open_frame
+from .._core.run.incarnations import note_outer_cancel, note_overrun, open_frame
 from .._core.steps import ticked
 from .._core.task import Task
 from .._core.words.blocks import asynccontextmanager
@@ -131,7 +131,7 @@ class ForceStop:
             await task.job.wait_stopping()
         except trio.Cancelled:
             if not self._left:
-                note_outer_cancel(task.job)
+                note_outer_cancel(task)
             raise
         finally:
             if not task.job.stopping:  # Only this task is cancelled, for example by an outer wrapper.

@@ -124,6 +124,11 @@ def note_fault(task: Task, error: Exception, phase: Phase) -> None:
     engine_of(task).failures.note(task, phase, error)
 
 
+def note_outer_cancel(task: Task) -> None:
+    """Record a cancellation from outside of a running task's job, which the task may not see behind a shield."""
+    engine_of(task).stop.check_outer_cancel()
+
+
 def note_overrun(task: Task, error: Exception) -> None:
     """Record that a run had to be cancelled, once; the Cancelled that this leaves behind is no failure of the task."""
     if not task._cancel_expected:

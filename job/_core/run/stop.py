@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final
 import trio
 from trio.lowlevel import enable_ki_protection
 
-from ..family import Children
+from ..family import Children, is_closed_by_task
 from ..task import Task
 from ..trio.scopes import is_cancelled_around
 from ..words.blocks import contextmanager
@@ -189,7 +189,7 @@ class Stop:
         assert children is not None
         if record.cause is not None:
             children.cancel_one(child, record.cause)
-        elif child._closed_by_task:
+        elif is_closed_by_task(child):
             return
         elif record.asked is not None:
             children.finish_one(child, record.asked, max(0.0, record.cut_at - trio.current_time()))

@@ -11,11 +11,13 @@ from types import MappingProxyType
 from typing import Final
 
 
-class _State(Enum):
-    _moves: frozenset[Enum]  # Filled in from the tables below.
-
+class _Member(Enum):
     # Enum hashes by name, in Python code. Hashing by identity is as good for members, and several times faster.
     __hash__ = object.__hash__
+
+
+class _State(_Member):
+    _moves: frozenset[Enum]  # Filled in from the tables below.
 
 
 class JobState(_State):
@@ -44,7 +46,7 @@ class TaskState(_State):
     CANCELLED = "cancelled"
 
 
-class Phase(_State):
+class Phase(_Member):
     """The routine of a task that was running."""
 
     INIT = "init"
