@@ -74,3 +74,13 @@ def payload_in(buffer: bytearray, start: int, end: int) -> bytes:
     # The view must be released before the buffer is cut: an exported bytearray cannot be resized.
     with memoryview(buffer) as view:
         return bytes(view[start + _HEADER.size : end])
+
+
+def check_complete(buffer: bytearray) -> None:
+    """Refuse the end of a stream inside a frame.
+
+    Raises:
+        FrameError: a part of a frame is left.
+    """
+    if buffer:
+        raise FrameError(f"the stream ended inside a frame, {len(buffer)} bytes after its start")

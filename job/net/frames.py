@@ -19,6 +19,7 @@ from ._framing import (
     BytesLike,
     as_bytes,
     check_bytes,
+    check_complete,
     checked_length,
     end_of_frame,
     frame_of,
@@ -98,8 +99,7 @@ class Decoder:
             FrameError: the stream ended inside a frame, or at one that is too long.
         """
         self._check_header()
-        if self._buffer:
-            raise FrameError(f"the stream ended inside a frame, {len(self._buffer)} bytes after its start")
+        check_complete(self._buffer)
 
     def _check_header(self) -> None:
         end_of_frame(self._buffer, 0, self._max_frame)

@@ -227,11 +227,6 @@ class Endpoint:
         """Where the endpoint listens, in the form of the argument; empty while it does not."""
         return self._binding.addresses
 
-    @property
-    def close_timeout(self) -> float:
-        """Seconds that closing a stream waits for the peer."""
-        return self._options.close_timeout
-
     def statistics(self) -> EndpointStatistics:
         """Return a frozen snapshot of the counters."""
         return self._counters.snapshot(

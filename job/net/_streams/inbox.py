@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import trio
 
-from .._errors import FrameError
+from .._framing import check_complete
 from .ends import FindEnd
 from .link import Link
 from .wire import Data
@@ -157,7 +157,7 @@ class Inbox:
             while not self.ready():
                 data = await self._link.receive()
                 if not data:
-                    self._end()
+                    check_complete(self.buffer)
                     return False
                 self.add(data)
         finally:
@@ -174,10 +174,6 @@ class Inbox:
         """Drop the buffer and wake all waiters."""
         self.buffer.clear()
         self.spoil()
-
-    def _end(self) -> None:
-        if self.buffer:
-            raise FrameError(f"the stream ended inside a frame, {len(self.buffer)} bytes after its start")
 
     async def take(self) -> Any:
         """Wait for a message and take it."""
@@ -203,7 +199,7 @@ class Inbox:
         while not self.ready():
             data = self._link.receive_nowait()
             if not data:
-                self._end()
+                check_complete(self.buffer)
                 raise trio.EndOfChannel
             self.add(data)
         self._taking = True
