@@ -243,7 +243,7 @@ class Endpoint:
 
 
 async def dial_anew(endpoint: Endpoint) -> Stream:
-    """Connect, whatever connections are kept: for a probe, which a kept connection would tell nothing."""
+    """Dial without using a kept connection: for a probe, which a kept one would tell nothing about the server."""
     return endpoint._dialed(await endpoint._dialer.dial(endpoint._target, endpoint._address), endpoint._address)
 
 

@@ -16,7 +16,7 @@ import trio
 from ..._core.words.blocks import asynccontextmanager
 from .._addresses import UnixAddress
 
-with suppress(ImportError):  # where there is none there are no unix sockets either
+with suppress(ImportError):  # a system without fcntl has no unix sockets either
     import fcntl
 
 BACKLOG: Final = 65535  # the kernel caps it

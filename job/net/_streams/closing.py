@@ -42,7 +42,7 @@ async def close(connection: Connection, j: Job[Any], server: Job[Any] | None = N
 
 
 async def _cut(connection: Connection, j: Job[Any]) -> None:
-    """Abort once the peer has what was sent to it: what was said on purpose, before the end, must arrive."""
+    """Abort once the peer has what was sent to it: what was sent on purpose, before the end, must arrive."""
     try:
         with patience(j, give_up_at(j, connection.link.owner.close_timeout)):
             await connection.wait_delivered()

@@ -22,7 +22,7 @@ class PayloadCodec(Protocol):
         ...
 
     def decode(self, data: bytes, /) -> Any:
-        """Return the payload that the bytes stand for. Any Exception says that they stand for none."""
+        """Return the payload that the bytes stand for; raise any Exception if they stand for none."""
         ...
 
 

@@ -150,7 +150,7 @@ class Connection:
         """Close if there is no peer to wait for; return True if the connection is closed.
 
         Args:
-            cut: what was sent is not the whole: do not close where the peer would take the close for an end.
+            cut: what was sent is not the whole: do not close if the peer would take the close for an end.
         """
         link, wire = self.link, self.link.wire
         if link.closed or not isinstance(wire, SocketWire):

@@ -1,4 +1,7 @@
-"""What a stream asks of the endpoint it belongs to, and tells it."""
+"""The part of an endpoint that its streams use.
+
+A protocol, so that streams know nothing else of endpoints, and the imports go one way.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ class ByteCounters(Protocol):
 
 
 class StreamOwner(Protocol):
-    """The part of an endpoint that its streams use."""
+    """What a stream asks of its endpoint, and reports to it."""
 
     @property
     def read_size(self) -> int:

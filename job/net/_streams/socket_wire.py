@@ -1,4 +1,4 @@
-"""A connected socket without TLS: the fast path. Each call is tried first, and waited for only where it would block."""
+"""A connected socket without TLS: the fast path. Each call is tried first, and waits only if it would block."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class SocketWire:
 
     @property
     def is_reset(self) -> bool:
-        """True if the peer has reset the connection; an EOF is none. Asked once: the kernel tells an error only once."""
+        """True if the peer has reset the connection. Ask only once: the kernel reports an error only once."""
         return self.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0
 
     @property

@@ -57,7 +57,7 @@ class TlsWire:
 
     @property
     def eof(self) -> bool:
-        """True if the peer has said close_notify."""
+        """True if the peer has sent close_notify."""
         return self._tls.eof
 
     @property
@@ -191,7 +191,7 @@ class TlsWire:
         await self._below.wait_delivered()
 
     def abort(self) -> None:
-        """Close below at once: no close_notify, and a reset where there is one."""
+        """Close below at once: no close_notify, and a reset if the wire has one."""
         self._below.abort()
 
     def abandon(self) -> None:
@@ -202,7 +202,7 @@ class TlsWire:
 async def over_tls(
     wire: Wire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None, close_timeout: float
 ) -> Wire:
-    """Shake hands, and return the wire inside TLS. On any failure the wire is closed.
+    """Shake hands, and return the wire inside TLS. On any failure close the wire.
 
     The peer is told why, and has `close_timeout` seconds to read it: closing a socket while the peer still sends would reset
     it, and destroy the alert.

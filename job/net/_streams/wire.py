@@ -1,6 +1,6 @@
 """The transport under a `Stream`: a socket of our own, TLS on another wire, or any trio stream.
 
-    SocketWire   a plain socket: each call is tried first, and waits only where it would block
+    SocketWire   a plain socket: each call is tried first, and waits only if it would block
     TlsWire      TLS on another wire; OpenSSL does no I/O of its own
     StreamWire   any trio stream: in memory, from a transport, a program's own
 
@@ -28,7 +28,7 @@ class Wire(Protocol):
 
     @property
     def eof(self) -> bool:
-        """True if the peer has said EOF."""
+        """True if the peer has sent EOF."""
         ...
 
     @property
