@@ -164,7 +164,7 @@ class Job(Generic[V]):
         self._started_at: float | None = None
         self._ended = False
         self._ready = False
-        self._hidden = False  # from those who look into the program: it is how they do
+        self._hidden = False  # from what looks into the program, of which it is a part
         self._on_ready: Callable[[], None] | None = None
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
         self._block: Block | None = None
@@ -426,17 +426,17 @@ class Job(Generic[V]):
 
     @property
     def stopping(self) -> bool:
-        """Whether the job has been asked to stop; stays False at a natural end."""
+        """True once the job has been asked to stop; stays False at a natural end."""
         return self._stop_record.stopping
 
     @property
     def completed(self) -> bool:
-        """Whether each of its tasks, those that are gone included, has come to its own end: after a stop work may be left."""
+        """True if each task, also one that is gone, came to its own end; after a stop some work may be left."""
         return not self._left_work and all(task.completed for task in self.tasks)
 
     @property
     def ended(self) -> bool:
-        """Whether the job is in a terminal state."""
+        """True once the job is in a terminal state."""
         return self._ended
 
     @property
@@ -461,7 +461,7 @@ class Job(Generic[V]):
 
     @property
     def ready(self) -> bool:
-        """Whether the oneshot is done and all inits have passed."""
+        """True once the oneshot is done and all inits have passed."""
         return self._ready
 
     @property
@@ -486,7 +486,7 @@ class Job(Generic[V]):
     @property
     def verdict(self) -> Verdict | None:
         """Who ended the job, and why; None until it has ended."""
-        # Made when somebody asks: most verdicts are good, and nobody does.
+        # Made on demand: most verdicts are good, and are never read.
         if self._verdict is None and self._ended:
             self._verdict = self._stop_record.verdict(self._started_at, self._ended_at)
         return self._verdict

@@ -38,5 +38,5 @@ class Unclaimed:
         errors = [cast("Exception", failure.error) for failure in self._failures.values()]
         self._failures.clear()
         if len(errors) > 1:
-            return ExceptionGroup(f"{len(errors)} futures failed and nobody awaited them", errors)
+            return ExceptionGroup(f"{len(errors)} futures failed and were not awaited", errors)
         return errors[0] if errors else None

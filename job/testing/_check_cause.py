@@ -29,7 +29,7 @@ class Candidate:
 
     def __str__(self) -> str:
         what = "the outer scope" if self.outer else f"{self.error!r}"
-        return f"{what} of {'nobody' if self.task is None else f'task {self.task}'} at {self.at:g}"
+        return f"{what} of {'no task' if self.task is None else f'task {self.task}'} at {self.at:g}"
 
 
 def wrong_causes(trace: Trace) -> Iterator[str]:

@@ -309,7 +309,7 @@ class MemoryTransport:
         if colon and port == "0":
             address = f"{host}:{next(self._ports)}"
         if address in self._listeners:
-            raise OSError(errno.EADDRINUSE, f"somebody listens at {address}")
+            raise OSError(errno.EADDRINUSE, f"{address} is in use already")
         listener = self._listeners[address] = MemoryListener(self, address, self._backlog)
         return [listener]
 
@@ -322,4 +322,4 @@ class MemoryTransport:
 
 
 def _refused(address: str) -> ConnectionRefusedError:
-    return ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens at {address}")
+    return ConnectionRefusedError(errno.ECONNREFUSED, f"nothing listens at {address}")

@@ -296,7 +296,7 @@ async def test_error_that_nobody_awaited(autojump_clock: MockClock) -> None:
 async def test_several_errors_that_nobody_awaited(autojump_clock: MockClock) -> None:
     """Several come in a group, in the order in which they happened."""
     late, early = ValueError("late"), OSError("early")
-    with pytest.raises(ExceptionGroup, match="2 futures failed and nobody awaited them") as caught:
+    with pytest.raises(ExceptionGroup, match="2 futures failed and were not awaited") as caught:
         async with open_futures() as submit:
             submit(fail, late, 2)
             submit(fail, early, 1)

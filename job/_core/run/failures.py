@@ -154,5 +154,5 @@ class Failures:
 
 
 def _expects_cancelled(task: Task, phase: Phase | None) -> bool:
-    """Whether a Cancelled tells nothing new: the task's loop was cut alone, or it failed and only waits for its turn."""
+    """Return True if a Cancelled tells nothing new: the task was cut alone, or has failed and waits for its turn."""
     return task._cut_alone or task._cancel_expected or (phase is None and task._failure is not None)

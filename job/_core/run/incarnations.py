@@ -57,7 +57,7 @@ class Incarnations:
         """End the incarnation; return what its finalizer and exits raised.
 
         Raises:
-            BaseException: one of them raised something that is no Exception, and that nobody may keep.
+            BaseException: one of them raised something that is no Exception and must not be kept.
         """
         self.begun = self.alive = False
         task._phase = Phase.FINALIZE
@@ -103,7 +103,7 @@ class Incarnations:
             await self._finalize(task)
 
     def died_inside(self) -> bool:
-        """Whether a scope that the incarnation has left open is cancelled: a nursery of its init whose child has failed, say.
+        """Return True if a scope that it has left open is cancelled: a nursery of its init whose child has failed, say.
 
         What lies outside is hidden behind the guard while it looks.
         """

@@ -47,7 +47,7 @@ class Progress(_Step):
 
 
 class StopMode(_Step):
-    """Whether the job stops. Written by `Stop` alone."""
+    """How far the job has been told to stop. Written by `Stop` alone."""
 
     NONE = "none"
     FINISHING = "finishing"

@@ -278,7 +278,7 @@ class Stop:
                 self.engine_failed(fault)
 
     def note_timeout(self) -> bool:
-        """Whether the job's own scope is cancelled; the first to notice that a time was up records it."""
+        """Record the timeout, or the end of the grace, if that is over; return True if the job's own scope is cancelled."""
         if not self.scope.cancel_called:
             return False
         if self.record.cause is None and self.mode is not CANCELLED:

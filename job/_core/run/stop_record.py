@@ -44,7 +44,7 @@ class StopRecord:
         self._wrapper = wrapper
         self.cause: Cause | None = None  # what interrupted the job
         self.stopping = False  # the job has been asked to stop, well or ill; read at each step of each loop
-        self.asked: Cause | None = None  # who asked for a finish; `cause` takes its place
+        self.asked: Cause | None = None  # what asked for a finish; `cause` takes its place
         self.cut_at = math.inf  # when that finish cancels what has not stepped
         self.hurried = False  # it was cancelled: what waits for a peer is to wait no longer, in the finalizers too
         self.no_inits = False  # that finish lets no further init be entered
@@ -56,7 +56,7 @@ class StopRecord:
 
     @property
     def interrupted(self) -> bool:
-        """Whether the first cause is known."""
+        """True once the first cause is known."""
         return self.cause is not None
 
     def interrupt(self, cause: Cause, *, mapped: bool = True) -> TaskError:
@@ -103,7 +103,7 @@ class StopRecord:
             self.fatal = error
 
     def caused_by(self, failure: TaskError) -> bool:
-        """Whether this is what interrupted the job."""
+        """Return True if this failure is what interrupted the job."""
         return self.cause is not None and self.cause.error is failure.error
 
     def replace(self, failure: TaskError, phase: Phase | None, error: BaseException) -> TaskError:
@@ -146,7 +146,7 @@ def kind_of(task: Task, error: BaseException) -> CauseKind:
 
 
 def is_fatal(error: BaseException) -> bool:
-    """Whether an error is one that nobody may contain or map: KeyboardInterrupt, SystemExit and their kind."""
+    """Return True if an error must not be contained or mapped: KeyboardInterrupt, SystemExit and their kind."""
     return not isinstance(error, Exception)
 
 

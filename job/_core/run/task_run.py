@@ -1,6 +1,6 @@
 """Run one task of a job, from its init to its finalizer, in one trio task and one context (G4).
 
-Theory. A task goes through five stages, each of which may be skipped: set up (its init), the wait for the other inits,
+Theory. A task goes through five stages and may skip any of them: set up (its init), the wait for the other inits,
 the run loop, the wait for its turn, and the clean-up (its finalizer, then its exits). What a routine raises is caught
 in the stage where it arises and recorded before anything is cancelled (G5), so the nursery never sees a user's error
 and never builds a group.

@@ -62,7 +62,7 @@ class Finalizers:
 
     def __init__(self, scope: trio.CancelScope, seconds: float, fault: Fault, over: Callable[[], None]) -> None:
         self._to_finalize: list[Task] = []
-        self.turn: Task | None = None  # who cleans up just now
+        self.turn: Task | None = None  # the task that cleans up just now
         self.stop_at = math.inf
         self.stop_seconds = math.inf
         self._clock = trio.lowlevel.current_clock()
@@ -237,7 +237,7 @@ class Finalizers:
 
 
 def _same_news(error: BaseException, known: BaseException | None) -> bool:
-    """Whether an exit only passed on the error that it was told of, bare or in a group (as a nursery does)."""
+    """Return True if an exit only passed on the error that it was told of, bare or in a group (as a nursery does)."""
     if known is None:
         return False
     told = {id(leaf) for leaf in leaves(known)}
@@ -257,7 +257,7 @@ class Shutdown:
         self._finalize = finalize
 
     def begin(self, nursery: trio.Nursery) -> None:
-        """Start the budget, and go on to the finalizers: at once, where there is nobody to wait for."""
+        """Start the budget and go on to the finalizers, at once if there is nothing to wait for."""
         job = self._job
         if job._limits.stop_timeout != math.inf:
             self._finalizers.limit(trio.current_time() + job._limits.stop_timeout, job._limits.stop_timeout)
