@@ -117,6 +117,9 @@ redis.call('XLEN', stream)
 redis.call('XLEN', dead)
 redis.call('ZCARD', delayed)
 redis.call('HLEN', taken)
+if not redis.acl_check_cmd then
+  return redis.error_reply('ERR Redis 7 or later is needed')
+end
 local needed = {
   {'XADD', stream, '*', 'f', 'v'}, {'XDEL', stream, '0-1'}, {'XRANGE', stream, '-', '+'},
   {'XREAD', 'STREAMS', stream, '0'}, {'XREADGROUP', 'GROUP', group, consumer, 'STREAMS', stream, '>'},
