@@ -106,11 +106,11 @@ def task_in(trio_task: trio.lowlevel.Task) -> Task | Job[Any] | None:
 
 
 def connection_of(job: Job[Any]) -> Any:
-    """Return the client's stream, where `serve` has built the job for it; else None."""
+    """Return the stream of the client for which `serve` built this job, or None."""
     return getattr(job._on_end, "stream", None)
 
 
 def hide(job: Job[Any]) -> Job[Any]:
-    """Take a job, which does not run yet, out of what is seen: it is how others look. Return it."""
+    """Hide a job that has not started from inspection, because it serves the inspection; return it."""
     job._hidden = True
     return job

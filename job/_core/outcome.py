@@ -1,4 +1,4 @@
-"""What a job that has ended has to raise."""
+"""Decide which error an ended job raises."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def outcome(job: Job[Any]) -> BaseException | None:
-    """Return the error that a job has to raise, if any."""
+    """Return the error that an ended job has to raise, if any."""
     record = job._stop_record
     cancelled, record.cancelled = record.cancelled, None
     if record.fatal is not None:
@@ -30,26 +30,26 @@ async def outcome(job: Job[Any]) -> BaseException | None:
 
 
 def with_note(job: Job[Any], error: BaseException) -> BaseException:
-    """Note on an error in which job, task and phase it arose; return it, or the order that this has raised."""
+    """Add a note to an error that names its job, task and phase; return the error, or the order that its add_note raised."""
     place = f"in job {job.name!r}"
     for failure in job._stop_record.errors:
         if failure.error is error and failure.task is not None and failure.phase is not None:
             place += f", task {failure.task.name!r}, {failure.phase.value}"
     try:
         add_note(error, place)
-    except BaseException as order:  # SystemExit, say, out of an add_note of its own
+    except BaseException as order:  # Its own add_note raised a SystemExit, for example.
         job._obey(order)
     return job._stop_record.fatal or error
 
 
 def error_from_parent(job: Job[Any]) -> BaseException | None:
-    """Return the error of a job that its parent cancelled from afar: it cut a block short, and nothing else says so."""
+    """Return the error of a job that its parent cancelled directly: the block was cut short, and nothing else would show it."""
     cause = job._stop_record.cause
     return None if cause is None or cause.error is None else with_note(job, cause.error)
 
 
 def failed_before(job: Job[Any], raised: BaseException) -> bool:
-    """Return True if a job has an error to raise that came before its block raised this one, or that is an order."""
+    """Return True if a job has an error to raise that precedes this error of its block, or that is an order."""
     cause, order = job._stop_record.cause, job._stop_record.fatal
     if order is not None and (isinstance(raised, (Exception, trio.Cancelled))):
         return True
@@ -57,6 +57,6 @@ def failed_before(job: Job[Any], raised: BaseException) -> bool:
 
 
 def is_cancelled_externally(job: Job[Any]) -> bool:
-    """Return True if an outer scope or the parent cancelled a job: then it raises no error of its own."""
+    """Return True if an outer scope or the parent cancelled a job, which then raises no error of its own."""
     cause = job._stop_record.cause
     return cause is not None and (job._stop_record.outside or cause.kind is CauseKind.PARENT)
