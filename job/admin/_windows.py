@@ -50,7 +50,7 @@ class Windows:
 
     @contextmanager
     def observing(self) -> Iterator[None]:
-        """Count what happens to jobs while the block runs, where somebody may ask."""
+        """Count what happens to jobs while the block runs, where a process may ask."""
         if self._metrics is None:
             yield
         else:
