@@ -134,8 +134,6 @@ class Connection:
                 return None
 
     async def _refuse(self, status: int, reason: str) -> None:
-        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
-            return
         try:
             await self._send(text(status, reason, ((b"connection", b"close"),)))
         except _GONE:

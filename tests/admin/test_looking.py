@@ -172,6 +172,12 @@ async def test_no_inspector(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert inspector_directory() == Path(f"/tmp/job-{os.getuid()}")
 
 
+async def test_nothing_to_show() -> None:
+    """A program that shows nothing opens nothing."""
+    async with Windows(inspect=False, admin=None).open(Job[None]()):
+        pass
+
+
 def test_metrics_of_the_programs_own() -> None:
     """Where the names are taken in prometheus-client's registry, that is served as it is."""
     first, second = Windows(inspect=False, admin="127.0.0.1:0"), Windows(inspect=False, admin="127.0.0.1:0")

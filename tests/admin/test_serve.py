@@ -17,9 +17,11 @@ import trio.testing
 from prometheus_client import CollectorRegistry, Gauge
 
 import job
-from job import Job, JobState, Task
+from job import Job, JobEnded, JobState, Task
 from job.admin import serve
-from job.admin._events import Events
+from job.admin._events import Events, _about_connection
+from job.admin._ready import is_ready, named_checks
+from job.admin._serve import _Quiet
 from job.instrumentation import Metrics, roots, tree
 from job.net import Endpoint, Stream
 from job.net import serve as serve_clients
@@ -123,6 +125,8 @@ async def test_jobs() -> None:
         await trio.testing.wait_all_tasks_blocked()
         tree_of_all, with_places = await ask(address, "/jobs"), await ask(address, "/jobs?where=1")
         data = (await ask(address, "/jobs.json?where=0")).json
+        assert (await ask(address, "/connections.json")).json == {"total": 0, "connections": []}
+        assert (await ask(address, "/jobs.json", method="HEAD", connection="close")).status == 200
         top.finish()
     assert b"in forever at" in with_places.body
     assert b"in forever at" not in tree_of_all.body
@@ -321,6 +325,83 @@ async def test_a_slow_reader_loses_events() -> None:
     assert await anext(reader) == b"event: lost\ndata: 150\n\n"
     assert (await anext(reader)).startswith(b"id: 151\n")
     await reader.aclose()
+
+
+async def test_a_reader_that_is_overtaken() -> None:
+    """What comes while a reader reads may push out what it has not read."""
+    events = Events()
+    reader = events.since(None, lambda: False)
+    await anext(reader)
+    events._keep("job.ended", {})
+    assert (await anext(reader)).startswith(b"id: 1\n")
+    for _ in range(150):
+        events._keep("job.ended", {})
+    assert await anext(reader) == b"event: lost\ndata: 50\n\n"
+    await reader.aclose()
+
+
+async def test_a_connection_that_never_ran() -> None:
+    """Its job has no time, and counts all the same."""
+    j = Job[None]()
+    j.cancel()
+    assert j.verdict is not None
+    event = JobEnded(j, j.verdict, None)
+    assert _about_connection(event)["seconds"] is None
+    Metrics(registry=CollectorRegistry()).on_event(event)
+
+
+async def test_a_client_that_waits_to_be_asked_for_its_body() -> None:
+    """It is asked."""
+    async with window() as address, await connect(address) as stream:
+        await stream.send_all(
+            b"GET /livez HTTP/1.1\r\nhost: localhost\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n"
+        )
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 100")
+        await stream.send_all(b"x")
+        assert (await stream.receive_some()).startswith(b"HTTP/1.1 200")
+
+
+async def test_what_is_in_flight_at_the_end() -> None:
+    """It is answered, and the connection closed; what takes longer than a second is cut."""
+    j, begun = Job[None](name="server", keep_open=True), trio.Event()
+    replies: list[Reply] = []
+
+    async def slow() -> str:
+        begun.set()
+        await trio.sleep(0.2)
+        return "done"
+
+    async def asks(address: str) -> None:
+        replies.append(await ask(address, "/slow", method="POST", authorization="Bearer secret"))
+
+    actions = {"slow": slow, "hang": trio.sleep_forever}
+    async with trio.open_nursery() as nursery, window(j, token="secret", actions=actions) as address:
+        nursery.start_soon(asks, address)
+        hanging = await connect(address)
+        await hanging.send_all(b"POST /hang HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer secret\r\n\r\n")
+        await begun.wait()
+    assert (replies[0].json, replies[0].headers["connection"]) == ("done", "close")
+    await hanging.aclose()
+
+
+def test_ready_of_a_job_below() -> None:
+    """The job at the top counts; one check need not be in a list."""
+    top = Job[None](name="top")
+    below = Job[None](parent=top)
+    assert not is_ready(below)
+    assert named_checks(print) == {"print": print}
+
+
+def test_what_is_passed_on_to_the_log() -> None:
+    """Warnings and errors of the window, once it is open, and nothing else."""
+    records: list[str] = []
+    j = Job[None]()
+    j.register_logger({0: lambda event, _: records.append(event)}, level=2)
+    for begun in (False, True):
+        quiet = _Quiet(j.log, {}, lambda begun=begun: begun).bind(job="admin")  # type: ignore[misc]
+        for write in (quiet.debug, quiet.info, quiet.warning, quiet.error):
+            write(f"{write.__name__}.{begun}")
+    assert records == ["warning.True", "error.True"]
 
 
 async def test_nine_readers() -> None:
