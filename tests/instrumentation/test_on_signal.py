@@ -1,5 +1,17 @@
 """SIGUSR1 under `job.run`: the tree on stderr, whatever the program is doing."""
 
+import signal
+
+import pytest
+import trio
+import trio.lowlevel
+import trio.testing
+
+import job
+from job import Job, Task
+from job.instrumentation import snapshot
+from job.tasks import signal_listener
+from tests.journal import forever
 from tests.programs import run_program
 
 
@@ -102,3 +114,45 @@ def test_not_loaded_before_it_is_asked_for() -> None:
         print([name for name in names if name in sys.modules])
     """)
     assert ended.out == "[]\n"
+
+
+def test_in_this_process(capfd: pytest.CaptureFixture[str]) -> None:
+    """The tree is written where there is no handler, and where there is one it is called."""
+
+    async def strikes(task: Task) -> None:
+        signal.raise_signal(signal.SIGUSR1)
+        await trio.lowlevel.checkpoint()
+        task.done()
+
+    def program() -> Job[None]:
+        j = Job[None](name="server")
+        j.add_task(strikes)
+        return j
+
+    assert job.run(program()) == 0
+    assert "job 'server' recurrent running" in capfd.readouterr().err
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, _: heard.append(number))
+    try:
+        assert job.run(program()) == 0
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert (heard, "├─" in capfd.readouterr().err) == ([signal.SIGUSR1], False)
+    j = program()
+    j.add_task(signal_listener(signal.SIGUSR1))
+    assert job.run(j) == 0
+    assert "└─" not in capfd.readouterr().err
+
+
+async def test_a_task_that_goes_on_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that looks at the wrong moment sees nothing, and no error."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("it has gone on")
+
+    monkeypatch.setattr("job.instrumentation._where._innermost", fail)
+    j = Job[None]()
+    j.add_task(forever)
+    async with j:
+        await trio.testing.wait_all_tasks_blocked()
+        assert snapshot(j).tasks[0].where is None
