@@ -17,7 +17,6 @@ from .._core.words.states import JobState
 from .._core.words.user_code import shown
 from ..log import MORE, has_default_logger
 from .log import ProgramLog
-from .look import Look  # here, and not when a program runs: by then it may have dropped the right to read files
 from .stop import CODE_BASE, ProgramStop, stopping_signals
 
 if TYPE_CHECKING:
@@ -72,6 +71,8 @@ def run_program(
     if not isinstance(job, Job):
         raise TypeError(f"job must be a Job, got {job!r}")
     _check_place()
+    from .look import Look
+
     log = ProgramLog(style or "auto")
     look = Look(job, log.write, below=run_program.__code__)
     stop = ProgramStop(job, log.last_words, look.tell)

@@ -8,7 +8,7 @@ frame for them makes a copy that lives as long as the frame does, and so would w
 from __future__ import annotations
 
 import gc
-import sysconfig
+import os
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from .._core.task import Task
 Suspended: TypeAlias = "CoroutineType[Any, Any, Any] | GeneratorType[Any, Any, Any] | AsyncGeneratorType[Any, Any]"
 _SUSPENDED: Final = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
-_LIBRARY: Final = (sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"))
+_LIBRARY: Final = f"{Path(os.__file__).parent}{os.sep}"  # sysconfig, which knows too, may be unreadable by now
 _TRIO: Final = Path(trio.__file__).parent
 _NOT_THE_USERS: Final = tuple(
     f"{folder}/"
