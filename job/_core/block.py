@@ -72,8 +72,8 @@ class Block:
         """Finish the job, or cancel it if the block raised `exc`; wait until it has ended and return the error to raise."""
         raised = exc if self._scope is None else _through(self._scope, exc)
         self._scope = None
-        if self._shield is not None:
-            self._shield.shield = False
+        assert self._shield is not None
+        self._shield.shield = False
         self._block_ended(raised)
         error = await self._end(raised)
         if error is None and not self.closed_by_task:

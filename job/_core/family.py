@@ -95,8 +95,8 @@ class Children:
         pending = deque(self.started())
         while pending:
             child = pending.popleft()
-            if child._run is not None:
-                child._run.expire()
+            assert child._run is not None
+            child._run.expire()
             if child._children is not None:
                 pending.extend(child._children.started())
 
@@ -186,8 +186,7 @@ def end_unrun(job: Job[Any]) -> None:
 
 def cancelled_by_parent(job: Job[Any], cause: Cause) -> None:
     """Interrupt a running job because its parent was interrupted; its own children are left to the caller."""
-    if job._run is None:
-        return
+    assert job._run is not None
     job._run.stop.hurry()
     if not job._run.is_finalizing() and not job._stop_record.interrupted:
         error = JobCancelledError("the parent job was cancelled")

@@ -164,7 +164,7 @@ class Job(Generic[V]):
         self._started_at: float | None = None
         self._ended = False
         self._ready = False
-        self._hidden = False  # from what looks into the program, of which it is a part
+        self._hidden = False  # from what looks into the program: it is a part of that
         self._on_ready: Callable[[], None] | None = None
         self._on_end: Callable[[Job[Any]], None] | None = None  # a last word before observers and log hear of it
         self._block: Block | None = None

@@ -134,10 +134,10 @@ async def test_what_lives(metrics: Metrics) -> None:
 
 def test_upstreams(metrics: Metrics) -> None:
     """The upstreams of balancers are shown; those of two balancers under one address add up."""
-    balancers = [Balancer([Upstream("10.0.0.1:80")]) for _ in range(2)]
+    balancers = [Balancer([Upstream("192.0.2.77:7777")]) for _ in range(2)]
     with balancers[0].lease(), balancers[1].lease():
         found = samples(metrics)
-    assert (found["job_upstream_active", "10.0.0.1:80"], found["job_upstream_ejected", "10.0.0.1:80"]) == (2, 0)
+    assert (found["job_upstream_active", "192.0.2.77:7777"], found["job_upstream_ejected", "192.0.2.77:7777"]) == (2, 0)
 
 
 def test_a_source_that_fails(metrics: Metrics) -> None:

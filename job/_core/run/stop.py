@@ -255,8 +255,8 @@ class Stop:
     async def _cut_after_children(self) -> None:
         """Cut this job's own tasks when its grace is over, but not before its children have ended (G10)."""
         await trio.sleep_until(self.record.cut_at)
-        if self.children is not None:
-            await self.children.ended(Children.that_finish)
+        assert self.children is not None
+        await self.children.ended(Children.that_finish)
         self.halt()
 
     def start_helper(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
