@@ -181,7 +181,9 @@ class Terminal:
         self.pid, self.file = pty.fork()
         if self.pid == 0:
             os.chdir(shell.folder)
-            os.execvpe(sys.executable, shell.command(*arguments), {**shell.env, "TERM": "xterm"})
+            # The size is the terminal's own, not that of the test runner, which it tells its workers by these.
+            env = {name: value for name, value in shell.env.items() if name not in ("COLUMNS", "LINES")}
+            os.execvpe(sys.executable, shell.command(*arguments), {**env, "TERM": "xterm"})
         self.resize(width)
         self.text = ""
 
