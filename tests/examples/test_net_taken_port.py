@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,10 +55,12 @@ def test_clients_that_vanish(name: str) -> None:
             b"CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: x\r\n\r\n",
             bytes(100_000),
         ):
-            with connect(program.address) as client:
+            # A server that reaches no upstream cuts its client, and may be quicker than the client's own calls.
+            with suppress(ConnectionResetError, BrokenPipeError), connect(program.address) as client:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NONE)
                 client.sendall(data)
-        connect(program.address).close()
+        with suppress(ConnectionResetError):
+            connect(program.address).close()
         program.terminate()
         code, _, err = program.result()
     assert code == 0
