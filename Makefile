@@ -35,7 +35,7 @@ test: $(READY) ## check all that must hold: lint, format, types, tests, coverage
 	@$(PY) -m mypy --no-error-summary
 	@echo 'tests: pytest, with the code of README and docs; coverage: lines and branches of job/'
 	@NO_REDIS=$$(command -v redis-server > /dev/null && echo none || echo "*") \
-		$(PY) -m pytest -q -n 3 --dist worksteal --cov
+		$(PY) -m pytest -q -n auto --dist worksteal --cov
 
 docs: $(READY) ## run the code of README and docs, and follow their links
 	@echo 'docs: code blocks and links'
