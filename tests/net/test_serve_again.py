@@ -68,7 +68,7 @@ class BreaksAtFirst:
 
 @pytest.mark.parametrize(
     "again",
-    [lambda t: tasks.restart(t, wait=1), lambda t: tasks.retry(t, attempts=5, wait=1)],
+    [lambda t: tasks.restart(t, wait=1, max_restarts=5), lambda t: tasks.retry(t, attempts=5, wait=1)],
     ids=["restart", "retry"],
 )
 @pytest.mark.parametrize("first", [[Breaking()], [Breaking(), OSError(errno.EADDRINUSE, "in use"), Breaking()]])
@@ -172,7 +172,7 @@ async def test_accept_again_after_a_bad_handshake() -> None:
 
 @pytest.mark.parametrize(
     "again",
-    [lambda t: tasks.restart(t, wait=1), lambda t: tasks.retry(t, attempts=5, wait=1)],
+    [lambda t: tasks.restart(t, wait=1, max_restarts=5), lambda t: tasks.retry(t, attempts=5, wait=1)],
     ids=["restart", "retry"],
 )
 async def test_accept_after_a_listener_that_broke(again: Any, autojump_clock: MockClock) -> None:
